@@ -1,0 +1,10 @@
+"""The way from ``datasets`` to the rest of the house, the same in a checkout and when installed.
+
+In a checkout the packages lie side by side (``datasets``, ``trainers``); installed they are nested
+(``promptreg.datasets`` in ``promptreg``). Importing this module also settles which Dassl is used.
+"""
+from importlib import import_module
+
+_above = __package__.rpartition(".")[0] or "trainers"
+engine = import_module(f"{_above}.engine")
+InputError = import_module(f"{_above}.errors").InputError
