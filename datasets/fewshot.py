@@ -1,0 +1,136 @@
+"""Few-shot sets: drawing them, keeping them on disk, and choosing base or new classes.
+
+The protocol is CoOp's (arXiv 2109.01134, 2203.05557): per class a plain ``random.sample`` in the order the classes
+first appear, the training split first, then the validation split; then, for base-to-new, a choice of classes.
+Items are `splits.Item`: paths relative to the dataset's folder.
+"""
+import logging
+import math
+import os
+import pickle
+import random
+
+from .files import write_text_once
+from .home import InputError
+from .splits import lines_of_json, parse_items, read_json
+
+log = logging.getLogger("promptreg")
+REMEDY = "delete it, and the set is drawn anew"
+
+
+def sample(items, shots):
+    """Draw ``shots`` items of each class with Python's global random state; all of a class that has fewer."""
+    groups = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    return [item for group in groups.values()
+            for item in (random.sample(group, shots) if len(group) >= shots else group)]
+
+
+def choose_classes(splits, which):
+    """Keep the ``"base"`` (first half, rounded up) or ``"new"`` classes of Splits, relabelled from 0; or ``"all"``."""
+    if which == "all":
+        return splits
+    labels = sorted({item.label for item in splits.train})
+    half = math.ceil(len(labels) / 2)
+    relabel = {old: new for new, old in enumerate(labels[:half] if which == "base" else labels[half:])}
+    if not relabel:
+        raise InputError("DATASET.SUBSAMPLE_CLASSES new: the dataset has one class only, so there are no new ones")
+    return type(splits)(*([item._replace(label=relabel[item.label]) for item in items if item.label in relabel]
+                          for items in splits))
+
+
+class _PickledDatum:
+    """What a pickled Dassl Datum becomes: a bare holder of the attributes that it was saved with."""
+
+
+class _DatumUnpickler(pickle.Unpickler):
+    """Reads lists and dicts of Dassl's Datum and refuses everything else, so that a cache can never run code."""
+
+    def find_class(self, module, name):
+        if name == "Datum" and module.startswith("dassl.data.datasets"):
+            return _PickledDatum
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _read_pickle(path, splits):
+    """Read CoOp's ``.pkl`` cache into ``{"train": [Item], "val": [Item]}`` ("val" may be missing).
+
+    The absolute paths in it are another machine's as likely as not: each is found again by its longest end that
+    the split knows.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = _DatumUnpickler(file).load()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
+    except Exception as error:  # a damaged pickle can raise almost anything
+        raise InputError(f"{path}: refused, not a plain few-shot cache ({error}); {REMEDY}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("train"), list):
+        raise InputError(f"{path}: not a few-shot cache; {REMEDY}")
+    sets = {}
+    for name in ("train", "val"):
+        if name not in content:
+            continue
+        known = {item.path: item for item in getattr(splits, name)}
+        sets[name] = []
+        for datum in content[name]:
+            saved, label = getattr(datum, "_impath", None), getattr(datum, "_label", None)
+            if not isinstance(saved, str):
+                raise InputError(f"{path}: {name}: an entry without a path; {REMEDY}")
+            parts = saved.replace("\\", "/").split("/")
+            item = next((known[end] for end in ("/".join(parts[i:]) for i in range(len(parts))) if end in known), None)
+            if item is None or item.label != label:
+                raise InputError(f"{path}: {name}: {saved} (label {label}) is not in the dataset's split; {REMEDY}")
+            sets[name].append(item)
+    return sets
+
+
+def _read_json_cache(path, splits):
+    content = read_json(path, REMEDY)
+    if not isinstance(content, dict) or "train" not in content:
+        raise InputError(f"{path}: not a few-shot cache; {REMEDY}")
+    sets = {}
+    for name in ("train", "val"):
+        if name not in content:
+            continue
+        known = set(getattr(splits, name))
+        sets[name] = parse_items(content[name], f"{path}: {name}", REMEDY)
+        strange = next((item for item in sets[name] if item not in known), None)
+        if strange:
+            raise InputError(f"{path}: {name}: {list(strange)} is not in the dataset's split; {REMEDY}")
+    return sets
+
+
+def few_shot(splits, shots, seed, folder):
+    """Return Splits with ``shots`` training and ``min(shots, 4)`` validation images a class; test is left whole.
+
+    The set is read from ``folder/shot_K-seed_S.json``, or from CoOp's ``.pkl`` of the same name, and only where
+    neither is there drawn and saved. Of several processes that draw at the same moment, all return what the first
+    one saved. With a negative seed (Dassl's "no seed") a set is drawn each time and nothing is read or saved.
+
+    Raises InputError for a cache that is damaged, was made from another split, or could run code.
+    """
+    base = os.path.join(folder, f"shot_{shots}-seed_{seed}")
+    source = next((base + ending for ending in (".json", ".pkl") if os.path.exists(base + ending)), None)
+    if seed < 0 or source is None:
+        sets = {"train": sample(splits.train, shots), "val": sample(splits.val, min(shots, 4))}
+        if seed < 0 or _save_first(base + ".json", sets):
+            return splits._replace(**sets)
+        source = base + ".json"
+    sets = (_read_json_cache if source.endswith(".json") else _read_pickle)(source, splits)
+    lost = {item.label: item.classname for item in splits.train}
+    for item in sets["train"]:
+        lost.pop(item.label, None)
+    if lost:
+        raise InputError(f"{source}: no image of class '{next(iter(lost.values()))}'; {REMEDY}")
+    return splits._replace(**sets)
+
+
+def _save_first(path, sets):
+    """Save a set just drawn; False where another process has saved one since, which is then the one to use."""
+    try:
+        return write_text_once(path, lines_of_json(sets))
+    except OSError as error:
+        log.warning("%s: cannot be saved (%s), so each run draws its own few-shot set", path, error.strerror)
+        return True

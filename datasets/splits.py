@@ -1,0 +1,175 @@
+"""What a dataset is before anything is sampled: which image belongs to which split and which class.
+
+Here and in ``fewshot`` an image is an `Item`, whose path is relative to a dataset's folder, so that nothing that
+is computed or saved depends on where the data lie.
+"""
+import json
+import os
+import random
+from typing import NamedTuple
+
+from .files import write_text_once
+from .home import InputError
+
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+
+
+class Item(NamedTuple):
+    path: str
+    label: int
+    classname: str
+
+
+class Splits(NamedTuple):
+    train: list
+    val: list
+    test: list
+
+
+def under(prefix, items):
+    """Return ``items`` with ``prefix`` before each path; separators are ``/`` on every system."""
+    return [item._replace(path=f"{prefix}/{item.path}") for item in items] if prefix else list(items)
+
+
+def relative_to(prefix, items):
+    """Undo `under`."""
+    return [item._replace(path=item.path[len(prefix) + 1:]) for item in items] if prefix else list(items)
+
+
+def list_folders(folder, ignored=()):
+    """Return the names of the folders in ``folder``, sorted, without hidden and ``ignored`` ones."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.name[0] != "." and e.name not in ignored and e.is_dir())
+
+
+def list_images(folder):
+    """Return the names of the images in ``folder``, sorted, without hidden files."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.name[0] != "." and e.name.lower().endswith(IMAGE_ENDINGS))
+
+
+def read_class_folders(folder, ignored=(), rename=None):
+    """Return an Item for every image of a folder that holds one folder a class.
+
+    Labels are the positions in the sorted folder names; class names are these names or what ``rename`` makes of
+    them. Raises InputError for a folder without a class and for a class without an image.
+    """
+    items = []
+    for label, name in enumerate(list_folders(folder, ignored)):
+        images = list_images(os.path.join(folder, name))
+        if not images:
+            raise InputError(f"{os.path.join(folder, name)}: a class folder without an image; fill it or remove it")
+        classname = (rename or {}).get(name, name)
+        items += [Item(f"{name}/{image}", label, classname) for image in images]
+    if not items:
+        raise InputError(f"{folder}: no class folders with images in them")
+    return items
+
+
+def _by_label(items):
+    groups = {}
+    for item in items:
+        groups.setdefault(item.label, []).append(item)
+    return groups
+
+
+def split_by_class(items, train=0.5, val=0.2, seed=1):
+    """Deal each class's items into train, val and the rest (test), shuffled by a generator of its own.
+
+    Python's global random state is left alone, so that whether a split had to be made has no influence on the
+    few-shot sets drawn from it. Every class keeps at least one item for training.
+    """
+    generator = random.Random(seed)
+    splits = Splits([], [], [])
+    for _, group in sorted(_by_label(items).items()):
+        group = sorted(group)
+        generator.shuffle(group)
+        n_train, n_val = max(1, round(train * len(group))), round(val * len(group))
+        splits.train.extend(group[:n_train])
+        splits.val.extend(group[n_train:n_train + n_val])
+        splits.test.extend(group[n_train + n_val:])
+    return splits
+
+
+def split_off_val(trainval, val=0.2, seed=1):
+    """Divide items into (train, val), ``val`` of each class, shuffled like `split_by_class`."""
+    splits = split_by_class(trainval, 1 - val, val, seed)
+    return splits.train, splits.val + splits.test
+
+
+def check_items(splits, where, remedy):
+    """Raise InputError where labels and class names do not fit together.
+
+    Labels must be 0..n-1 with training images for each, and mean the same class name everywhere. ``where`` names
+    the source in the message and ``remedy`` says what to do about it.
+    """
+    names = {}
+    for split, items in splits._asdict().items():
+        for item in items:
+            if item.label < 0:
+                raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range; {remedy}")
+            known = names.setdefault(item.label, item.classname)
+            if known != item.classname:
+                raise InputError(f"{where}: {split}: label {item.label} is '{known}' and, for {item.path}, "
+                                 f"'{item.classname}'; {remedy}")
+    trained = {item.label for item in splits.train}
+    if not trained:
+        raise InputError(f"{where}: no training image; {remedy}")
+    for split, items in splits._asdict().items():
+        for item in items:
+            if item.label not in trained and item.label < len(trained):
+                raise InputError(f"{where}: class '{item.classname}' (label {item.label}) has no training image; {remedy}")
+            if item.label >= len(trained):
+                raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range "
+                                 f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
+
+
+def read_json(path, remedy):
+    """Return what the JSON file ``path`` holds. Raises InputError naming the file and the ``remedy``."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from error
+
+
+def parse_items(rows, where, remedy):
+    """Turn a list of ``[relative path, label, class name]`` into Items; raises InputError for anything else."""
+    if not isinstance(rows, list):
+        raise InputError(f"{where}: a list of [path, label, class name] should stand here; {remedy}")
+    items = []
+    for number, row in enumerate(rows):
+        fits = isinstance(row, list) and len(row) == 3 and [type(cell) for cell in row] == [str, int, str]
+        if not fits:
+            raise InputError(f"{where}: row {number} is {str(row)[:80]} and not [path, label, class name]; {remedy}")
+        path = row[0].replace("\\", "/")
+        if path.startswith("/") or ".." in path.split("/"):
+            raise InputError(f"{where}: row {number}: {row[0]} leads out of the dataset's folder; {remedy}")
+        items.append(Item(path, row[1], row[2]))
+    return items
+
+
+def read_split_file(path, remedy):
+    """Read a split file, ``{"train"|"val"|"test": [[path, label, class name], ...]}``, into Splits.
+
+    Raises InputError that names the file, the row and the ``remedy``.
+    """
+    content = read_json(path, remedy)
+    if not isinstance(content, dict) or not {"train", "val", "test"} <= set(content):
+        raise InputError(f"{path}: the lists train, val and test should stand in it; {remedy}")
+    splits = Splits(*(parse_items(content[name], f"{path}: {name}", remedy) for name in Splits._fields))
+    check_items(splits, path, remedy)
+    return splits
+
+
+def lines_of_json(sets):
+    """Return ``{name: [Item]}`` as JSON, one image a line."""
+    lists = (f'"{name}": [\n' + ",\n".join(json.dumps(item) for item in items) + "\n]" for name, items in sets.items())
+    return "{\n" + ",\n".join(lists) + "\n}\n"
+
+
+def write_split_file(path, splits):
+    """Save Splits in the published format, unless the file is there already. Raises OSError."""
+    return write_text_once(path, lines_of_json(splits._asdict()))
