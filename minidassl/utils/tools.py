@@ -1,0 +1,123 @@
+import json
+import os
+import random
+import tempfile
+import urllib.request
+import warnings
+from contextlib import contextmanager
+from difflib import SequenceMatcher
+
+import numpy as np
+import PIL
+import torch
+from PIL import Image
+
+
+def mkdir_if_missing(dirname):
+    """Make a folder and those above it, unless it is there."""
+    if dirname:
+        os.makedirs(dirname, exist_ok=True)
+
+
+def check_isfile(fpath):
+    """Return whether ``fpath`` is a file; warn if it is not."""
+    isfile = os.path.isfile(fpath)
+    if not isfile:
+        warnings.warn(f'No file found at "{fpath}"')
+    return isfile
+
+
+@contextmanager
+def atomic_write(path):
+    """Give the name of a temporary file in ``path``'s folder, which becomes ``path`` if the block succeeds.
+
+    Whoever reads ``path`` meanwhile, or after a crash, finds the old content or the new, never a part.
+    """
+    folder = os.path.dirname(os.path.abspath(path))
+    mkdir_if_missing(folder)
+    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
+    os.close(handle)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are the owner's alone
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def read_json(fpath):
+    """Read a JSON file; ValueError with its name if it is damaged."""
+    with open(fpath, encoding="utf-8") as file:
+        try:
+            return json.load(file)
+        except ValueError as error:
+            raise ValueError(f"{fpath} is not a whole JSON file ({error}); remove it or fetch it again") from error
+
+
+def write_json(obj, fpath):
+    """Write a JSON file, and its folder where missing."""
+    with atomic_write(fpath) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        json.dump(obj, file, indent=4, separators=(",", ": "))
+
+
+def set_random_seed(seed):
+    """Seed Python's, numpy's and torch's generators, all GPUs' included."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
+
+
+def download_url(url, dst):
+    """Download ``url`` to the file ``dst``, saying so."""
+    print(f"Downloading {url} to {dst}")
+    with atomic_write(dst) as temporary:
+        urllib.request.urlretrieve(url, temporary)
+
+
+def read_image(path):
+    """Return the image at ``path`` as an RGB PIL image.
+
+    Raises:
+        FileNotFoundError: nothing is there.
+        OSError: it is there but is no whole image; the message names the file.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"No image at {path}") from None
+    except OSError as error:
+        raise OSError(f"{path} is damaged or not an image ({error})") from error
+
+
+def collect_env_info():
+    """Return a description of this machine's PyTorch, CUDA and Pillow, of many lines."""
+    from torch.utils.collect_env import get_pretty_env_info
+
+    return f"{get_pretty_env_info()}\n        Pillow ({PIL.__version__})"
+
+
+def listdir_nohidden(path, sort=False):
+    """List the names in a folder that do not start with a dot, sorted if ``sort``."""
+    items = [name for name in os.listdir(path) if not name.startswith(".")]
+    return sorted(items) if sort else items
+
+
+def get_most_similar_str_to_a_from_b(a, b):
+    """Return the string of list ``b`` most similar to ``a``, the last of equals; None if ``b`` is empty."""
+    return max(reversed(b), key=lambda candidate: SequenceMatcher(None, a, candidate).ratio(), default=None)
+
+
+def check_availability(requested, available):
+    """Raise a ValueError that suggests the nearest name unless ``requested`` is in the list ``available``."""
+    if requested not in available:
+        nearest = get_most_similar_str_to_a_from_b(requested, available)
+        raise ValueError(f"{requested!r} is not known, do you mean {nearest!r}? Known are {sorted(available)}")
+
+
+def tolist_if_not(x):
+    return x if isinstance(x, list) else [x]
