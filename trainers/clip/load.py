@@ -1,0 +1,164 @@
+"""One frozen CLIP, loaded once: both encoders, the logit scale and the tokenizer."""
+import functools
+import hashlib
+import pickle
+
+import open_clip
+import torch
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+
+from ..errors import InputError
+from . import weights
+from .text import TextEncoder
+from .vision import PlainVision, VisionEncoder
+
+COMPUTE = {"fp32": torch.float32, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}
+
+
+class FrozenCLIP:
+    """A CLIP that no optimizer sees.
+
+    Attributes:
+        text: ``TextEncoder``.
+        vision: ``VisionEncoder``, or ``PlainVision`` where prompts cannot enter the vision tower (ResNets).
+        logit_scale: exp of the learned temperature, a float32 scalar tensor.
+        tokenizer: open_clip's byte-pair tokenizer.
+        embed_dim: E, width of the features.
+        fingerprint: hash of the weights' file, for caches.
+
+    Args:
+        model: an open_clip model, on its device.
+        precision: "fp32", "fp16", "amp" or "bf16".
+        path: the file the weights came from.
+
+    Raises:
+        InputError: an unknown precision, or a text tower without CLIP's causal transformer.
+    """
+
+    def __init__(self, model, precision="fp32", path=None):
+        if precision not in COMPUTE:
+            raise InputError(f"PREC is {precision!r}: it must be one of {', '.join(COMPUTE)}")
+        self.model = model.eval().requires_grad_(False)
+        self.device = model.logit_scale.device
+        self.path = path
+        self.tokenizer = open_clip.tokenizer.SimpleTokenizer()
+        self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
+        _lower(model, COMPUTE[precision])
+        try:
+            self.text = TextEncoder(getattr(model, "text", model))
+        except (TypeError, AttributeError) as error:
+            raise InputError(f"MODEL.BACKBONE.NAME: this model's text tower takes no prompts ({error}); "
+                             "choose one with CLIP's own text transformer") from error
+        try:
+            self.vision = VisionEncoder(model.visual)
+        except (TypeError, AttributeError):
+            self.vision = PlainVision(model.visual)
+        if precision == "fp16":  # as the published code: half precision between the layers too
+            self.text.stream = self.vision.stream = torch.float16
+        self.embed_dim = self.text.projection.shape[0 if self.text.transposed else 1]
+
+    @functools.cached_property
+    def fingerprint(self):
+        with open(self.path, "rb") as file:
+            digest = hashlib.blake2b(digest_size=16)
+            while block := file.read(1 << 22):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+def _lower(model, dtype):
+    """Cast what matrix products read to ``dtype``; norms, embeddings and the scale stay float32 in transformers."""
+    if dtype == torch.float32:
+        return
+    for module in model.modules():
+        if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d, torch.nn.BatchNorm2d)):
+            module.to(dtype)
+        elif isinstance(module, torch.nn.MultiheadAttention):
+            module.in_proj_weight.data = module.in_proj_weight.data.to(dtype)
+            module.in_proj_bias.data = module.in_proj_bias.data.to(dtype)
+        for name in ("text_projection", "proj"):
+            parameter = getattr(module, name, None)
+            if isinstance(parameter, torch.nn.Parameter):
+                parameter.data = parameter.data.to(dtype)
+        if type(module).__name__ == "AttentionPool2d":
+            module.to(dtype)
+
+
+def build_from_openai(state):
+    """Return an open_clip ``CLIP`` in float32 with the shapes and weights of an OpenAI state dict.
+
+    open_clip's own builder rounds to half precision on the way, which moves the logits by about 3e-3; this one keeps
+    every stored bit.
+
+    Raises:
+        InputError: names or shapes are not those of a CLIP.
+    """
+    def count(prefix, part):
+        return len({name.split(".")[part] for name in state if name.startswith(prefix)})
+
+    try:
+        state = {name: value.float() for name, value in state.items()
+                 if name not in ("input_resolution", "context_length", "vocab_size")}
+        state = _expand_vocabulary(state)
+        width = state["ln_final.weight"].shape[0]
+        text = CLIPTextCfg(context_length=state["positional_embedding"].shape[0], width=width, heads=width // 64,
+                           vocab_size=state["token_embedding.weight"].shape[0],
+                           layers=count("transformer.resblocks.", 2))
+        if "visual.proj" in state:
+            width, _, patch, _ = state["visual.conv1.weight"].shape
+            grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+            vision = CLIPVisionCfg(layers=count("visual.transformer.resblocks.", 3), width=width, patch_size=patch,
+                                   image_size=patch * grid)
+        else:
+            grid = round((state["visual.attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
+            vision = CLIPVisionCfg(layers=tuple(count(f"visual.layer{i}.", 2) for i in (1, 2, 3, 4)), patch_size=None,
+                                   width=state["visual.layer1.0.conv1.weight"].shape[0], image_size=32 * grid)
+        model = CLIP(state["text_projection"].shape[1], vision, text, quick_gelu=True)
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+        unexpected = [name for name in unexpected if not name.endswith("num_batches_tracked")]
+        if missing or unexpected:
+            raise KeyError(", ".join((missing or unexpected)[:3]))
+    except (KeyError, RuntimeError, ValueError, ZeroDivisionError) as error:
+        raise InputError(f"these are not the weights of a CLIP (trouble with {str(error).splitlines()[0]})") from error
+    return model
+
+
+def _expand_vocabulary(state):
+    """Undo the demo model's short vocabulary: rows that were not stored get the mean of those that were."""
+    ids = state.pop("token_ids", None)
+    if ids is not None:
+        rows = state["token_embedding.weight"]
+        full = rows.mean(0).repeat(49408, 1)
+        full[ids.long()] = rows
+        state["token_embedding.weight"] = full
+    return state
+
+
+def load_clip(name, precision="fp32", device="cpu"):
+    """Load the frozen CLIP that MODEL.BACKBONE.NAME stands for.
+
+    Args:
+        name: CoOp's name, open_clip's ``ARCH:PRETRAINED``, the path of an OpenAI-style ``.pt`` or ``.safetensors``
+            file, or ``demo``.
+        precision: TRAINER.<METHOD>.PREC.
+        device: where to put it.
+
+    Raises:
+        InputError: weights missing, damaged, or of a model that takes no prompts.
+    """
+    path = weights.locate(name)
+    arch, tag = (None, "openai") if weights.is_file_name(name) else weights.split_name(name)
+    try:
+        if tag == "openai":
+            model = build_from_openai(weights.read(path))
+        else:
+            quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
+            model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
+            open_clip.load_checkpoint(model, str(path))
+    except InputError:
+        raise
+    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path} does not fit {name} ({str(error).splitlines()[0][:150]}): "
+                         "fetch the file again") from error
+    return FrozenCLIP(model.to(device), precision, path)

@@ -1,0 +1,113 @@
+"""The frozen text encoder, prompted: the shared prefix once, then each class's own tokens, packed.
+
+In a causal encoder the feature at the end-of-text token depends on no later position, and tokens before the class
+name see only each other. So the prefix (start-of-text and shared context; a new set of context vectors at each deep
+layer) is run once and leaves its keys and values at every layer; the classes' own tokens attend to those and to
+themselves. At the last layer only the end-of-text tokens go on.
+"""
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from .block import Block, attend, attend_after_prefix, linear, norm
+
+
+class TextEncoder:
+    """Text tower of an open_clip model with CLIP's plain causal transformer.
+
+    Raises:
+        TypeError: the tower is of another kind.
+    """
+
+    def __init__(self, tower):
+        self.tower = tower
+        self.blocks = [Block(b) for b in tower.transformer.resblocks]
+        self.width = self.blocks[0].width
+        self.embedding = tower.token_embedding.weight  # [V, D], float32
+        self.places = tower.positional_embedding  # [77, D], float32
+        self.projection = getattr(tower.text_projection, "weight", tower.text_projection)
+        self.transposed = hasattr(tower.text_projection, "weight")
+        self.stream = torch.float32  # dtype of the residual stream
+
+    def embed(self, tokens):
+        """Return token embeddings [..., D] of ``tokens`` [...], without position."""
+        return self.embedding[tokens]
+
+    def __call__(self, layout, context=None, deep=()):
+        """Encode prompts.
+
+        Args:
+            layout: a ``tokens.Layout`` of C rows.
+            context: learned vectors [K, D] for the rows' slots, or [G, K, D] for G sets of them (CoCoOp's one per
+                image). None where the rows have no slots.
+            deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
+                there; at most ``len(blocks) - 1``. Later layers leave these positions alone.
+
+        Returns:
+            Unnormalized features [C, E], or [G, C, E] for G sets.
+        """
+        batched = context is not None and context.dim() == 3
+        sets = context if batched or context is None else context.unsqueeze(0)
+        prefix = self._fill(self.embed(layout.prefix), layout.prefix_slots, sets) + self.places[:len(layout.prefix)]
+        keys_values = self._run_prefix(prefix.to(self.stream), layout.prefix_slots[:, 0], deep)
+        recompute = len(layout.chunks) > 1 and torch.is_grad_enabled()
+        features = []
+        for chunk in layout.chunks:
+            if recompute:  # memory of one chunk at a time: its inside is computed again in the backward
+                features.append(checkpoint(self._run_chunk, chunk, sets, *keys_values, use_reentrant=False))
+            else:
+                features.append(self._run_chunk(chunk, sets, *keys_values))
+        features = torch.cat(features, 1)[:, layout.order]
+        return features if batched else features[0]
+
+    @staticmethod
+    def _fill(x, slots, sets):
+        """Put learned vectors [G, K, D] at their slots of ``x`` [T, D]; returns [G, T, D]."""
+        x = x.unsqueeze(0)
+        if len(slots) == 0:
+            return x
+        x = x.expand(len(sets), -1, -1)
+        return x.index_copy(1, slots[:, 0], sets[:, slots[:, 1]].to(x.dtype))
+
+    def _run_prefix(self, x, where, deep):
+        """Return [k_0, v_0, k_1, v_1, …], each [G, H, P, d], of the prefix ``x`` [G, P, D]."""
+        keys_values = []
+        for i, block in enumerate(self.blocks):
+            if 0 < i <= len(deep):
+                vectors = deep[i - 1].to(x.dtype)
+                x = x.index_copy(1, where, vectors.expand(len(x), -1, -1))
+            last = i == len(self.blocks) - 1
+            q, k, v = (None, *block.project(x, "kv")) if last else block.project(x)
+            keys_values += [k, v]
+            if not last:
+                x = block.finish(x, attend(q, k, v, causal=True))
+        return keys_values
+
+    def _run_chunk(self, chunk, sets, *keys_values):
+        """Return features [G, c, E] of one chunk's c sequences, in packed order."""
+        x = self._fill(self.embed(chunk.tokens), chunk.slots, sets) + self.places[chunk.places]
+        x = x.to(self.stream).expand(len(keys_values[0]), -1, -1)  # [G, T, D]
+        for i, block in enumerate(self.blocks):
+            prefix = keys_values[2 * i:2 * i + 2]
+            if i < len(self.blocks) - 1:
+                x = block.finish(x, self._mix(chunk.groups, *block.project(x), *prefix))
+            else:
+                k, v = block.project(x, "kv")
+                x = x[:, chunk.ends]
+                q, = block.project(x, "q")
+                x = block.finish(x, self._mix(chunk.groups, q, k, v, *prefix))
+        x = norm(x, self.tower.ln_final)
+        return linear(x, self.projection if self.transposed else self.projection.T)
+
+    @staticmethod
+    def _mix(groups, q, k, v, prefix_k, prefix_v):
+        """Attention within packed sequences and to the prefix: q, k, v [G, H, T, d] (q [G, H, c, d]: the ends alone)."""
+        ends_only = q.shape[2] != k.shape[2]
+        mixed, at, q_at = [], 0, 0
+        for count, length in groups:
+            rows = 1 if ends_only else length
+            split = [x.narrow(2, start, count * n).unflatten(2, (count, n)).transpose(1, 2)
+                     for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length))]
+            out = attend_after_prefix(*split, prefix_k, prefix_v)  # [G, count, H, rows, d]
+            mixed.append(out.transpose(1, 2).flatten(2, 3))
+            at, q_at = at + count * length, q_at + count * rows
+        return torch.cat(mixed, 2)

@@ -1,0 +1,141 @@
+"""Prompt texts as token rows, and their layout for encoding: one shared prefix, then what each class has of its own.
+
+A row is a list of (token, slot) pairs: slot -1 marks a plain token, slot k >= 0 a place where the k-th learned
+context vector stands instead of the token's embedding.
+"""
+from dataclasses import dataclass
+
+import torch
+
+from ..errors import InputError
+
+CONTEXT_LENGTH = 77
+
+
+def clean(classname):
+    """Class names as every published prompt writes them: "_" is a space."""
+    return classname.replace("_", " ")
+
+
+def tokenize(texts, tokenizer):
+    """Return the token lists of texts, each from start-of-text to end-of-text.
+
+    Raises:
+        InputError: a text does not fit into 77 tokens.
+    """
+    rows = []
+    for text in texts:
+        row = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
+        if len(row) > CONTEXT_LENGTH:
+            raise InputError(f'the prompt "{text[:60]}…" has {len(row)} tokens, CLIP reads at most {CONTEXT_LENGTH}: '
+                             "shorten the class name or the context")
+        rows.append(row)
+    return rows
+
+
+def plain_rows(texts, tokenizer):
+    """Rows without learned slots, for templates."""
+    return [[(token, -1) for token in row] for row in tokenize(texts, tokenizer)]
+
+
+def prompt_rows(classnames, tokenizer, words, n_ctx, position="end", per_class=False):
+    """Rows of "context words, class name, full stop" with learned slots (CoOp, arXiv 2109.01134, section 3.2).
+
+    Args:
+        classnames: C names; "_" is read as a space.
+        words: the context's words, at least ``n_ctx`` tokens of them; their first ``n_ctx`` tokens become slots. What
+            tokens are left over stays in the text as it is.
+        n_ctx: number of learned context vectors.
+        position: where the name stands relative to the slots: "end", "middle" or "front".
+        per_class: class-specific contexts; slots of class c are ``c * n_ctx …``.
+
+    Raises:
+        InputError: an unknown position, an empty class name, or a prompt that does not fit into 77 tokens.
+    """
+    if position not in ("end", "middle", "front"):
+        raise InputError(f"CLASS_TOKEN_POSITION is {position!r}: it must be end, middle or front")
+    rows = []
+    for c, name in enumerate(map(clean, classnames)):
+        if not name.strip():
+            raise InputError(f"class {c} has an empty name: give every class a name")
+        tokens, = tokenize([f"{words} {name}."], tokenizer)
+        first = c * n_ctx if per_class else 0
+        slots = [(tokens[1 + k], first + k) for k in range(n_ctx)]
+        rest = [(token, -1) for token in tokens[1 + n_ctx:]]
+        before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[position]
+        name_end = len(tokenizer.encode(name)) if position != "end" else 0
+        rows.append([(tokens[0], -1), *slots[:before], *rest[:name_end], *slots[before:], *rest[name_end:]])
+    return rows
+
+
+@dataclass
+class Chunk:
+    """Some classes' own tokens, packed without padding: sequences sorted by length, one after the other."""
+
+    tokens: torch.Tensor  # [T]
+    places: torch.Tensor  # [T] position in the sequence
+    slots: torch.Tensor  # [S, 2]: (index into T, learned context vector)
+    groups: list  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
+    ends: torch.Tensor  # [sequences] index into T of each end-of-text token
+
+
+@dataclass
+class Layout:
+    """Rows arranged for the encoder (see ``arrange``)."""
+
+    prefix: torch.Tensor  # [P] tokens shared by all rows
+    prefix_slots: torch.Tensor  # [S, 2]: (position, learned context vector)
+    chunks: list
+    order: torch.Tensor  # [C]: row c is the order[c]-th of the packed sequences
+    size: int
+
+    def to(self, device):
+        """Move all index tensors to ``device``, once, and return self."""
+        for part in (self, *self.chunks):
+            for name, value in vars(part).items():
+                if torch.is_tensor(value):
+                    setattr(part, name, value.to(device))
+        return self
+
+
+def _slots(pairs):
+    found = [(i, slot) for i, (_, slot) in enumerate(pairs) if slot >= 0]
+    return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
+
+
+def arrange(rows, chunk_tokens=None, share=True):
+    """Lay rows out for encoding.
+
+    Args:
+        rows: C lists of (token, slot).
+        chunk_tokens: at most about this many packed tokens a chunk; None puts all into one.
+        share: False keeps nothing but the start-of-text token in the prefix (the tests' plain way).
+    """
+    shortest = min(map(len, rows))
+    shared = 1
+    while share and shared < shortest - 1 and len({row[shared] for row in rows}) == 1:
+        shared += 1
+    by_length = sorted(range(len(rows)), key=lambda c: len(rows[c]))
+    chunks, start = [], 0
+    while start < len(rows):
+        end, total = start, 0
+        while end < len(rows) and (end == start or chunk_tokens is None
+                                   or total + len(rows[by_length[end]]) - shared <= chunk_tokens):
+            total += len(rows[by_length[end]]) - shared
+            end += 1
+        chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared))
+        start = end
+    order = torch.empty(len(rows), dtype=torch.long)
+    order[torch.tensor(by_length)] = torch.arange(len(rows))
+    prefix = rows[0][:shared]
+    return Layout(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
+
+
+def _pack(rows, first_place):
+    lengths = [len(row) for row in rows]
+    pairs = [pair for row in rows for pair in row]
+    return Chunk(tokens=torch.tensor([token for token, _ in pairs]),
+                 places=torch.tensor([first_place + i for n in lengths for i in range(n)]),
+                 slots=_slots(pairs),
+                 groups=[(lengths.count(n), n) for n in sorted(set(lengths))],
+                 ends=torch.tensor(lengths).cumsum(0) - 1)

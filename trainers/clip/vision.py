@@ -1,0 +1,70 @@
+"""The frozen vision encoder, prompted: learned vectors behind the patches, replaced at each deep layer."""
+import torch
+
+from .block import Block, attend, linear, norm
+
+
+class VisionEncoder:
+    """Vision transformer of an open_clip model (class-token pooling, as CLIP's own).
+
+    Raises:
+        TypeError: the tower is of another kind; it can still be used through ``PlainVision``.
+    """
+
+    def __init__(self, tower):
+        self.tower = tower
+        self.blocks = [Block(b) for b in tower.transformer.resblocks]
+        if tower.pool_type != "tok" or tower.attn_pool is not None:
+            raise TypeError(f"a vision tower with {tower.pool_type} pooling")
+        self.width = self.blocks[0].width
+        self.stream = torch.float32
+
+    def embed(self, images):
+        """Return the frozen input sequence [B, 1 + N, D] of ``images`` [B, 3, S, S], behind ``ln_pre``."""
+        tower = self.tower
+        x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # [B, N, D]
+        x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1) + tower.positional_embedding
+        return norm(x, tower.ln_pre).to(self.stream)
+
+    def __call__(self, x, prompts=None, deep=()):
+        """Encode an embedded batch.
+
+        Args:
+            x: [B, 1 + N, D] as ``embed`` returns it.
+            prompts: learned vectors [n, D], appended before ``ln_pre``; None for the frozen features.
+            deep: for each layer from the second on, vectors [n, D] that replace the appended ones; later layers
+                leave them.
+
+        Returns:
+            Unnormalized features [B, E].
+        """
+        n = 0 if prompts is None else len(prompts)
+        if n:
+            x = torch.cat([x, norm(prompts, self.tower.ln_pre).to(x.dtype).expand(len(x), -1, -1)], 1)
+        for i, block in enumerate(self.blocks):
+            if n and 0 < i <= len(deep):
+                x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(len(x), -1, -1)], 1)
+            if i < len(self.blocks) - 1:
+                x = block.finish(x, attend(*block.project(x)))
+            else:  # only the class token goes on
+                k, v = block.project(x, "kv")
+                x = x[:, :1]
+                q, = block.project(x, "q")
+                x = block.finish(x, attend(q, k, v))
+        return linear(norm(x[:, 0], self.tower.ln_post), self.tower.proj.T)
+
+
+class PlainVision:
+    """Any other vision tower (ResNets, timm models): frozen features only."""
+
+    def __init__(self, tower):
+        self.tower = tower
+        self.width = None
+        self.dtype = next(tower.parameters()).dtype
+
+    def embed(self, images):
+        return images
+
+    def __call__(self, x, prompts=None, deep=()):
+        """Return unnormalized features [B, E] of images [B, 3, S, S]; there is nowhere to put prompts."""
+        return self.tower(x.to(self.dtype))

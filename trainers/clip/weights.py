@@ -1,0 +1,161 @@
+"""CLIP weights as files: where they lie, and how they are read without running anything they contain."""
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from safetensors.torch import load_file
+
+from ..errors import InputError
+
+DEMO = Path(__file__).parent / "demo" / "demo_clip.safetensors"
+COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
+              "ViT-B/16": "ViT-B-16", "ViT-L/14": "ViT-L-14", "ViT-L/14@336px": "ViT-L-14-336"}
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+
+
+def is_file_name(name):
+    """Whether MODEL.BACKBONE.NAME is a file (or the demo's) rather than a published model's name."""
+    return name == "demo" or name.endswith((".pt", ".pth", ".bin", ".safetensors"))
+
+
+def split_name(name):
+    """Split MODEL.BACKBONE.NAME into open_clip's (architecture, tag).
+
+    Raises:
+        InputError: neither one of CoOp's names nor ``ARCH:PRETRAINED`` of open_clip's.
+    """
+    arch, _, tag = (COOP_NAMES.get(name, name) + ("" if ":" in name else ":openai")).partition(":")
+    arch = COOP_NAMES.get(arch, arch)
+    if not get_pretrained_cfg(arch, tag):
+        tags = list_pretrained_tags_by_model(arch)
+        hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)} and demo"
+        raise InputError(f"MODEL.BACKBONE.NAME {name!r} names no CLIP: give one of CoOp's names, open_clip's "
+                         f"ARCH:PRETRAINED, the path of a .pt or .safetensors file, or demo ({hint})")
+    return arch, tag
+
+
+def locate(name):
+    """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
+
+    Args:
+        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file's path, or ``demo``.
+
+    Raises:
+        InputError: the file is not there; says which, where it was looked for and the command that fetches it.
+    """
+    if is_file_name(name):
+        path = DEMO if name == "demo" else Path(name)
+        if not path.is_file():
+            raise InputError(f"MODEL.BACKBONE.NAME names the file {path}, which does not exist: correct the path")
+        return path
+    arch, tag = split_name(name)
+    source = get_pretrained_cfg(arch, tag)
+    looked = []
+    if source.get("url"):
+        path = Path("~/.cache/clip").expanduser() / os.path.basename(source["url"])
+        if path.is_file():
+            return path
+        looked.append(str(path))
+    if source.get("hf_hub"):
+        repository, wanted = os.path.split(source["hf_hub"])
+        path = _in_hub_cache(repository, (wanted,) if wanted else HUB_FILES)
+        if path:
+            return Path(path)
+        looked.append(f"{repository} in the model hub's cache")
+    fetch = f"python -m {__package__}.fetch {name}"
+    file = looked[0] if source.get("url") else (wanted or HUB_FILES[0])
+    raise InputError(f"the weights of {name} ({os.path.basename(file)}) are not on this machine: looked for "
+                     f"{' and '.join(looked)}; fetch them with: {fetch}")
+
+
+def _in_hub_cache(repository, files):
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    found = (try_to_load_from_cache(repository, file) for file in files)
+    return next((path for path in found if isinstance(path, str)), None)
+
+
+def read(path):
+    """Read a state dict as data: safetensors, a PyTorch file, or a TorchScript archive as OpenAI publishes them.
+
+    Returns:
+        {name: tensor}, on the CPU, dtypes as stored.
+
+    Raises:
+        InputError: the file is damaged or holds something other than tensors.
+    """
+    try:
+        if str(path).endswith(".safetensors"):
+            return load_file(path)
+        if _is_torchscript(path):
+            return _read_torchscript(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = found.get("state_dict", found)
+        return {name.removeprefix("module."): value for name, value in found.items() if torch.is_tensor(value)}
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # every format has its own way to be broken
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InputError(f"{path} cannot be read as CLIP weights ({reason[:150]}): fetch the file again") from error
+
+
+def _is_torchscript(path):
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+class _Node:
+    """Stands for any class of the archive: keeps the state, runs nothing."""
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+class _ArchiveReader(pickle.Unpickler):
+    """Admits tensors, ordered dicts and inert ``_Node``s."""
+
+    def __init__(self, archive, root):
+        super().__init__(archive.open(f"{root}/data.pkl"))
+        self.archive, self.root = archive, root
+
+    def find_class(self, module, name):
+        if module.startswith("__torch__"):
+            return _Node
+        if (module, name) in {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter"),
+                              ("collections", "OrderedDict")}:
+            return super().find_class(module, name)
+        if module == "torch" and name.endswith("Storage"):
+            return getattr(torch, name)
+        if module == "torch.jit._pickle":  # typed lists and the like: their content is all that matters
+            return lambda content, *_: content
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which weights have no use for")
+
+    def persistent_load(self, key):
+        _, storage, name, _, _ = key
+        dtype = storage.dtype
+        raw = bytearray(self.archive.read(f"{self.root}/data/{name}"))
+        if not raw:
+            raw = bytearray(torch.empty(0, dtype=dtype).element_size())
+        return torch.storage.TypedStorage(wrap_storage=torch.frombuffer(raw, dtype=torch.uint8).untyped_storage(),
+                                          dtype=dtype, _internal=True)
+
+
+def _read_torchscript(path):
+    with zipfile.ZipFile(path) as archive:
+        root = next(n for n in archive.namelist() if n.endswith("/data.pkl")).rpartition("/")[0]
+        return dict(_walk(_ArchiveReader(archive, root).load()))
+
+
+def _walk(node, prefix=""):
+    for name, value in vars(node).get("state", {}).items():
+        if isinstance(value, _Node):
+            yield from _walk(value, f"{prefix}{name}.")
+        elif torch.is_tensor(value):
+            yield prefix + name, value.detach()
