@@ -1,0 +1,113 @@
+"""Reads the results out of runs' logs and prints their mean and deviation over seeds, with CoOp's flags and output.
+
+    python parse_test_res.py output/my_experiment
+
+reads my_experiment/SEED/log.txt of every folder SEED. With ``--multi-exp`` my_experiment holds several such folders
+(my_experiment/EXPERIMENT/SEED/log.txt); each is summarized, then the mean over them is printed. A result counts once
+the training has ended ("Finish training", as Dassl prints, or "Finished training"); ``--test-log`` is for logs of
+evaluation alone and takes any result. The last result in a log wins.
+"""
+import argparse
+import os
+import re
+import statistics
+import sys
+
+END_OF_TRAINING = ("Finish training", "Finished training")
+RESULT = ("=> result",)
+
+
+class NothingFound(Exception):
+    """There is no result where one was asked for; the message is one line."""
+
+
+def visible_folders(directory):
+    """Return the names of the folders in ``directory`` that do not start with a dot, sorted."""
+    if not os.path.isdir(directory):
+        raise NothingFound(f"{directory} is not a folder")
+    return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
+
+
+def read_value(log, keyword, signals):
+    """Return the last figure ``* KEYWORD: FIGURE%`` after a line that is one of ``signals``.
+
+    Raises:
+        NothingFound: the log is missing, or no such figure is in it.
+    """
+    figure = re.compile(rf"\* {re.escape(keyword)}: ([.\deE+-]+)%")
+    value, seen = None, set()
+    try:
+        with open(log, encoding="utf-8", errors="replace") as lines:
+            for line in map(str.strip, lines):
+                seen.add(line)
+                match = figure.search(line)
+                if match and not seen.isdisjoint(signals):
+                    value = float(match[1])
+    except OSError as error:
+        raise NothingFound(f"{log} cannot be read ({error.strerror})") from error
+    if value is None and not seen.isdisjoint(signals):
+        raise NothingFound(f"{log} holds no {keyword}")
+    if value is None:
+        hint = ", only an evaluation: read it with --test-log" if not seen.isdisjoint(RESULT) else ""
+        raise NothingFound(f'{log} has no line "{signals[0]}"{hint}')
+    return value
+
+
+def summarize(directory, keyword, signals, ci95):
+    """Print the value of each run in ``directory``, their mean and deviation; return the mean.
+
+    The deviation is the population's, or, for ``ci95``, 1.96 times it over the root of the number of runs. Runs
+    without a result are left out, which is said on stderr.
+
+    Raises:
+        NothingFound: there are no runs, or none has a result.
+    """
+    values, missing = {}, []
+    for run in visible_folders(directory):
+        log = os.path.join(directory, run, "log.txt")
+        try:
+            values[log] = read_value(log, keyword, signals)
+        except NothingFound as reason:
+            missing.append(str(reason))
+    if not values:
+        raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
+    for reason in missing:
+        print(f"left out: {reason}", file=sys.stderr)
+
+    print(f"Parsing files in {directory}")
+    for log, value in values.items():
+        print(f"file: {log}. {keyword}: {value:.2f}%. ")
+    mean, deviation = statistics.fmean(values.values()), statistics.pstdev(values.values())
+    if ci95:
+        deviation *= 1.96 / len(values) ** 0.5
+    print(f"===\nSummary of directory: {directory}\n* {keyword}: {mean:.2f}% +- {deviation:.2f}%\n===")
+    return mean
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description="Mean and deviation of runs' results, read from their logs.")
+    parser.add_argument("directory", help="folder of runs, each a folder with a log.txt")
+    parser.add_argument("--ci95", action="store_true", help="print the 95%% confidence interval, not the deviation")
+    parser.add_argument("--test-log", action="store_true", help="the logs are of evaluation alone")
+    parser.add_argument("--multi-exp", action="store_true", help="the folder holds several folders of runs")
+    parser.add_argument("--keyword", default="accuracy", help="which figure to read (default: accuracy)")
+    args = parser.parse_args(argv)
+
+    how = args.keyword, RESULT if args.test_log else END_OF_TRAINING, args.ci95
+    try:
+        if not args.multi_exp:
+            summarize(args.directory, *how)
+            return 0
+        experiments = visible_folders(args.directory)
+        if not experiments:
+            raise NothingFound(f"{args.directory} holds no folders of experiments")
+        means = [summarize(os.path.join(args.directory, name), *how) for name in experiments]
+        print(f"Average performance\n* {args.keyword}: {statistics.fmean(means):.2f}%")
+        return 0
+    except NothingFound as reason:
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The result parser prints what CoOp's does, and says in one line what is missing."""
+import json
+from pathlib import Path
+
+import pytest
+
+import parse_test_res
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "parse_test_res.json").read_text())
+
+
+def log_of(seed, end="Finish training"):
+    """Return the recorded log with the accuracy of a seed; the recorded F1 moves along with it."""
+    shift = GOLDEN["accuracy_by_seed"][seed] - GOLDEN["accuracy_by_seed"]["1"]
+    text = GOLDEN["log"].replace("accuracy: 91.8%", f"accuracy: {91.8 + shift:.1f}%")
+    return text.replace("macro_f1: 90.8%", f"macro_f1: {90.8 + shift:.1f}%").replace("Finish training", end)
+
+
+def write_runs(directory, **kwargs):
+    for seed in GOLDEN["accuracy_by_seed"]:
+        run = directory / f"seed{seed}"
+        run.mkdir(parents=True)
+        (run / "log.txt").write_text(log_of(seed, **kwargs))
+
+
+@pytest.fixture
+def logs(tmp_path):
+    return tmp_path / "LOGS"
+
+
+@pytest.mark.parametrize("end", parse_test_res.END_OF_TRAINING)
+@pytest.mark.parametrize("run", GOLDEN["runs"])
+def test_prints_what_is_recorded(run, end, logs, capsys):
+    args = GOLDEN["runs"][run]["args"]
+    for directory in [logs / "exp-1", logs / "exp-2"] if "--multi-exp" in args else [logs]:
+        write_runs(directory, end=end)
+    assert parse_test_res.main([str(logs), *args]) == 0
+    output = capsys.readouterr()
+    assert output.out.replace(str(logs), "LOGS") == GOLDEN["runs"][run]["stdout"]
+    assert output.err == ""
+
+
+def test_log_of_evaluation_alone_needs_its_flag(logs, capsys):
+    write_runs(logs, end="Evaluating")
+    assert parse_test_res.main([str(logs)]) == 2
+    output = capsys.readouterr()
+    assert output.out == "" and output.err.count("\n") == 1
+    assert "seed1/log.txt" in output.err and "--test-log" in output.err
+    assert parse_test_res.main([str(logs), "--test-log"]) == 0
+    assert "* accuracy: 92.00% +- 0.16%" in capsys.readouterr().out
+
+
+def test_result_before_the_end_of_training_does_not_count(logs, capsys):
+    write_runs(logs)
+    log = logs / "seed1" / "log.txt"
+    log.write_text("=> result\n* accuracy: 5.0%\n" + log.read_text() + "=> result\n* accuracy: 90.0%\n")
+    parse_test_res.main([str(logs)])
+    assert "seed1/log.txt. accuracy: 90.00%" in capsys.readouterr().out
+    log.write_text("=> result\n* accuracy: 5.0%\nepoch [1/2]\n")
+    assert parse_test_res.main([str(logs)]) == 0
+    output = capsys.readouterr()
+    assert "* accuracy: 92.10% +- 0.10%" in output.out
+    assert output.err.startswith("left out: ") and "seed1/log.txt" in output.err
+
+
+@pytest.mark.parametrize("args", [[], ["--test-log"], ["--multi-exp"]])
+@pytest.mark.parametrize("state", ["missing", "empty", "no log", "no result", "other keyword"])
+def test_nothing_to_read_is_one_line(state, args, logs, capsys):
+    experiment = logs / "exp" if args == ["--multi-exp"] else logs
+    if state == "empty":
+        experiment.mkdir(parents=True)
+    elif state == "no log":
+        (experiment / "seed1").mkdir(parents=True)
+    elif state == "no result":
+        (experiment / "seed1").mkdir(parents=True)
+        (experiment / "seed1" / "log.txt").write_text("epoch [1/2] batch [5/5] loss 1.0\n")
+    elif state == "other keyword":
+        write_runs(experiment)
+        args = [*args, "--keyword", "recall"]
+    assert parse_test_res.main([str(logs), *args]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("error: ") and output.err.count("\n") == 1
+    assert str(logs) in output.err
