@@ -2,13 +2,34 @@
 
 `check` tells, before anything is built, whether a config's dataset can be had.
 """
-from .home import engine  # noqa: F401  finds Dassl, so it comes first
+from .home import engine  # noqa: F401  it finds Dassl, so it comes first
+
+# isort: split
 from dassl.config import defaults
 
-if "SUBSAMPLE_CLASSES" not in defaults._C.DATASET:
-    defaults._C.DATASET.SUBSAMPLE_CLASSES = "all"
+from . import (  # noqa: F401
+    caltech101,
+    digits,
+    dtd,
+    eurosat,
+    fgvc_aircraft,
+    food101,
+    image_folder,
+    imagenet,
+    imagenet_a,
+    imagenet_r,
+    imagenet_sketch,
+    imagenetv2,
+    oxford_flowers,
+    oxford_pets,
+    stanford_cars,
+    sun397,
+    ucf101,
+)
+from .base import CLASSES, check
 
-from .base import CLASSES, check  # noqa: E402
-from . import digits  # noqa: E402
+for _key, _default in {"SUBSAMPLE_CLASSES": "all", "SPLIT_SEED": 1}.items():
+    if _key not in defaults._C.DATASET:
+        defaults._C.DATASET[_key] = _default
 
-__all__ = ["CLASSES", "check", "digits"]
+__all__ = ["CLASSES", "check"]

@@ -3,11 +3,11 @@ import logging
 import os
 from difflib import get_close_matches
 
+from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
+
 from .fewshot import choose_classes, few_shot
 from .home import InputError
 from .splits import check_items, read_split_file, under, write_split_file
-
-from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum  # noqa: E402  after home, which finds Dassl
 
 log = logging.getLogger("promptreg")
 CLASSES = {}  # registered name -> class, of this house only
@@ -41,6 +41,11 @@ def sampling_options(cfg):
     return max(shots, 0), cfg.SEED, which
 
 
+def prepare_command(name, root):
+    """Return the command line that fetches and arranges a dataset."""
+    return f"python -m {__package__}.prepare {name} --root {root}"
+
+
 class FewShotDataset(DatasetBase):
     """A dataset with fixed splits, few-shot training sets, and base and new classes.
 
@@ -49,45 +54,81 @@ class FewShotDataset(DatasetBase):
             DATASET.SUBSAMPLE_CLASSES ("all", "base", "new") and SEED (names the cached few-shot set; the draw
             itself uses Python's global random state, which Dassl's ``set_random_seed`` has set).
 
-    A subclass gives the class attributes below and, where the dataset does not come with a split file alone,
-    `read`. Raises InputError wherever a file is missing, damaged or at odds with another.
+    A subclass gives the class attributes below and `read`. Raises InputError wherever a file is missing, damaged
+    or at odds with another.
     """
 
-    folder = ""        # of the dataset, under DATASET.ROOT
-    images = ""        # folder of the images in it, which the paths in split files start from
-    split_file = None  # the published split's file
-    needs = ()         # files and folders that must be in the dataset's folder (any of several: a tuple)
-    test_only = False  # no training split: the test images are listed as training images too, and never sampled
+    folder = ""          # of the dataset, under DATASET.ROOT
+    images = ""          # in it, the folder that the paths in its split file start from
+    needs = ()           # in it, what must be there in any case
+    annotations = ()     # in it, what must be there besides where there is no split file
+    split_file = None    # in it, the published split; None where the annotations are the split
+    val_is_test = False  # no validation split of its own
+    test_only = False    # no training split: the test images stand in for it, and are never sampled
+    published = {}       # images in each split and "classes", as published
+    sources = ()         # download.Source, each a part of the dataset
+    copy = None          # download.Source of the whole, for when the original links are dead
+    by_hand = ()         # steps for what may not be downloaded by a program
 
     def __init__(self, cfg):
         shots, seed, which = sampling_options(cfg)
         self.check(cfg)
-        self.dataset_dir = os.path.join(data_root(cfg), self.folder)
-        self.image_dir = os.path.join(self.dataset_dir, self.images)
-        self.remedy = f"put it right with: {prepare_command(type(self).__name__, data_root(cfg))}"
+        self._locate(data_root(cfg))
         splits = self.load_splits()
         if shots and not self.test_only:
             splits = few_shot(splits, shots, seed, os.path.join(self.dataset_dir, "split_fewshot"))
         splits = choose_classes(splits, which)
         train, val, test = ([self._datum(item) for item in items] for items in splits)
-        super().__init__(train_x=train, val=val or test, test=test)
+        super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
+
+    def _locate(self, root):
+        self.dataset_dir = os.path.normpath(os.path.join(root, self.folder))
+        self.image_dir = os.path.join(self.dataset_dir, self.images)
+        self.remedy = f"put it right with: {prepare_command(type(self).__name__, root)}"
 
     def _datum(self, item):
-        return Datum(impath=os.path.join(self.dataset_dir, *item.path.split("/")), label=item.label,
-                     classname=item.classname)
+        path = self.path(*item.path.split("/"))
+        try:
+            return Datum(impath=path, label=item.label, classname=item.classname)
+        except (FileNotFoundError, AssertionError):  # minidassl's and Dassl's way to say that there is no such file
+            raise InputError(f"{type(self).__name__}: the image {path} is missing; what else is missing is listed by: "
+                             f"{self.remedy.partition(': ')[2]} --check") from None
+
+    @classmethod
+    def whole(cls, root):
+        """Return all that lies under ``root``: the folder of the dataset and its Splits, nothing sampled."""
+        self = cls.__new__(cls)
+        self._locate(root)
+        splits = self.load_splits()
+        return self.dataset_dir, splits._replace(val=splits.test) if self.val_is_test else splits
 
     @classmethod
     def check(cls, cfg):
         """Raise InputError where the dataset's folder, or something that it must hold, is not there; reads nothing."""
         root = data_root(cfg)
-        folder = os.path.join(root, cls.folder)
         remedy = f"get it with: {prepare_command(cls.__name__, root)}"
-        if not os.path.isdir(folder):
-            wanted = ", ".join(_either(need) for need in (*cls.needs, *filter(None, [cls.split_file])))
-            raise InputError(f"{cls.__name__}: no folder {folder} (it should hold {wanted}); {remedy}")
-        for need in cls.needs:
-            if not any(os.path.exists(os.path.join(folder, name)) for name in _options(need)):
-                raise InputError(f"{cls.__name__}: no {_either(need)} in {folder}; {remedy}")
+        missing = cls.missing(root)
+        if not os.path.isdir(os.path.join(root, cls.folder)):
+            raise InputError(f"{cls.__name__}: no folder {os.path.join(root, cls.folder)} (it should hold "
+                             f"{', '.join(missing)}); {remedy}")
+        if missing:
+            raise InputError(f"{cls.__name__}: no {', '.join(missing)} in {os.path.join(root, cls.folder)}; {remedy}")
+
+    @classmethod
+    def missing(cls, root):
+        """Return the names of the files and folders that ``root``'s copy of the dataset lacks to be usable."""
+        folder = os.path.join(root, cls.folder)
+        names = list(cls.needs)
+        split_there = cls.split_file and any(
+            os.path.exists(os.path.join(folder, name)) for name in (cls.split_file, cls.own_split_file()))
+        if not split_there:
+            names += cls.annotations
+        return [name for name in names if not os.path.exists(os.path.join(folder, name))]
+
+    @classmethod
+    def own_split_file(cls):
+        """Return the name of the split file that is made here where the published one is not to be had."""
+        return f"split_promptreg_{cls.__name__}.json"
 
     def load_splits(self):
         """Return the whole dataset as Splits, paths relative to the dataset's folder.
@@ -95,43 +136,33 @@ class FewShotDataset(DatasetBase):
         The published split file wins; then the one made here before; then one is made by `read` and, for a
         dataset with a published file, saved under a name of its own.
         """
-        own = os.path.join(self.dataset_dir, f"split_promptreg_{type(self).__name__}.json")
-        published = self.split_file and os.path.join(self.dataset_dir, self.split_file)
-        if published and os.path.exists(published):
-            splits = read_split_file(published, self.remedy)
-        elif published and os.path.exists(own):
-            splits = read_split_file(own, "delete it, and it is made anew")
-        else:
+        if self.split_file is None:
             splits = self.read()
             check_items(splits, self.dataset_dir, self.remedy)
-            if published:
-                log.warning("%s: %s is not there; splitting the images anew into %s, so figures are not comparable "
-                            "with published ones", type(self).__name__, published, own)
-                self._save(own, splits)
-        return type(splits)(*(under(self.images, items) for items in splits))
-
-    def _save(self, path, splits):
-        try:
-            write_split_file(path, splits)
-        except OSError as error:
-            log.warning("%s: cannot be saved (%s)", path, error.strerror)
+            return under(self.images, splits)
+        published = os.path.join(self.dataset_dir, self.split_file)
+        own = os.path.join(self.dataset_dir, self.own_split_file())
+        if os.path.exists(published):
+            return under(self.images, read_split_file(published, self.remedy))
+        if not os.path.exists(own):
+            splits = self.read()
+            check_items(splits, self.dataset_dir, self.remedy)
+            try:
+                write_split_file(own, splits)
+            except OSError as error:
+                log.warning("%s: cannot be saved (%s)", own, error.strerror)
+                return under(self.images, splits)
+        log.warning("%s is not there; with the split of %s, made here, figures cannot be compared with published ones",
+                    published, own)
+        return under(self.images, read_split_file(own, "delete it, and it is made anew"))
 
     def read(self):
-        """Return Splits from the dataset's own annotations, paths relative to the folder of images."""
+        """Return Splits from the dataset's own annotations, paths relative to ``images``."""
         raise NotImplementedError
 
-
-def _options(need):
-    return need if isinstance(need, tuple) else (need,)
-
-
-def _either(need):
-    return " or ".join(_options(need))
-
-
-def prepare_command(name, root):
-    """Return the command line that fetches and arranges a dataset."""
-    return f"python -m {__package__}.prepare {name} --root {root}"
+    def path(self, *names):
+        """Return the path of a file in the dataset's folder."""
+        return os.path.join(self.dataset_dir, *names)
 
 
 def check(cfg):
@@ -142,9 +173,12 @@ def check(cfg):
     name = cfg.DATASET.NAME
     sampling_options(cfg)
     if name in CLASSES:
-        return CLASSES[name].check(cfg)
-    known = DATASET_REGISTRY.registered_names()
-    if name not in known:
-        near = get_close_matches(name, CLASSES, 1, 0.5) or get_close_matches(name.lower(), map(str.lower, CLASSES), 1, .5)
-        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(CLASSES)}"
-        raise InputError(f"DATASET.NAME '{name}' is not a known dataset{hint}")
+        CLASSES[name].check(cfg)
+    elif name not in DATASET_REGISTRY.registered_names():
+        raise InputError(f"DATASET.NAME '{name}' is not a known dataset{_suggest(name)}")
+
+
+def _suggest(name):
+    lower = {known.lower(): known for known in CLASSES}
+    near = get_close_matches(name.lower(), lower, 1, 0.5)
+    return f"; did you mean {lower[near[0]]}?" if near else f"; there are {', '.join(sorted(CLASSES))}"

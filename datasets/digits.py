@@ -22,6 +22,7 @@ class Digits(FewShotDataset):
 
     folder = "digits"
     images = "images"
+    published = {"train": 898, "val": 359, "test": 540, "classes": 10}
 
     @classmethod
     def check(cls, cfg):
@@ -42,7 +43,7 @@ class Digits(FewShotDataset):
 
     def load_splits(self):
         """Write what is not there yet, images before the split, and return the split."""
-        path = os.path.join(self.dataset_dir, "split_promptreg_Digits.json")
+        path = self.path(self.own_split_file())
         try:
             if not os.path.isdir(self.image_dir):
                 with locked(self.dataset_dir):
@@ -52,8 +53,7 @@ class Digits(FewShotDataset):
         except OSError as error:
             raise InputError(f"Digits: cannot write to {self.dataset_dir} ({error.strerror}); free some space or give "
                              "another --root") from error
-        splits = read_split_file(path, "delete it, and it is made anew")
-        return type(splits)(*(under(self.images, items) for items in splits))
+        return under(self.images, read_split_file(path, "delete it, and it is made anew"))
 
     def read(self):
         """Return the fixed split, 50/20/30 of each class."""

@@ -7,4 +7,7 @@ from importlib import import_module
 
 _above = __package__.rpartition(".")[0] or "trainers"
 engine = import_module(f"{_above}.engine")
-InputError = import_module(f"{_above}.errors").InputError
+errors = import_module(f"{_above}.errors")
+PromptRegError = errors.PromptRegError
+InputError = errors.InputError
+EnvironmentFault = errors.EnvironmentFault

@@ -26,14 +26,11 @@ class Splits(NamedTuple):
     test: list
 
 
-def under(prefix, items):
-    """Return ``items`` with ``prefix`` before each path; separators are ``/`` on every system."""
-    return [item._replace(path=f"{prefix}/{item.path}") for item in items] if prefix else list(items)
-
-
-def relative_to(prefix, items):
-    """Undo `under`."""
-    return [item._replace(path=item.path[len(prefix) + 1:]) for item in items] if prefix else list(items)
+def under(prefix, splits):
+    """Return ``splits`` with ``prefix`` before each path; separators are ``/`` on every system."""
+    if not prefix:
+        return splits
+    return Splits(*([item._replace(path=f"{prefix}/{item.path}") for item in items] for items in splits))
 
 
 def list_folders(folder, ignored=()):
@@ -122,6 +119,32 @@ def check_items(splits, where, remedy):
             if item.label >= len(trained):
                 raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range "
                                  f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
+
+
+def read_lines(path, remedy):
+    """Return the lines of a text file without white space at their ends and without empty ones.
+
+    Raises InputError naming the file and the ``remedy``.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return [line.strip() for line in file if line.strip()]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file ({error}); {remedy}") from error
+
+
+def read_mat(path, name, remedy):
+    """Return the variable ``name`` of a MATLAB file, as scipy reads it. Raises InputError."""
+    try:
+        from scipy.io import loadmat
+    except ImportError:
+        raise InputError(f"{path}: reading it needs scipy: pip install scipy") from None
+    try:
+        return loadmat(path)[name]
+    except Exception as error:  # a damaged file can raise almost anything
+        raise InputError(f"{path}: cannot be read as a MATLAB file with '{name}' in it ({error}); {remedy}") from error
 
 
 def read_json(path, remedy):

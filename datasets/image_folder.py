@@ -1,0 +1,129 @@
+"""ImageFolder: anybody's own images, as class folders or a CSV table."""
+import csv
+import logging
+import os
+
+from .base import FewShotDataset, data_root, register
+from .home import InputError
+from .splits import (
+    Item,
+    Splits,
+    check_items,
+    list_folders,
+    read_class_folders,
+    read_json,
+    read_lines,
+    read_split_file,
+    split_by_class,
+    write_split_file,
+)
+
+log = logging.getLogger("promptreg")
+
+
+@register
+class ImageFolder(FewShotDataset):
+    """Own images: DATASET.ROOT is a folder of class folders, or a CSV file.
+
+    - ``ROOT/CLASS/*.jpg``: split 50/20/30 of each class by DATASET.SPLIT_SEED, once; the split is saved in ROOT.
+    - ``ROOT/{train,val,test}/CLASS/*.jpg``: these splits; val may be missing.
+    - ``ROOT = table.csv`` with the columns ``path`` (relative to the CSV's folder), ``class`` and, if wanted,
+      ``split`` (train, val or test; without it the images are split as above).
+
+    Class names are the folders' names (the CSV's classes) or what ``classnames.json`` (``{"folder": "class name"}``)
+    or ``classnames.txt`` (lines "folder class name") beside them makes of them.
+    """
+
+    def __init__(self, cfg):
+        self.split_seed = getattr(cfg.DATASET, "SPLIT_SEED", 1)
+        super().__init__(cfg)
+
+    @classmethod
+    def check(cls, cfg):
+        """Raise InputError where DATASET.ROOT is neither a folder nor a CSV file."""
+        root = data_root(cfg)
+        if not os.path.isdir(root) and not (root.endswith(".csv") and os.path.isfile(root)):
+            raise InputError(f"ImageFolder: DATASET.ROOT {root} is neither a folder of class folders nor a CSV file")
+
+    def _locate(self, root):
+        self.table = root if root.endswith(".csv") else None
+        self.dataset_dir = self.image_dir = os.path.dirname(root) if self.table else root
+        self.remedy = "see docs/datasets.md for what ImageFolder reads"
+
+    def load_splits(self):
+        """Return the given splits, or those saved or made by the seed."""
+        given = self._read_table() if self.table else self._read_split_folders()
+        if given:
+            check_items(given, self.table or self.dataset_dir, self.remedy)
+            return given
+        items = self._read_all()
+        stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
+        path = self.path(f"split_promptreg_{stem}-seed_{self.split_seed}.json")
+        if not os.path.exists(path):
+            splits = split_by_class(items, seed=self.split_seed)
+            try:
+                write_split_file(path, splits)
+            except OSError as error:
+                log.warning("%s: cannot be saved (%s)", path, error.strerror)
+                return splits
+        splits = read_split_file(path, "delete it, and it is made anew")
+        left = {item.path for item in items} - {item.path for split in splits for item in split}
+        if left:
+            log.warning("%d images, %s first, came after %s was made and are left out; delete it to split anew",
+                        len(left), min(left), path)
+        return splits
+
+    def _read_all(self):
+        if self.table:
+            return self._rows
+        return read_class_folders(self.dataset_dir, ignored=("split_fewshot",), rename=self._names())
+
+    def _read_split_folders(self):
+        if not {"train", "test"} <= set(list_folders(self.dataset_dir)):
+            return None
+        names = self._names()
+        train, test = (read_class_folders(self.path(split), rename=names) for split in ("train", "test"))
+        val = read_class_folders(self.path("val"), rename=names) if os.path.isdir(self.path("val")) else []
+        labels = {item.path.split("/")[0]: item.label for item in train}
+        splits = []
+        for split, items in zip(Splits._fields, (train, val, test)):
+            strange = sorted({item.path.split("/")[0] for item in items} - set(labels))
+            if strange:
+                raise InputError(f"{self.path(split, strange[0])}: no such class in {self.path('train')}")
+            splits.append([Item(f"{split}/{item.path}", labels[item.path.split("/")[0]], item.classname)
+                           for item in items])
+        return Splits(*splits)
+
+    def _read_table(self):
+        """Read the CSV into ``self._rows``; return Splits where it has a column for them."""
+        with open(self.table, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        for column in ("path", "class"):
+            if not rows or column not in rows[0]:
+                raise InputError(f"{self.table}: no column '{column}' in its first line, or no rows below")
+        names = self._names()
+        labels = {name: label for label, name in enumerate(sorted({row["class"] for row in rows}))}
+        self._rows, splits = [], Splits([], [], [])
+        for number, row in enumerate(rows, start=2):
+            path = (row["path"] or "").replace("\\", "/")
+            if not path or path.startswith("/") or ".." in path.split("/") or not row["class"]:
+                raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
+            item = Item(path, labels[row["class"]], names.get(row["class"], row["class"]))
+            self._rows.append(item)
+            if "split" in row:
+                if row["split"] not in Splits._fields:
+                    raise InputError(f"{self.table}: line {number}: split '{row['split']}' is not train, val or test")
+                getattr(splits, row["split"]).append(item)
+        return splits if "split" in rows[0] else None
+
+    def _names(self):
+        as_json, as_text = self.path("classnames.json"), self.path("classnames.txt")
+        if os.path.exists(as_json):
+            names = read_json(as_json, "mend it or delete it")
+            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+                raise InputError(f"{as_json}: not of the form {{\"folder\": \"class name\", ...}}")
+            return names
+        if os.path.exists(as_text):
+            pairs = (line.split(maxsplit=1) for line in read_lines(as_text, "mend it or delete it"))
+            return {pair[0]: pair[-1] for pair in pairs}
+        return {}

@@ -1,0 +1,76 @@
+"""ImageNet: the 1,000 classes of ILSVRC 2012 (Deng et al., 2009; Russakovsky et al., 2015)."""
+import os
+
+from .base import FewShotDataset, register
+from .download import Source
+from .home import InputError
+from .splits import Item, Splits, list_folders, list_images, read_lines
+
+CLASSNAMES = Source("classnames.txt", ["drive:1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF"])
+
+
+def read_classnames(path, remedy):
+    """Return ``{WNID: class name}`` in the order of the file's lines, "WNID NAME". Raises InputError."""
+    names = {}
+    for line in read_lines(path, remedy):
+        wnid, _, name = line.partition(" ")
+        if not name:
+            raise InputError(f"{path}: '{line}' is not a WNID and a class name; {remedy}")
+        names[wnid] = name.strip()
+    return names
+
+
+def read_wnid_folders(folder, names, where, remedy):
+    """Return the images of a folder of WNID folders; labels are the positions of the WNIDs in sorted order.
+
+    Everything is sorted (the published code lists images in the file system's order), so that a seed draws the
+    same images on every machine. ``names`` maps WNIDs to class names, ``where`` is their file, for the error.
+    """
+    items = []
+    for label, wnid in enumerate(list_folders(folder)):
+        if wnid not in names:
+            raise InputError(f"{where}: no class name for the folder {os.path.join(folder, wnid)}; {remedy}")
+        items += [Item(f"{wnid}/{image}", label, names[wnid]) for image in list_images(os.path.join(folder, wnid))]
+    if not items:
+        raise InputError(f"{folder}: no images in folders named by WNID; {remedy}")
+    return items
+
+
+@register
+class ImageNet(FewShotDataset):
+    """One folder a class, named by its WNID; the published validation images are the test split and val."""
+
+    folder = "imagenet"
+    needs = ("images/train", "images/val", "classnames.txt")
+    val_is_test = True
+    published = {"train": 1281167, "val": 50000, "test": 50000, "classes": 1000}
+    sources = (CLASSNAMES,)
+    by_hand = (
+        "ImageNet may not be passed on: ask for access at https://image-net.org and download "
+        "ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar",
+        "unpack the training images, one tar a class in the big one, into images/train/WNID/",
+        "unpack the validation images and sort them into images/val/WNID/ by the labels of the development kit "
+        "(torchvision.datasets.ImageNet(folder, split='val') does both); or link the folders you have",
+    )
+
+    def read(self):
+        """Return train and, as test, the validation images; paths start from the dataset's folder."""
+        where = self.path("classnames.txt")
+        names = read_classnames(where, self.remedy)
+        train, test = (
+            [item._replace(path=f"images/{split}/{item.path}")
+             for item in read_wnid_folders(self.path("images", split), names, where, self.remedy)]
+            for split in ("train", "val"))
+        return Splits(train, [], test)
+
+
+class ImageNetVariant(FewShotDataset):
+    """Test images only, one folder a class, named by its WNID; labels count the WNIDs that are there."""
+
+    test_only = True
+
+    def read(self):
+        """Return the images as test split, standing in for the training split too."""
+        where = self.path("classnames.txt")
+        items = read_wnid_folders(self.image_dir, read_classnames(where, self.remedy), where, self.remedy)
+        return Splits(items, [], items)

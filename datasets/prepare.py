@@ -1,0 +1,240 @@
+"""Fetch, arrange and check datasets: ``python -m datasets.prepare NAME… [--root DATA] [--check] [--dry-run]``."""
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from difflib import get_close_matches
+
+from PIL import Image
+from tqdm import tqdm
+
+from .base import CLASSES
+from .download import Dead, digests, fetch, full_disk, link, put_in_place
+from .files import locked, write_text
+from .home import EnvironmentFault, InputError, PromptRegError
+from .splits import Splits
+
+LISTED = 20  # bad images named in a report
+OWN = ("Digits", "ImageFolder")  # nothing to fetch
+
+
+def wanted(cls, root):
+    """Return the names of what is still to be had: what the dataset cannot do without, and the published split."""
+    names = cls.missing(root)
+    if cls.split_file and not os.path.exists(os.path.join(root, cls.folder, cls.split_file)):
+        names = [cls.split_file, *names]
+    return names
+
+
+def in_order(cls):
+    """Return the dataset's sources, the split first: with it at hand, annotations need not be fetched."""
+    return sorted(cls.sources, key=lambda source: source.file != cls.split_file)
+
+
+class Manifest:
+    """What was downloaded, ``DATA/.promptreg/manifest.json``: origin, size and SHA-256 of each file, by name."""
+
+    def __init__(self, root):
+        self.path = os.path.join(root, ".promptreg", "manifest.json")
+        self.files = {}
+        if os.path.exists(self.path):
+            try:
+                with open(self.path, encoding="utf-8") as file:
+                    self.files = json.load(file)
+            except ValueError as error:
+                raise InputError(f"{self.path}: not valid JSON ({error}); delete it, it is written anew") from error
+
+    def verify(self, key, path, checksum, origin):
+        """Compare a download with its published checksum and with the recorded one; record it the first time.
+
+        Raises InputError where it differs; the download is deleted then, so that the next call starts afresh.
+        """
+        found = digests(path)
+        kind, _, published = checksum.partition(":")
+        recorded = self.files.get(key, {}).get("sha256")
+        for expected, actual, said in ((published, found.get(kind), f"published {kind}"),
+                                       (recorded, found["sha256"], f"sha256 in {self.path}")):
+            if expected and expected != actual:
+                os.unlink(path)
+                raise InputError(f"{key} from {origin}: its checksum {actual} is not the {said} {expected}; the download "
+                                 "was deleted, run the same command to try again")
+        if not recorded:
+            self.files[key] = {"from": origin, "bytes": os.path.getsize(path), "sha256": found["sha256"]}
+            write_text(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
+
+
+def prepare(cls, root, mirror=None):
+    """Fetch and put in place what ``root`` lacks of the dataset ``cls``.
+
+    Raises InputError saying what has to be fetched by hand, and where to put it, for what no link gives.
+    """
+    folder = os.path.join(root, cls.folder)
+    store = os.path.join(root, ".promptreg", "downloads", cls.folder)
+    manifest = Manifest(root)
+    dead = []
+
+    def obtain(source):
+        if not source.covers(wanted(cls, root)):
+            return
+        try:
+            path, origin = fetch(source, store, mirror)
+        except Dead as error:
+            dead.append((source, error))
+            return
+        manifest.verify(f"{cls.folder}/{source.file}", path, source.checksum, origin)
+        try:
+            put_in_place(source, path, folder)
+        except InputError:
+            os.unlink(path)  # of no use: the next call fetches it anew
+            raise
+        if os.path.exists(path):
+            os.unlink(path)
+
+    for source in in_order(cls):
+        if source.file == "classnames.txt":
+            _share_classnames(root, folder)
+        obtain(source)
+    if cls.copy and any(source.covers(cls.needs) for source, _ in dead):
+        obtain(cls.copy)
+    lacking = wanted(cls, root)
+    if lacking:
+        raise InputError("\n  ".join([f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
+                                      *_by_hand(cls, dead, lacking, store)]))
+
+
+def _share_classnames(root, folder):
+    """Take ImageNet's classnames.txt from another of its family, where one has it."""
+    place = os.path.join(folder, "classnames.txt")
+    for cls in CLASSES.values():
+        other = os.path.join(root, cls.folder, "classnames.txt")
+        if "classnames.txt" in cls.needs and os.path.exists(other) and not os.path.exists(place):
+            with open(other, encoding="utf-8") as file:
+                write_text(place, file.read())
+
+
+def _by_hand(cls, dead, lacking, store):
+    for source, error in dead:
+        if source.covers(lacking):
+            yield f"{source.file}: {error}; download it by hand, put it into {store} and run the same command again"
+    yield from cls.by_hand
+
+
+def plan(cls, root, mirror=None):
+    """Return lines that say what `prepare` would do; nothing is written or fetched."""
+    lacking = wanted(cls, root)
+    if not lacking:
+        return ["nothing to do"]
+    lines = []
+    for source in in_order(cls):
+        if source.covers(lacking):
+            places = ", ".join(source.places().values())
+            condition = "" if source.covers([cls.split_file, *cls.needs]) else "without a split file: "
+            lines.append(f"{condition}{source.file} from {link(source.addresses(mirror)[0], source.file)} for {places}")
+    if cls.copy and cls.copy.covers(lacking):
+        lines.append(f"where links for images are dead: {link(cls.copy.addresses(mirror)[0], cls.copy.file)}")
+    return lines + [f"by hand: {step}" for step in cls.by_hand]
+
+
+def _fault(path):
+    """Return what is wrong with the image ``path``, or None."""
+    try:
+        with Image.open(path) as image:
+            image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
+            image.load()
+    except FileNotFoundError:
+        return "missing"
+    except Exception as error:  # damaged images raise almost anything
+        return f"unreadable ({error})"
+    return None
+
+
+def examine(cls, root, decode=True):
+    """Count images and classes of each split against the published figures, and look at every image.
+
+    Returns a line for the table and a list of faults. With ``decode`` unset images are only asked for, not read.
+    """
+    folder, splits = cls.whole(root)
+    counts = {name: len(items) for name, items in splits._asdict().items()}
+    if cls.test_only:
+        counts = {"test": counts["test"]}
+    counts["classes"] = len({item.label for item in splits.train})
+    cells = [f"{name} {count:,}" + (f" of {cls.published[name]:,}" if name in cls.published else "")
+             for name, count in counts.items()]
+    faults = [f"{name}: {count:,} instead of the published {cls.published[name]:,}" for name, count in counts.items()
+              if cls.published.get(name, count) != count]
+    paths = sorted({os.path.join(folder, *item.path.split("/")) for items in Splits(*splits) for item in items})
+    look = _fault if decode else lambda path: None if os.path.exists(path) else "missing"
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = tqdm(pool.map(look, paths), total=len(paths), desc=f"look at {cls.__name__}", unit=" images")
+        bad = [f"{path}: {fault}" for path, fault in zip(paths, found) if fault]
+    faults += bad[:LISTED] + ([f"and {len(bad) - LISTED:,} more images"] if len(bad) > LISTED else [])
+    return f"{cls.__name__}: " + ", ".join(cells), faults
+
+
+def find_classes(names):
+    """Return the dataset classes of ``names``, in any case; "all" for all with something to fetch. Raises InputError."""
+    known = {name.lower(): cls for name, cls in CLASSES.items()}
+    found = []
+    for name in names:
+        if name.lower() == "all":
+            found += [cls for name, cls in CLASSES.items() if name not in OWN]
+        elif name.lower() in known:
+            found.append(known[name.lower()])
+        else:
+            near = get_close_matches(name.lower(), known, 1, 0.5)
+            hint = f"did you mean {known[near[0]].__name__}?" if near else f"there are {', '.join(CLASSES)}"
+            raise InputError(f"no dataset '{name}'; {hint}")
+    return found
+
+
+def work(cls, root, arguments):
+    """Do for one dataset what the command line asks for. Raises PromptRegError."""
+    if arguments.dry_run:
+        print(f"{cls.__name__} in {os.path.join(root, cls.folder)}:", *plan(cls, root, arguments.mirror), sep="\n  ")
+        return
+    if not arguments.check and cls.__name__ not in OWN:
+        with locked(os.path.join(root, ".promptreg")):
+            prepare(cls, root, arguments.mirror)
+    line, faults = examine(cls, root, decode=arguments.check and not arguments.quick)
+    print(line)
+    if faults:
+        raise InputError("\n  ".join([f"{cls.__name__}: not as published:", *faults,
+                                      f"delete what is damaged or incomplete under {os.path.join(root, cls.folder)} and "
+                                      f"run: python -m {__package__}.prepare {cls.__name__} --root {root}"]))
+
+
+def main(argv=None):
+    """Run the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(CLASSES)}; or all")
+    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
+    parser.add_argument("--check", action="store_true", help="fetch nothing; count and read every image")
+    parser.add_argument("--quick", action="store_true", help="with --check: only see whether the images are there")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--mirror", metavar="URL", help="try URL/FILE before the published places")
+    arguments = parser.parse_args(argv)
+    root = os.path.abspath(os.path.expanduser(arguments.root))
+    code = 0
+    try:
+        for cls in find_classes(arguments.names):
+            try:
+                work(cls, root, arguments)
+            except PromptRegError as error:
+                print(error, file=sys.stderr)
+                code = max(code, error.exit_code)
+            except OSError as error:
+                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(error)
+                print(fault, file=sys.stderr)
+                code = max(code, fault.exit_code)
+    except PromptRegError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped; run the same command again, it continues", file=sys.stderr)
+        return 130
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
