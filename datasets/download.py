@@ -119,7 +119,7 @@ def full_disk(path, needed=None):
 
 def _from_http(url, path):
     part = path + ".part"
-    for attempt in range(1, ATTEMPTS + 1):
+    for _ in range(ATTEMPTS):
         if _http_attempt(url, part):
             os.replace(part, path)
             os.unlink(part + ".from")
@@ -270,8 +270,8 @@ def _unpack_tar(archive, folder):
         for member in tqdm(tar, desc=f"unpack {os.path.basename(archive)}", unit=" files"):
             inside = _inside(archive, member.name)
             if member.islnk() or member.issym():
-                raise InputError(f"{archive}: its entry '{member.name}' is a link to '{member.linkname}', so nothing of "
-                                 "it is taken")
+                raise InputError(f"{archive}: its entry '{member.name}' is a link to '{member.linkname}', so nothing "
+                                 "of it is taken")
             if member.isdir():
                 os.makedirs(os.path.join(folder, inside), exist_ok=True)
             elif member.isfile():

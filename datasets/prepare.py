@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from PIL import Image
 from tqdm import tqdm
 
-from .base import CLASSES
+from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import locked, write_text
 from .home import EnvironmentFault, InputError, PromptRegError
@@ -57,8 +57,8 @@ class Manifest:
                                        (recorded, found["sha256"], f"sha256 in {self.path}")):
             if expected and expected != actual:
                 os.unlink(path)
-                raise InputError(f"{key} from {origin}: its checksum {actual} is not the {said} {expected}; the download "
-                                 "was deleted, run the same command to try again")
+                raise InputError(f"{key} from {origin}: its checksum {actual} is not the {said} {expected}; the "
+                                 "download was deleted, run the same command to try again")
         if not recorded:
             self.files[key] = {"from": origin, "bytes": os.path.getsize(path), "sha256": found["sha256"]}
             write_text(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
@@ -129,7 +129,7 @@ def plan(cls, root, mirror=None):
     for source in in_order(cls):
         if source.covers(lacking):
             places = ", ".join(source.places().values())
-            condition = "" if source.covers([cls.split_file, *cls.needs]) else "without a split file: "
+            condition = "" if source.covers([cls.split_file or "", *cls.needs]) else "without a split file: "
             lines.append(f"{condition}{source.file} from {link(source.addresses(mirror)[0], source.file)} for {places}")
     if cls.copy and cls.copy.covers(lacking):
         lines.append(f"where links for images are dead: {link(cls.copy.addresses(mirror)[0], cls.copy.file)}")
@@ -173,8 +173,12 @@ def examine(cls, root, decode=True):
 
 
 def find_classes(names):
-    """Return the dataset classes of ``names``, in any case; "all" for all with something to fetch. Raises InputError."""
-    known = {name.lower(): cls for name, cls in CLASSES.items()}
+    """Return the classes of datasets named as registered, as their config file or as their folder, in any case.
+
+    "all" stands for all with something to fetch. Raises InputError.
+    """
+    known = {name.lower(): cls for cls in CLASSES.values()
+             for name in (cls.folder, cls.__module__.rpartition(".")[2], cls.__name__)}
     found = []
     for name in names:
         if name.lower() == "all":
@@ -199,9 +203,9 @@ def work(cls, root, arguments):
     line, faults = examine(cls, root, decode=arguments.check and not arguments.quick)
     print(line)
     if faults:
-        raise InputError("\n  ".join([f"{cls.__name__}: not as published:", *faults,
-                                      f"delete what is damaged or incomplete under {os.path.join(root, cls.folder)} and "
-                                      f"run: python -m {__package__}.prepare {cls.__name__} --root {root}"]))
+        remedy = (f"delete what is damaged or incomplete under {os.path.join(root, cls.folder)} and run: "
+                  f"{prepare_command(cls.__name__, root)}")
+        raise InputError("\n  ".join([f"{cls.__name__}: not as published:", *faults, remedy]))
 
 
 def main(argv=None):

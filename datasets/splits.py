@@ -115,7 +115,8 @@ def check_items(splits, where, remedy):
     for split, items in splits._asdict().items():
         for item in items:
             if item.label not in trained and item.label < len(trained):
-                raise InputError(f"{where}: class '{item.classname}' (label {item.label}) has no training image; {remedy}")
+                raise InputError(f"{where}: class '{item.classname}' (label {item.label}) has no training image; "
+                                 f"{remedy}")
             if item.label >= len(trained):
                 raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range "
                                  f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
