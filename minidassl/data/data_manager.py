@@ -16,7 +16,7 @@ def _workers(wanted):
     """Return the number of worker processes: no more than there are cores. Says so once."""
     cores = os.cpu_count() or 1
     if wanted > cores:
-        print(f"DATALOADER.NUM_WORKERS {wanted} is more than the {cores} cores here, using {cores}")
+        print(f"DATALOADER.NUM_WORKERS {wanted} is more than this machine has cores, using {cores}")
     return min(wanted, cores)
 
 

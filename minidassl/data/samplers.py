@@ -1,6 +1,7 @@
 """Orders in which a data loader goes through a list of Datum.
 
-The samplers that group by domain or class draw one order when made, to know its length, and another each epoch.
+The samplers that group by domain or class draw one order when made, whose length they report, and another each
+epoch. The orders' lengths can differ by some batches, as classes and domains run out sooner or later.
 """
 import random
 from collections import defaultdict

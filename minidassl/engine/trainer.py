@@ -98,7 +98,7 @@ class TrainerBase:
             The epoch to start with, 0 if there was nothing to load.
         """
         folders = {name: os.path.join(directory, name) for name in self.get_model_names()}
-        if not all(os.path.isfile(os.path.join(folder, "checkpoint")) for folder in folders.values()):
+        if not folders or not all(os.path.isfile(os.path.join(f, "checkpoint")) for f in folders.values()):
             print("No checkpoint found, train from scratch")
             return 0
         print(f"Found checkpoint at {directory} (will resume training)")

@@ -2,7 +2,6 @@ import json
 import os
 import random
 import tempfile
-import urllib.request
 import warnings
 from contextlib import contextmanager
 from difflib import SequenceMatcher
@@ -69,13 +68,6 @@ def set_random_seed(seed):
     np.random.seed(seed)
     torch.manual_seed(seed)
     torch.cuda.manual_seed_all(seed)
-
-
-def download_url(url, dst):
-    """Download ``url`` to the file ``dst``, saying so."""
-    print(f"Downloading {url} to {dst}")
-    with atomic_write(dst) as temporary:
-        urllib.request.urlretrieve(url, temporary)
 
 
 def read_image(path):
