@@ -40,7 +40,7 @@ class FrozenCLIP:
             raise InputError(f"PREC is {precision!r}: it must be one of {', '.join(COMPUTE)}")
         self.model = model.eval().requires_grad_(False)
         self.device = model.logit_scale.device
-        self.path = path
+        self.path, self.precision = path, precision
         self.tokenizer = open_clip.tokenizer.SimpleTokenizer()
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         _lower(model, COMPUTE[precision])

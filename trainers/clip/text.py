@@ -27,10 +27,20 @@ class TextEncoder:
         self.projection = getattr(tower.text_projection, "weight", tower.text_projection)
         self.transposed = hasattr(tower.text_projection, "weight")
         self.stream = torch.float32  # dtype of the residual stream
+        self.budget = 1 << 30  # bytes that the classes' activations may take at a time
 
     def embed(self, tokens):
         """Return token embeddings [..., D] of ``tokens`` [...], without position."""
         return self.embedding[tokens]
+
+    def chunk_tokens(self, grad=True, sets=1):
+        """Return how many packed tokens fit into ``budget`` bytes of activations.
+
+        With gradients each layer keeps about 11 vectors of width D a token (block input, queries, keys, values, mixed
+        values, MLP's input and hidden layer, attention weights); without, one layer's working space is all.
+        """
+        vectors = 11 * len(self.blocks) if grad else 24
+        return max(256, self.budget // (vectors * self.width * 4 * sets))
 
     def __call__(self, layout, context=None, deep=()):
         """Encode prompts.

@@ -1,13 +1,12 @@
 """CLIP weights as files: where they lie, and how they are read without running anything they contain."""
 import os
-import pickle
-import zipfile
 from pathlib import Path
 
 import torch
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from safetensors.torch import load_file
 
+from .. import archive
 from ..errors import InputError
 
 DEMO = Path(__file__).parent / "demo" / "demo_clip.safetensors"
@@ -92,8 +91,8 @@ def read(path):
     try:
         if str(path).endswith(".safetensors"):
             return load_file(path)
-        if _is_torchscript(path):
-            return _read_torchscript(path)
+        if archive.is_torchscript(path):
+            return archive.parameters(archive.read(path))
         found = torch.load(path, map_location="cpu", weights_only=True)
         found = found.get("state_dict", found)
         return {name.removeprefix("module."): value for name, value in found.items() if torch.is_tensor(value)}
@@ -102,60 +101,3 @@ def read(path):
     except Exception as error:  # every format has its own way to be broken
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InputError(f"{path} cannot be read as CLIP weights ({reason[:150]}): fetch the file again") from error
-
-
-def _is_torchscript(path):
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-class _Node:
-    """Stands for any class of the archive: keeps the state, runs nothing."""
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-class _ArchiveReader(pickle.Unpickler):
-    """Admits tensors, ordered dicts and inert ``_Node``s."""
-
-    def __init__(self, archive, root):
-        super().__init__(archive.open(f"{root}/data.pkl"))
-        self.archive, self.root = archive, root
-
-    def find_class(self, module, name):
-        if module.startswith("__torch__"):
-            return _Node
-        if (module, name) in {("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter"),
-                              ("collections", "OrderedDict")}:
-            return super().find_class(module, name)
-        if module == "torch" and name.endswith("Storage"):
-            return getattr(torch, name)
-        if module == "torch.jit._pickle":  # typed lists and the like: their content is all that matters
-            return lambda content, *_: content
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which weights have no use for")
-
-    def persistent_load(self, key):
-        _, storage, name, _, _ = key
-        dtype = storage.dtype
-        raw = bytearray(self.archive.read(f"{self.root}/data/{name}"))
-        if not raw:
-            raw = bytearray(torch.empty(0, dtype=dtype).element_size())
-        return torch.storage.TypedStorage(wrap_storage=torch.frombuffer(raw, dtype=torch.uint8).untyped_storage(),
-                                          dtype=dtype, _internal=True)
-
-
-def _read_torchscript(path):
-    with zipfile.ZipFile(path) as archive:
-        root = next(n for n in archive.namelist() if n.endswith("/data.pkl")).rpartition("/")[0]
-        return dict(_walk(_ArchiveReader(archive, root).load()))
-
-
-def _walk(node, prefix=""):
-    for name, value in vars(node).get("state", {}).items():
-        if isinstance(value, _Node):
-            yield from _walk(value, f"{prefix}{name}.")
-        elif torch.is_tensor(value):
-            yield prefix + name, value.detach()

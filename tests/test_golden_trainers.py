@@ -1,0 +1,81 @@
+"""Every trainer against what the published implementations compute (tests/golden/): the fast path and the plain one."""
+import numpy as np
+import pytest
+import reference
+import torch
+from conftest import GOLDEN
+
+TOLERANCE = 1e-5  # of the tensor's largest entry, at least 1
+
+
+def assert_close(ours, golden, what, tolerance=TOLERANCE):
+    golden, ours = np.asarray(golden), np.asarray(ours)
+    assert ours.shape == golden.shape, f"{what}: {ours.shape} against {golden.shape}"
+    error, scale = np.abs(ours - golden).max(), max(1.0, np.abs(golden).max())
+    assert error <= tolerance * scale, f"{what} is off by {error:.2e} of {scale:.2f}"
+
+
+def assert_state(ours, golden, prefix):
+    """Compare named tensors; large ones are recorded as their first 64 entries and their norm."""
+    names = {key[len(prefix):].partition("[")[0] for key in golden.files if key.startswith(prefix)}
+    assert names == set(ours)
+    for name in names:
+        value = ours[name].numpy()
+        if prefix + name in golden:
+            assert_close(value, golden[prefix + name], prefix + name)
+        else:
+            assert_close(value.ravel()[:64], golden[f"{prefix}{name}[:64]"], prefix + name)
+            assert_close(np.linalg.norm(value), golden[f"{prefix}{name}[norm]"], f"norm of {prefix + name}")
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    return lambda kind: reference.weights_file(kind, folder)
+
+
+@pytest.mark.parametrize("case", reference.CASES)
+def test_equals_published_code(case, weights, tmp_path):
+    golden = np.load(GOLDEN / f"trainer_{case}.npz")
+    _, kind, _ = reference.CASES[case]
+    trainer = reference.make(case, weights(kind), tmp_path)
+    words = [n for n in golden.files if n == "init/prompt_learner.ctx"]
+    if "CTX_INIT" in str(reference.CASES[case][2]) or "promptsrc" in case or case in ("ivlp", "maple"):
+        assert_close(trainer.prompts.prompt_learner.ctx.detach(), golden[words[0]], "context from words")
+    reference.start_from(trainer, golden)
+    images = trainer.train_loader_x[0]["img"]
+    assert_close(reference.evaluate(trainer, images), golden["eval_logits_before"], "logits before")
+
+    trainer.train()
+
+    assert len(trainer.record) == 9
+    for i, step in enumerate(trainer.record):
+        assert step["lr"] == pytest.approx(float(golden[f"lr/{i}"]), rel=1e-9)
+        figures = {key.split("/")[1] for key in golden.files if key.startswith("summary/")}
+        assert figures <= set(step["summary"])
+        for figure in figures:
+            assert_close(step["summary"][figure], golden[f"summary/{figure}/{i}"], f"{figure} of step {i}")
+    for i in (0, 3):
+        assert_state(trainer.record[i]["grad"], golden, f"grad/{i}/")
+    for i in (0, 4):
+        assert_state(trainer.record[i]["param"], golden, f"param/{i}/")
+    assert_state(trainer.prompts.state_dict(), golden, "final/")
+    assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after", 1e-4)
+
+    if "eval_logits_new" in golden:
+        other = reference.make(case, weights(kind), tmp_path / "new", new=True)
+        other.load_model(str(tmp_path), 3)
+        assert_close(reference.evaluate(other, images), golden["eval_logits_new"], "logits on new classes", 1e-4)
+
+
+@pytest.mark.parametrize("case", ["promptsrc", "promptsrc_depth3"])
+def test_promptsrc_terms(case, weights, tmp_path):
+    golden = np.load(GOLDEN / f"trainer_{case}.npz")
+    trainer = reference.make(case, weights("vit"), tmp_path)
+    reference.start_from(trainer, golden)
+    images = trainer.train_loader_x[0]["img"]
+    with torch.no_grad():
+        assert_close(trainer.text_features(), golden["terms/text_features"], "text features")
+        assert_close(trainer.image_features(images), golden["terms/image_features"], "image features")
+        assert_close(trainer.frozen_text, golden["terms/frozen_text_features"], "frozen text features")
+    assert trainer.aggregation.weights == pytest.approx(golden["gpa_weights"], rel=1e-12)

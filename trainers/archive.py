@@ -1,0 +1,92 @@
+"""Reads PyTorch's zip files as data: tensors come out, objects come out inert, nothing they name is run.
+
+Two kinds of published files need it: OpenAI's CLIP weights are TorchScript archives (program and all), and Dassl's
+checkpoints hold scheduler objects, which ``torch.load(weights_only=True)`` refuses.
+"""
+import collections
+import pickle
+import zipfile
+
+import torch
+
+HARMLESS = {"__torch__", "torch", "dassl", "minidassl", "numpy"}  # packages whose objects may appear, as inert nodes
+
+
+class Node:
+    """Stands for an object of a class that is not wanted: takes its arguments and state, does nothing."""
+
+    def __init__(self, *args):
+        self.args, self.state = args, {}
+
+    def __setstate__(self, state):
+        self.state = state
+
+    def __setitem__(self, key, value):
+        self.state[key] = value
+
+    def append(self, value):
+        pass
+
+
+def is_torchscript(path):
+    """Whether the file is a TorchScript archive (rather than a PyTorch checkpoint, or no zip at all)."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as file:
+        return any(name.endswith("/constants.pkl") for name in file.namelist())
+
+
+def read(path):
+    """Return what ``path`` holds: dicts, lists, numbers, tensors; ``Node`` for anything else.
+
+    Raises:
+        pickle.UnpicklingError: the file names something outside PyTorch, Dassl and numpy.
+        zipfile.BadZipFile, KeyError, EOFError: it is damaged.
+    """
+    with zipfile.ZipFile(path) as file:
+        root = next((n for n in file.namelist() if n.endswith("/data.pkl")), None)
+        if root is None:
+            raise KeyError("no data.pkl inside")
+        return _Reader(file, root.rpartition("/")[0]).load()
+
+
+def parameters(node, prefix=""):
+    """Return {dotted name: tensor} of a TorchScript module read by ``read``."""
+    found = {}
+    for name, value in node.state.items():
+        if isinstance(value, Node) and isinstance(value.state, dict):
+            found.update(parameters(value, f"{prefix}{name}."))
+        elif torch.is_tensor(value):
+            found[prefix + name] = value
+    return found
+
+
+def _tensor(storage, offset, size, stride, *_):
+    return torch.as_strided(storage, size, stride, offset)
+
+
+class _Reader(pickle.Unpickler):
+    def __init__(self, file, root):
+        super().__init__(file.open(f"{root}/data.pkl"))
+        self.file, self.root, self.storages = file, root, {}
+
+    def find_class(self, module, name):
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _tensor
+        if (module, name) == ("torch._utils", "_rebuild_parameter"):
+            return lambda tensor, *_: tensor
+        if module == "torch" and name.endswith("Storage"):
+            return getattr(torch, name).dtype
+        if module.partition(".")[0] in HARMLESS:
+            return Node
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which a checkpoint has no use for")
+
+    def persistent_load(self, key):
+        """Return the flat tensor of a storage; key is ("storage", dtype, file name, device, entries)."""
+        _, dtype, name, *_ = key
+        if name not in self.storages:
+            raw = self.file.read(f"{self.root}/data/{name}")
+            self.storages[name] = torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+        return self.storages[name]

@@ -1,0 +1,296 @@
+"""PromptTrainer: what every method shares: build, one training step, evaluation, saving and loading.
+
+A method's own module declares its config keys and says what its prompts are and what its loss is:
+
+    class Mine(PromptTrainer):
+        SECTION, FOLDER = "MINE", "prompt_learner"
+        def build_prompts(self): ...      # fill self.prompts, lay out self.rows
+        def objective(self, images, labels): ...  # -> loss, {name: figure}
+"""
+import datetime
+import time
+
+import torch
+import torch.nn.functional as F
+from dassl.config import defaults
+from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import AverageMeter, MetricMeter
+from yacs.config import CfgNode
+
+from . import checkpoint, parallel
+from .clip import arrange, load_clip
+from .errors import InputError
+from .frozen import template_features
+from .loader import train_loader
+from .prompts import Prompts
+
+HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
+
+
+def declare(section, **keys):
+    """Add a method's defaults to Dassl's default config, as cfg.TRAINER.<section>; keys that are there stay."""
+    node = defaults._C.TRAINER.setdefault(section, CfgNode())
+    for key, value in keys.items():
+        node.setdefault(key, value)
+    _DECLARED.setdefault(section, {}).update(keys)
+
+
+_DECLARED = {}
+declare(HOUSE,
+        TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
+        IMAGE_MEMORY=1.0,  # GiB of decoded training images kept
+        CACHE=True)  # keep frozen text features on disk
+
+
+def settings(cfg, section):
+    """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them."""
+    return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
+
+
+def register(trainer):
+    """Class decorator: enter a trainer in Dassl's registry, unless the host already has one of that name."""
+    if trainer.__name__ not in TRAINER_REGISTRY._obj_map:
+        TRAINER_REGISTRY.register(trainer)
+    return trainer
+
+
+class PromptTrainer(TrainerX):
+    """Trains prompts, and nothing else, on a frozen CLIP.
+
+    Attributes:
+        clip: the one ``FrozenCLIP``.
+        prompts: ``Prompts``, the parameters.
+        rows: token rows of the C classes (``clip.prompt_rows``).
+        layout: the same, arranged for the text encoder.
+        own: this method's config section.
+
+    Raises:
+        InputError: the backbone or the method's keys do not fit.
+    """
+
+    SECTION = None
+    FOLDER = "prompt_learner"  # of the checkpoints, as published
+    WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
+
+    # ---- build
+
+    def build_data_loader(self):
+        """Dassl's data manager, with the training loader that ``loader.py`` describes."""
+        parallel.start(self.device)
+        super().build_data_loader()
+        budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
+        self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
+
+    def build_model(self):
+        cfg = self.cfg
+        self.own, self.house = settings(cfg, self.SECTION), settings(cfg, HOUSE)
+        self.classnames = list(self.dm.dataset.classnames)
+        self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.own.PREC, self.device)
+        self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.own.PREC == "amp" else None
+        self.prompts = Prompts()
+        self.rows = None
+        self.build_prompts()
+        if self.rows:
+            self.layout = arrange(self.rows, self.clip.text.chunk_tokens()).to(self.device)
+        self.prompts.to(self.device)
+        self.parameters = list(self.prompts.parameters())
+        if not self.parameters:
+            return
+        if cfg.MODEL.INIT_WEIGHTS:
+            self.load_prompts(cfg.MODEL.INIT_WEIGHTS)
+        parallel.broadcast(self.parameters)
+        self.optim = build_optimizer(self.prompts, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.FOLDER, self.prompts, self.optim, self.sched)
+        print(f"{type(self).__name__}: {sum(p.numel() for p in self.parameters):,} parameters in "
+              f"{len(self.parameters)} tensors, {len(self.classnames)} classes, {self.own.PREC} on {self.device}")
+
+    def build_prompts(self):
+        """Fill ``self.prompts`` and set ``self.rows``."""
+        raise NotImplementedError
+
+    def need_vision_prompts(self):
+        """Raise InputError where prompts cannot enter the vision tower."""
+        if self.clip.vision.width is None:
+            raise InputError(f"{type(self).__name__} puts prompts into a vision transformer: MODEL.BACKBONE.NAME "
+                             f"{self.cfg.MODEL.BACKBONE.NAME} has none, choose a ViT")
+
+    def template_features(self, templates, normalize_each=False):
+        """Return frozen unit features [C, E] of the classes in ``templates`` (see ``frozen.template_features``)."""
+        return template_features(self.clip, self.classnames, templates, normalize_each, self.house.CACHE)
+
+    # ---- features and logits
+
+    def text_features(self):
+        """Return the prompted unit features [C, E] of all classes."""
+        features = self.clip.text(self.layout, self.prompts.context, self.prompts.deep_text)
+        return F.normalize(features.float(), dim=-1)
+
+    def image_features(self, images, embedded=None):
+        """Return the prompted unit features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
+        embedded = self.clip.vision.embed(images) if embedded is None else embedded
+        features = self.clip.vision(embedded, self.prompts.vision, self.prompts.deep_vision)
+        return F.normalize(features.float(), dim=-1)
+
+    def logits(self, images):
+        """Return logits [B, C] of ``images`` [B, 3, S, S]; in evaluation the text features are computed once."""
+        return self.clip.logit_scale * self.image_features(images) @ self.current_text_features().T
+
+    def current_text_features(self):
+        if self.prompts.training:
+            return self.text_features()
+        if self._kept_text is None:
+            self._kept_text = self.text_features()
+        return self._kept_text
+
+    _kept_text = None
+
+    def set_model_mode(self, mode="train", names=None):
+        super().set_model_mode(mode, names)
+        self.prompts.train(mode == "train")
+        self._kept_text = None
+
+    @torch.no_grad()
+    def model_inference(self, images):
+        return self.logits(images)
+
+    # ---- one training step
+
+    def objective(self, images, labels):
+        """Return (loss, {name: figure to report}) of one batch; cross-entropy unless a method says otherwise."""
+        logits = self.logits(images)
+        loss = F.cross_entropy(logits, labels)
+        return loss, {"loss": loss, "acc": accuracy(logits, labels)}
+
+    def forward_backward(self, batch):
+        """One step on one batch; returns the figures to report, as tensors on the device."""
+        loss, summary = self.objective(*self.parse_batch_train(batch))
+        self.step(self.gradients(loss))
+        return summary
+
+    def gradients(self, loss):
+        """Return the gradients that the optimizer is to use, one per parameter (None where it has no part)."""
+        return self.gradients_of(loss)
+
+    def gradients_of(self, loss, retain_graph=False):
+        """Return the gradients of a scalar loss, averaged over processes, unscaled under amp."""
+        scale = self.scaler.get_scale() if self.scaler and self.scaler.is_enabled() else None
+        grads = torch.autograd.grad(loss * scale if scale else loss, self.parameters, retain_graph=retain_graph,
+                                    allow_unused=True)
+        if scale:
+            grads = [g if g is None else g / scale for g in grads]
+        return parallel.mean(grads)
+
+    def step(self, grads):
+        """Let the optimizer use ``grads``; under amp a step with overflown gradients is left out."""
+        for parameter, grad in zip(self.parameters, grads, strict=True):
+            parameter.grad = grad
+        if self.scaler and self.scaler.is_enabled():
+            # The gradients are already unscaled: hand them back scaled, for the scaler to judge and to divide.
+            torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], self.scaler.get_scale())
+            self.scaler.step(self.optim)
+            self.scaler.update()
+        else:
+            self.optim.step()
+
+    def run_epoch(self):
+        """Train one epoch. Figures stay on the device and are read where a line is printed."""
+        self.set_model_mode("train")
+        losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
+        self.num_batches = len(self.train_loader_x)
+        pending, mark = [], time.time()
+        for self.batch_idx, batch in enumerate(self.train_loader_x):
+            data_time.update(time.time() - mark)
+            pending.append((self.batch_idx, self.forward_backward(batch), batch.get("impath")))
+            last = self.batch_idx + 1 == self.num_batches
+            shown = (self.batch_idx + 1) % self.cfg.TRAIN.PRINT_FREQ == 0 or self.num_batches < self.cfg.TRAIN.PRINT_FREQ
+            if shown or last or self.device.type == "cpu":
+                self.read_figures(pending, losses)
+                pending = []
+            batch_time.update(time.time() - mark)
+            if shown:
+                self.print_progress(losses, batch_time, data_time)
+            mark = time.time()
+        self.end_epoch()
+        self.update_lr()
+
+    def read_figures(self, pending, losses):
+        """Take figures off the device into the meters; stop at the first that is not finite."""
+        for batch_idx, summary, paths in pending:
+            figures = {name: float(value) for name, value in summary.items()}
+            bad = [name for name, value in figures.items() if not torch.isfinite(torch.tensor(value))]
+            if bad:
+                raise InputError(f"{bad[0]} is {figures[bad[0]]} in epoch {self.epoch + 1}, batch {batch_idx + 1} of "
+                                 f"{self.num_batches}, on {', '.join(map(str, paths or ['unnamed images']))}: lower "
+                                 "OPTIM.LR, try another PREC, or check these files")
+            losses.update(figures)
+            step = self.epoch * self.num_batches + batch_idx
+            for name, value in figures.items():
+                self.write_scalar(f"train/{name}", value, step)
+
+    def print_progress(self, losses, batch_time, data_time):
+        left = (self.max_epoch - self.epoch) * self.num_batches - self.batch_idx - 1
+        print(f"epoch [{self.epoch + 1}/{self.max_epoch}] batch [{self.batch_idx + 1}/{self.num_batches}] "
+              f"time {batch_time.val:.3f} ({batch_time.avg:.3f}) data {data_time.val:.3f} ({data_time.avg:.3f}) "
+              f"{losses} lr {self.get_current_lr():.4e} "
+              f"eta {datetime.timedelta(seconds=int(batch_time.avg * left))}")
+
+    def end_epoch(self):
+        """What a method does with its prompts after an epoch, before they are saved."""
+
+    # ---- saving and loading
+
+    def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
+        """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""
+        if parallel.rank() == 0:
+            checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
+
+    def after_epoch(self):
+        super().after_epoch()
+        self.save_model(self.epoch, self.output_dir)
+
+    def resume_model_if_exist(self, directory):
+        """Continue from the newest whole checkpoint in ``directory``; returns the epoch to start with (0 if none)."""
+        return checkpoint.resume(self, directory)
+
+    def load_model(self, directory, epoch=None):
+        """Load the prompts of ``directory``, ours or a published implementation's.
+
+        Args:
+            directory: output folder of a run; nothing is loaded without one.
+            epoch: the epoch's checkpoint, or None for the best one.
+
+        Raises:
+            InputError: no such checkpoint, or one that does not fit.
+        """
+        if not directory:
+            print("No --model-dir: the prompts stay as they started")
+            return
+        path = checkpoint.find(directory, self.FOLDER, epoch)
+        at = self.load_prompts(path)
+        print(f"Prompts of epoch {at} loaded from {path}")
+
+    def load_prompts(self, path):
+        """Fill ``self.prompts`` from a checkpoint file; returns its epoch."""
+        state, epoch = checkpoint.read_prompts(path)
+        checkpoint.fit(self.prompts, state, path)
+        self._kept_text = None
+        return epoch
+
+    def extra_state(self):
+        """Tensors {name: tensor} besides prompts that a resumed run needs (aggregation, say)."""
+        return {}
+
+    def load_extra_state(self, state):
+        """Take back what ``extra_state`` gave."""
+
+    def parse_batch_train(self, batch):
+        return (batch["img"].to(self.device, non_blocking=True), batch["label"].to(self.device, non_blocking=True))
+
+
+def accuracy(logits, labels):
+    """Return the percentage of right answers, a scalar tensor."""
+    return compute_accuracy(logits, labels)[0].squeeze()

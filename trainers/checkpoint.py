@@ -1,0 +1,207 @@
+"""Prompts on disk: written atomically, read as data, resumed to the bit.
+
+A run keeps ``<output>/<folder>/model.pth.tar-<epoch>``, as Dassl names it, with the published parameter names inside;
+a file is some kilobytes, so one is written every epoch and the one before is then dropped.
+"""
+import logging
+import os
+import pickle
+import random
+import re
+import tempfile
+import warnings
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import archive
+from .errors import InputError
+
+log = logging.getLogger("promptreg")
+FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
+STEM = "model.pth.tar-"
+
+
+def save(trainer, epoch, directory, is_best=False, val_result=None, model_name=""):
+    """Write a trainer's checkpoint of ``epoch`` (from 0) and drop the one of the epoch before.
+
+    Raises:
+        OSError: the disk is full or the folder read-only; what was there is untouched.
+    """
+    folder = Path(directory) / trainer.FOLDER
+    content = {
+        "state_dict": {name: value.detach().cpu() for name, value in trainer.prompts.state_dict().items()},
+        "epoch": epoch + 1,
+        "val_result": None if val_result is None else float(val_result),
+        "optimizer": trainer.optim.state_dict(),
+        "scheduler": {"steps": epoch + 1, "lr": [group["lr"] for group in trainer.optim.param_groups]},
+        "extra": trainer.extra_state(),
+        "random": random_state(),
+        "trainer": type(trainer).__name__,
+        "classnames": trainer.classnames,
+        "config": trainer.cfg.dump(),
+    }
+    write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
+    if is_best:
+        write(content, folder / "model-best.pth.tar")
+    every = trainer.cfg.TRAIN.CHECKPOINT_FREQ
+    if not model_name and epoch > 0 and not (every > 0 and epoch % every == 0):
+        (folder / f"{STEM}{epoch}").unlink(missing_ok=True)
+
+
+def write(content, path):
+    """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def read(path):
+    """Return what a checkpoint holds, ours or a published implementation's; nothing in it is run.
+
+    Raises:
+        InputError: missing or damaged, or it names code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint {path}: check --model-dir and --load-epoch")
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
+            return archive.read(path)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError, IndexError,
+            TypeError, AttributeError, UnicodeDecodeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): delete it or fetch it again") from error
+
+
+def read_prompts(path):
+    """Return ({name: tensor}, epoch) of a checkpoint file."""
+    content = read(path)
+    state = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise InputError(f"{path} holds no state_dict: it is not a checkpoint of prompts")
+    return state, content.get("epoch")
+
+
+@torch.no_grad()
+def fit(prompts, state, path):
+    """Copy into ``prompts`` what ``state`` holds under the published names.
+
+    Files of the published implementations hold the prompt learner alone (names without ``prompt_learner.``) or the
+    whole model (its weights are passed over), and the class-dependent token_prefix and token_suffix (likewise).
+
+    Raises:
+        InputError: a parameter is missing, has another shape, or is not finite.
+    """
+    own = prompts.state_dict()
+    for name, parameter in own.items():
+        value = state.get(name, state.get(name.removeprefix("prompt_learner.")))
+        if value is None:
+            raise InputError(f"{path} has no {name}: it was written by another method")
+        if value.shape != parameter.shape:
+            raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the depth, the "
+                             "context length, the backbone or (for class-specific contexts) the classes differ")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {name} has entries that are not finite: train it again")
+        parameter.copy_(value)
+    deeper = [n for n in state if n.endswith("VPT_shallow") and n not in own]
+    if deeper:
+        raise InputError(f"{path} also has {deeper[0]}: its prompts are deeper than PROMPT_DEPTH here")
+
+
+def published(state, whole_model):
+    """Return {name: tensor} as the published implementation of a method saves it, half of the way back of ``fit``."""
+    return {name if whole_model else name.removeprefix("prompt_learner."): value for name, value in state.items()}
+
+
+def epochs(folder):
+    """Return the epochs that have a checkpoint in ``folder``, in order."""
+    found = [re.fullmatch(re.escape(STEM) + r"(\d+)", p.name) for p in folder.glob(f"{STEM}*")]
+    return sorted(int(match[1]) for match in found if match)
+
+
+def find(directory, folder, epoch=None):
+    """Return the path of a checkpoint below ``directory``.
+
+    Args:
+        directory: a run's output folder.
+        folder: the method's own folder name; the others' are looked into as well.
+        epoch: which; None for the best on validation, else the last.
+
+    Raises:
+        InputError: it is not there; says what is.
+    """
+    places = [Path(directory) / name for name in dict.fromkeys((folder, *FOLDERS))]
+    for place in places:
+        names = [f"{STEM}{epoch}"] if epoch is not None else ["model-best.pth.tar"]
+        names += [f"{STEM}{e}" for e in epochs(place)[-1:]] if epoch is None else []
+        for name in names:
+            if (place / name).is_file():
+                return place / name
+    there = [str(p / f"{STEM}{e}") for p in places for e in epochs(p)]
+    raise InputError(f"there is no checkpoint {places[0] / f'{STEM}{epoch or 1}'}: "
+                     + (f"there are {', '.join(there)}" if there else "train first, or correct --model-dir"))
+
+
+def resume(trainer, directory):
+    """Bring a trainer to where its newest whole checkpoint left off; returns the epoch to start with (0 if none).
+
+    Raises:
+        InputError: the checkpoint is of another trainer, or of another learning-rate schedule.
+    """
+    folder = Path(directory or ".") / trainer.FOLDER
+    for epoch in reversed(epochs(folder)):
+        path = folder / f"{STEM}{epoch}"
+        try:
+            content = read(path)
+            if "random" not in content:
+                raise InputError(f"{path} holds prompts alone, not a run that could be resumed")
+        except InputError as error:
+            log.warning("%s; resuming from the one before", error)
+            continue
+        fit(trainer.prompts, content["state_dict"], path)
+        trainer.optim.load_state_dict(content["optimizer"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
+            for _ in range(content["scheduler"]["steps"]):
+                trainer.sched.step()
+        lr = [group["lr"] for group in trainer.optim.param_groups]
+        if lr != content["scheduler"]["lr"]:
+            raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
+                             "resume with the config it was started with, or choose another --output-dir")
+        trainer.load_extra_state(content["extra"])
+        set_random_state(content["random"])
+        print(f"Resumed from {path} (epoch {epoch})")
+        return epoch
+    return 0
+
+
+def random_state():
+    """Return the states of Python's, numpy's and torch's generators as plain data."""
+    name, keys, *rest = np.random.get_state()
+    state = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest), "torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_random_state(state):
+    """Take back what ``random_state`` gave."""
+    version, keys, gauss = state["python"]
+    random.setstate((version, tuple(keys), gauss))
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

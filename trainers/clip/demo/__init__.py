@@ -1,0 +1,8 @@
+"""The demo CLIP: a model of under 3 MB that this folder's own script trains on images it draws itself.
+
+`WEIGHTS` is the file, README.md beside it says what is in it, `render.render_pairs` draws captioned images,
+`python -m trainers.clip.demo.train` makes the file again.
+"""
+from pathlib import Path
+
+WEIGHTS = Path(__file__).with_name("demo.safetensors")

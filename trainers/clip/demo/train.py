@@ -1,0 +1,231 @@
+"""Train the demo CLIP from scratch on pictures that it draws itself: ``python -m trainers.clip.demo.train``.
+
+Draws a pool of captioned scenes, trains two small transformers with CLIP's symmetric contrastive loss, and writes
+demo.safetensors (an OpenAI CLIP state dict with the rows of unused tokens left out) and demo.json, the record of the
+run.  Everything follows from the seed on one machine.
+"""
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from safetensors.torch import save_file
+from tqdm import tqdm
+
+from . import WEIGHTS, language, render
+
+MODEL = dict(embed_dim=64, image_size=32, patch_size=8, vision_width=64, vision_layers=6, text_width=64, text_layers=6)
+MIXTURE = {"handwritten": 8, "printed": 4, "numerals": 1.5, "shapes": 2, "pairs": 1.5, "counts": 1.5, "textures": 1.5}
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1) * 255
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1) * 255
+SHORT, LONG = 3, 1    # captions a scene: of one sentence, of several
+MENTIONED, SHOWN = 24, 12  # the most facts a caption states, and a scene holds
+
+
+def draw(index, seed):
+    """Scene `index`: (pixels uint8 [32, 32, 3], its facts, [(token ids, facts)] of its captions, the long one last)."""
+    scene, rng = render.scene(index, seed, tuple(MIXTURE), tuple(MIXTURE.values()))
+    captions = [language.caption(scene, rng) for _ in range(SHORT)]
+    captions += [language.long_caption(scene, rng) for _ in range(LONG)]
+    return np.asarray(scene.image), scene.facts, [(language.encode(c.text), c.facts) for c in captions]
+
+
+def make_pool(size, seed, workers):
+    """Draw the training set.
+
+    Returns:
+        images uint8 [N, 3, 32, 32]; shown int32 [N, SHOWN], fact numbers of the scenes, -1 where there are fewer;
+        tokens int64 [N, SHORT + LONG, 77]; mentioned int32 [N, SHORT + LONG, MENTIONED], the captions' fact numbers.
+    """
+    number = {}
+
+    def numbers(facts, width):
+        known = sorted(number.setdefault(f, len(number)) for f in sorted(facts))
+        return np.array(known + [-1] * (width - len(known)), np.int32)
+    start, end = language.tokenizer().sot_token_id, language.tokenizer().eot_token_id
+    images = np.empty((size, 32, 32, 3), np.uint8)
+    shown = np.empty((size, SHOWN), np.int32)
+    tokens = np.zeros((size, SHORT + LONG, 77), np.int64)
+    mentioned = np.empty((size, SHORT + LONG, MENTIONED), np.int32)
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        scenes = pool.imap(partial(draw, seed=seed), range(size), chunksize=200)
+        for i, (image, facts, captions) in enumerate(tqdm(scenes, "drawing", size, unit="scene", mininterval=2)):
+            images[i], shown[i] = image, numbers(facts, SHOWN)
+            for j, (ids, stated) in enumerate(captions):
+                tokens[i, j, :len(ids) + 2] = [start, *ids, end]
+                mentioned[i, j] = numbers(stated, MENTIONED)
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), *map(torch.from_numpy, (shown, tokens, mentioned)))
+
+
+def applies(mentioned, shown):
+    """Which caption is true of which image: bool [B, B], caption by image.
+
+    Args:
+        mentioned: int [B, M], the facts that each caption states, -1 where there are fewer.
+        shown: int [B, S], the facts of each scene.
+    """
+    found = (mentioned[:, None, :, None] == shown[None, :, None, :]).any(-1) | (mentioned < 0)[:, None]
+    return found.all(-1)
+
+
+def contrastive_loss(image_features, text_features, scale, true):
+    """CLIP's symmetric loss in which a caption that is true of another image is no negative for it.
+
+    Args:
+        image_features, text_features: [B, D], normalized.
+        scale: the factor of the logits.
+        true: bool [B, B], caption by image, from `applies`.
+    """
+    logits = scale * text_features @ image_features.T
+    logits = logits.masked_fill(true & ~torch.eye(len(true), dtype=torch.bool), -math.inf)
+    target = torch.arange(len(true))
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def augment(images, generator):
+    """Shift by up to two pixels, change contrast and brightness a little: uint8 [B, 3, S, S] to normalized float."""
+    images = images.float()
+    shifts = torch.randint(-1, 2, (2,), generator=generator).tolist()
+    images = torch.roll(F.pad(images, (2,) * 4, "replicate"), shifts, (2, 3))[..., 2:-2, 2:-2]
+    n = len(images)
+    gain = 1 + 0.1 * torch.randn(n, 1, 1, 1, generator=generator)
+    offset = 8 * torch.randn(n, 1, 1, 1, generator=generator)
+    return ((images * gain + offset).clamp(0, 255) - MEAN) / STD
+
+
+def new_model():
+    """An untrained CLIP of the demo's size: open_clip's class, QuickGELU, heads of width 64."""
+    m = MODEL
+    return CLIP(m["embed_dim"], CLIPVisionCfg(layers=m["vision_layers"], width=m["vision_width"],
+                                              patch_size=m["patch_size"], image_size=m["image_size"]),
+                CLIPTextCfg(width=m["text_width"], heads=m["text_width"] // 64, layers=m["text_layers"]), quick_gelu=True)
+
+
+def encode_text(model, tokens, chunks=4):
+    """Text features [B, D] of tokens [B, 77].
+
+    Attention is causal, so nothing behind the end-of-text token is computed: the batch is sorted by length and encoded
+    in chunks, each as long as its longest caption.
+    """
+    ends = tokens.argmax(1)
+    order = ends.argsort(stable=True)
+    features = []
+    for rows in order.chunk(chunks):
+        length = int(ends[rows[-1]]) + 1
+        x = model.token_embedding(tokens[rows, :length]) + model.positional_embedding[:length]
+        x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+        features.append(x[torch.arange(len(x)), ends[rows]])
+    return (model.ln_final(torch.cat(features)) @ model.text_projection)[order.argsort()]
+
+
+def optimizer_for(model, lr, weight_decay):
+    """AdamW that decays matrices only, not gains, biases, embeddings or the logit scale."""
+    def is_matrix(name, p):
+        return p.ndim >= 2 and "embedding" not in name
+    named = list(model.named_parameters())
+    return torch.optim.AdamW([{"params": [p for n, p in named if is_matrix(n, p)], "weight_decay": weight_decay},
+                              {"params": [p for n, p in named if not is_matrix(n, p)], "weight_decay": 0.0}],
+                             lr=lr, betas=(0.9, 0.98), eps=1e-6)
+
+
+def fit(model, pool, args):
+    """Train the model in place on the pool; returns the mean loss of the last hundred steps."""
+    images, shown, tokens, mentioned = pool
+    generator = torch.Generator().manual_seed(args.seed)
+    optimizer = optimizer_for(model, args.lr, args.weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(
+        (step + 1) / args.warmup, 0.5 * (1 + math.cos(math.pi * step / args.steps))))
+    model.train()
+    order, losses = torch.empty(0, dtype=torch.long), []
+    bar = tqdm(range(args.steps), "training", unit="step", mininterval=2)
+    for step in bar:
+        if len(order) < args.batch:
+            order = torch.randperm(len(images), generator=generator)
+        rows, order = order[:args.batch], order[args.batch:]
+        if step % args.long_every == args.long_every - 1:
+            which = torch.full((len(rows),), SHORT)
+        else:
+            which = torch.randint(SHORT, (len(rows),), generator=generator)
+        image_features = F.normalize(model.visual(augment(images[rows], generator)), dim=-1)
+        text_features = F.normalize(encode_text(model, tokens[rows, which]), dim=-1)
+        true = applies(mentioned[rows, which], shown[rows])
+        loss = contrastive_loss(image_features, text_features, model.logit_scale.exp(), true)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            model.logit_scale.clamp_(0, math.log(100))
+        losses.append(loss.item())
+        if step % 50 == 49:
+            bar.set_postfix(loss=f"{np.mean(losses[-50:]):.3f}", scale=f"{model.logit_scale.exp().item():.1f}")
+    model.eval()
+    return float(np.mean(losses[-100:]))
+
+
+def compact(model):
+    """The state dict with the rows of the demo's tokens only, and their ids under `token_ids`; buffers left out."""
+    state = {k: v.detach().clone().contiguous() for k, v in model.named_parameters()}
+    ids = torch.tensor(language.vocabulary(render.WORDS))
+    state["token_embedding.weight"] = state["token_embedding.weight"][ids]
+    state["token_ids"] = ids.int()
+    return state
+
+
+def write(path, save):
+    """Call save(temporary path) in path's folder, then put the result in path's place at once."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        save(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=WEIGHTS, help="the file to write; the record goes beside it")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=60000)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--weight-decay", type=float, default=0.1)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--long-every", type=int, default=8, help="every so many steps the captions are long")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args(argv)
+    started = time.time()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    pool = make_pool(args.scenes, args.seed, args.threads)
+    drawn = time.time()
+    model = new_model()
+    loss = fit(model, pool, args)
+    trained = time.time()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    write(args.out, lambda path: save_file(compact(model), path))
+
+    from . import zeroshot  # the digits are looked at now that the weights are written
+    from safetensors.torch import load_file
+    record = {"model": MODEL, "dtype": "float32", "bytes": args.out.stat().st_size,
+              "recipe": {**{k: v for k, v in vars(args).items() if k not in ("out", "threads")}, "mixture": MIXTURE},
+              "final_loss": round(loss, 4), "logit_scale": round(model.logit_scale.exp().item(), 2),
+              "seconds": {"drawing": round(drawn - started), "training": round(trained - drawn)},
+              "threads": args.threads, "torch": torch.__version__,
+              "zero_shot_digits_percent": zeroshot.accuracies(zeroshot.build(load_file(args.out)))}
+    write(args.out.with_suffix(".json"), lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
+    print(json.dumps(record, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Zero-shot accuracy of the demo CLIP on scikit-learn's handwritten digits: ``python -m trainers.clip.demo.zeroshot``.
+
+The only module here that touches the digits.  Training never imports it before the weights are final.
+"""
+import argparse
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from PIL import Image
+from safetensors.torch import load_file
+
+from . import WEIGHTS, language
+
+MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
+STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
+
+
+def build(state):
+    """Make open_clip's CLIP from the demo's state dict, in float32 and eval mode.
+
+    The tokens whose rows are not stored get the mean of the stored rows.
+    """
+    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    ids, rows = state.pop("token_ids").long(), state["token_embedding.weight"]
+    table = rows.mean(0).repeat(49408, 1)
+    table[ids] = rows
+    state["token_embedding.weight"] = table
+    vision, text = state["visual.conv1.weight"], state["ln_final.weight"]
+    grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
+    layers = {tower: sum(k.startswith(tower) and k.endswith("in_proj_weight") for k in state)
+              for tower in ("visual.transformer", "transformer")}
+    model = CLIP(state["text_projection"].shape[1],
+                 CLIPVisionCfg(layers=layers["visual.transformer"], width=len(vision), patch_size=vision.shape[-1],
+                               image_size=grid * vision.shape[-1]),
+                 CLIPTextCfg(width=len(text), heads=len(text) // 64, layers=layers["transformer"]), quick_gelu=True)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def digits():
+    """The 1,797 digits as the Digits dataset writes them: images [1797, 3, 32, 32], normalized, and labels [1797]."""
+    from sklearn.datasets import load_digits
+    data = load_digits()
+    grey = np.uint8(np.round(data.images * 255 / 16))
+    images = np.stack([np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.BICUBIC)) for g in grey])
+    images = torch.from_numpy(images).float().div(255)[:, None].expand(-1, 3, -1, -1)
+    return (images - MEAN) / STD, torch.from_numpy(data.target).long()
+
+
+@torch.no_grad()
+def text_features(model, templates, names=language.UNITS):
+    """Normalized features of the names, each the mean over the templates: [C, D]."""
+    from open_clip import tokenize
+    features = [F.normalize(model.encode_text(tokenize([t.format(n) for n in names])), dim=-1) for t in templates]
+    return F.normalize(torch.stack(features).mean(0), dim=-1)
+
+
+@torch.no_grad()
+def accuracies(model):
+    """Per cent right on the digits for some ways of asking: {what: accuracy}."""
+    images, labels = digits()
+    features = F.normalize(torch.cat([model.encode_image(b) for b in images.split(600)]), dim=-1)
+    photo = text_features(model, ["a photo of a {}."])
+    logits = features @ photo.T
+    base = labels < 5
+
+    def score(logits, labels):
+        return round(100 * (logits.argmax(1) == labels).float().mean().item(), 2)
+    return {"ten classes, 'a photo of a {}.'": score(logits, labels),
+            "ten classes, '{}.'": score(features @ text_features(model, ["{}."]).T, labels),
+            "ten classes, 'a handwritten {}.'": score(features @ text_features(model, ["a handwritten {}."]).T, labels),
+            "ten classes, 'X X X X X X X X {}.'": score(
+                features @ text_features(model, ["X X X X X X X X {}."]).T, labels),
+            "ten classes, mean of 80 templates": score(
+                features @ text_features(model, language.IMAGENET_TEMPLATES).T, labels),
+            "zero to four, 'a photo of a {}.'": score(logits[base, :5], labels[base]),
+            "five to nine, 'a photo of a {}.'": score(logits[~base, 5:], labels[~base] - 5)}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", default=WEIGHTS)
+    for question, accuracy in accuracies(build(load_file(parser.parse_args().weights))).items():
+        print(f"{accuracy:6.2f}%  {question}")

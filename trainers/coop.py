@@ -1,0 +1,32 @@
+"""CoOp: learned context words (Zhou et al., arXiv 2109.01134)."""
+from .base import PromptTrainer, declare, register
+from .prompts import prompt_rows, words_to_context
+
+# CTX_INIT defaults to None, which yacs lets a config replace by CoOp's string or by ProGrad's boolean.
+declare("COOP", N_CTX=16, CSC=False, CTX_INIT=None, PREC="fp16", CLASS_TOKEN_POSITION="end", W=8.0)
+
+
+@register
+class CoOp(PromptTrainer):
+    """Cross-entropy on prompts "[V]_1 … [V]_M class name." (equations 1 and 2).
+
+    Keys, TRAINER.COOP: N_CTX (M), CSC (contexts of their own for each class), CTX_INIT (words to start from; their number
+    is then M), CLASS_TOKEN_POSITION (end, middle, front), PREC.
+    """
+
+    SECTION = "COOP"
+
+    def build_prompts(self):
+        words = self.initial_words()
+        n_ctx = len(words.split(" ")) if words else self.own.N_CTX
+        words, context = words_to_context(self.clip, words, n_ctx)
+        per_class = self.own.CSC and not self.initial_words()
+        if per_class:
+            context = context.new_empty(len(self.classnames), *context.shape).normal_(std=0.02)
+        self.prompts.put("prompt_learner.ctx", context)
+        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx, self.own.CLASS_TOKEN_POSITION,
+                                per_class)
+
+    def initial_words(self):
+        """The words of CTX_INIT, or "" for a random start."""
+        return (self.own.CTX_INIT or "").replace("_", " ")

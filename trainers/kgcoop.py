@@ -1,0 +1,28 @@
+"""KgCoOp: context words kept near the hand-written ones (Yao et al., arXiv 2303.13283)."""
+import torch.nn.functional as F
+
+from . import templates
+from .base import accuracy, register
+from .coop import CoOp
+
+
+@register
+class KgCoOp(CoOp):
+    """Cross-entropy + W * (1 - mean cosine of prompted and frozen text features) (equation 5).
+
+    Keys, TRAINER.COOP: CoOp's, and W. CTX_INIT may be True: "a photo of a".
+    """
+
+    def build_prompts(self):
+        super().build_prompts()
+        self.frozen_text = self.template_features([templates.of(templates.KGCOOP, self.cfg.DATASET.NAME)])
+
+    def initial_words(self):
+        return "a photo of a" if self.own.CTX_INIT is True else super().initial_words()
+
+    def objective(self, images, labels):
+        text = self.text_features()
+        logits = self.clip.logit_scale * self.image_features(images) @ text.T
+        cosine = (text * self.frozen_text).sum(-1).mean()
+        loss = F.cross_entropy(logits, labels) + self.own.W * (1 - cosine)
+        return loss, {"loss": loss, "acc": accuracy(logits, labels)}

@@ -1,0 +1,151 @@
+"""Training batches: decoded once, drawn by seed, the same with any number of workers.
+
+Few-shot sets are small and read again every epoch, so decoded images stay in memory under a budget. Every epoch draws
+one number from torch's generator; the order and each image's random crop follow from it alone, so that a resumed run,
+another number of workers or no kept images at all gives the same pixels.
+"""
+import concurrent.futures
+import os
+import random
+import sys
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from dassl.utils import read_image
+
+from . import parallel
+
+
+class KeptImages(Dataset):
+    """Images of ``items`` (Dassl's Datum) with their transform; the first to fit the budget stay decoded.
+
+    Indices are (item, seed) pairs: the transform draws from generators seeded with the pair's seed.
+    """
+
+    def __init__(self, items, transform, budget):
+        self.items, self.transform, self.budget = items, transform, budget
+        self.kept = {}
+        self.filled = False
+
+    def __len__(self):
+        return len(self.items)
+
+    def fill(self):
+        """Decode once, in threads, before the workers start; they share the memory."""
+        if self.filled:
+            return
+        self.filled, size = True, 0
+        step = 64
+        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+            for start in range(0, len(self.items), step):
+                if size >= self.budget:
+                    break
+                indices = range(start, min(start + step, len(self.items)))
+                for i, image in zip(indices, pool.map(self.read, indices), strict=True):
+                    size += 3 * image.width * image.height
+                    if size < self.budget:
+                        self.kept[i] = image
+
+    def read(self, i):
+        return read_image(self.items[i].impath)
+
+    def __getitem__(self, pair):
+        i, seed = pair
+        item = self.items[i]
+        image = self.kept.get(i) or self.read(i)
+        with seeded(seed):
+            image = self.transform(image)
+        return {"img": image, "label": item.label, "domain": item.domain, "impath": item.impath, "index": i}
+
+
+class seeded:
+    """Context in which Python's, numpy's and torch's CPU generators start from one seed; restores them after."""
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def __enter__(self):
+        self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        random.seed(self.seed)
+        np.random.seed(self.seed % 2 ** 32)
+        torch.default_generator.manual_seed(self.seed)
+
+    def __exit__(self, *_):
+        python, numpy, torch_state = self.states
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_state)
+
+
+class SeededBatches:
+    """Batches of (item, seed) pairs of this process, reshuffled at each iteration by one draw from torch's generator.
+
+    Under several processes the joint batch is the one that a single process with ``world`` times the batch would draw.
+    """
+
+    def __init__(self, size, batch_size, drop_last, rank=0, world=1):
+        self.size, self.batch_size, self.rank, self.world = size, batch_size, rank, world
+        joint = batch_size * world
+        self.batches = size // joint if drop_last else -(-size // joint)
+
+    def __len__(self):
+        return self.batches
+
+    def __iter__(self):
+        generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        order = torch.randperm(self.size, generator=generator).tolist()
+        seeds = torch.randint(2 ** 62, (self.size,), generator=generator).tolist()
+        joint = self.batch_size * self.world
+        for b in range(self.batches):
+            start = b * joint + self.rank * self.batch_size
+            # the last joint batch may not fill all processes: begin again, so that none of them waits in vain
+            yield [(order[i % self.size], seeds[i % self.size])
+                   for i in range(start, min(start + self.batch_size, max(self.size, start + 1)))]
+
+
+class EpochLoader:
+    """Iterates over training batches as Dassl's loaders do: dicts of img, label, domain, impath and index."""
+
+    def __init__(self, dataset, batches, workers, pin):
+        self.dataset = dataset
+        # A generator of its own: the number that DataLoader draws for its workers must not touch the run's.
+        self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
+                                 persistent_workers=workers > 0, generator=torch.Generator())
+
+    def __len__(self):
+        return len(self.loader)
+
+    def __iter__(self):
+        self.dataset.fill()
+        return iter(self.loader)
+
+
+def cores():
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def train_loader(cfg, manager, plain, budget):
+    """Return the training loader, with Dassl's settings; Dassl's own where another sampler is asked for.
+
+    Args:
+        cfg: the config; DATALOADER.TRAIN_X.BATCH_SIZE is per process, NUM_WORKERS is capped by the cores.
+        manager: Dassl's DataManager.
+        plain: the loader that it has made.
+        budget: bytes of decoded images to keep.
+    """
+    options = cfg.DATALOADER.TRAIN_X
+    if options.SAMPLER != "RandomSampler" or not hasattr(manager, "tfm_train"):
+        return plain
+    items = manager.dataset.train_x
+    world = parallel.world_size()
+    batches = SeededBatches(len(items), options.BATCH_SIZE, len(items) >= options.BATCH_SIZE * world,
+                            parallel.rank(), world)
+    # Few images are transformed sooner than workers are started; on two cores the workers would also fight the model.
+    workers = min(cfg.DATALOADER.NUM_WORKERS, cores() - 1 if cores() > 2 else 0)
+    if sys.platform != "linux":
+        workers = min(workers, 0)
+    return EpochLoader(KeptImages(items, manager.tfm_train, budget), batches, workers,
+                       cfg.USE_CUDA and torch.cuda.is_available())

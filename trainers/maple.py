@@ -1,0 +1,47 @@
+"""MaPLe: multi-modal prompts, the visual ones projected from the textual ones (Khattak et al., arXiv 2210.03117)."""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .base import PromptTrainer, declare, register
+from .prompts import joint_context, prompt_rows
+
+declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
+
+
+@register
+class MaPLe(PromptTrainer):
+    """Cross-entropy; each layer's visual vectors are a learned linear map of its textual ones (section 3.2.3).
+
+    Keys, TRAINER.MAPLE: N_CTX (vectors a layer), PROMPT_DEPTH (layers, the input's included), CTX_INIT, PREC.
+    """
+
+    SECTION, FOLDER, WHOLE_MODEL = "MAPLE", "MultiModalPromptLearner", True
+
+    def build_prompts(self):
+        self.need_vision_prompts()
+        n, width, v_width = self.own.N_CTX, self.clip.text.width, self.clip.vision.width
+        words, context = joint_context(self.clip, self.own.CTX_INIT, n)
+        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n)
+        deep = range(self.own.PROMPT_DEPTH - 1)
+        self.prompts.put("prompt_learner.ctx", context)
+        self.prompts.put("prompt_learner.proj", nn.Linear(width, v_width))
+        self.prompts.put("prompt_learner.compound_prompts_text",
+                         nn.ParameterList(torch.empty(n, width).normal_(std=0.02) for _ in deep))
+        self.prompts.put("prompt_learner.compound_prompt_projections",
+                         nn.ModuleList(nn.Linear(width, v_width) for _ in deep))
+
+    def text_features(self):
+        learner = self.prompts.prompt_learner
+        return F.normalize(self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text)).float(), dim=-1)
+
+    def image_features(self, images, embedded=None):
+        learner = self.prompts.prompt_learner
+        deep = [project(x) for project, x in zip(learner.compound_prompt_projections, learner.compound_prompts_text,
+                                                 strict=True)]
+        embedded = self.clip.vision.embed(images) if embedded is None else embedded
+        return F.normalize(self.clip.vision(embedded, learner.proj(learner.ctx), deep).float(), dim=-1)
+
+    def objective(self, images, labels):
+        loss = F.cross_entropy(self.logits(images), labels)
+        return loss, {"loss": loss}

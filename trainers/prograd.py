@@ -1,0 +1,57 @@
+"""ProGrad: prompt-aligned gradients (Zhu et al., arXiv 2205.14865)."""
+import torch
+import torch.nn.functional as F
+from dassl.config import defaults
+from yacs.config import CfgNode
+
+from . import templates
+from .base import accuracy, register
+from .clip import prompt_rows
+from .coop import CoOp
+from .prompts import words_to_context
+from .regulate.projection import project
+
+for _key, _value in {"GM": False, "NAME": "", "ALPHA": 0.0, "T": 1.0, "LAMBDA": 1.0}.items():
+    defaults._C.setdefault("LOSS", CfgNode()).setdefault(_key, _value)
+
+
+@register
+class ProGrad(CoOp):
+    """CoOp whose gradient is projected away from conflict with the frozen model's knowledge (equation 4).
+
+    Keys: TRAINER.COOP's; CTX_INIT may be True (the dataset's own words, in the last of N_CTX places behind zero vectors);
+    LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of the conflicting component taken away).
+    """
+
+    def build_prompts(self):
+        sentence = templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
+        self.frozen_text = self.template_features([sentence])
+        if self.own.CTX_INIT is not True:
+            return super().build_prompts()
+        words = sentence.replace(" {}.", "").replace("{}.", "").strip()
+        empty = self.own.N_CTX - len(words.split(" "))
+        words = " ".join(["X"] * empty + [words])
+        words, context = words_to_context(self.clip, words, self.own.N_CTX)
+        context[:empty] = 0
+        self.prompts.put("prompt_learner.ctx", context)
+        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
+                                self.own.CLASS_TOKEN_POSITION)
+
+    def objective(self, images, labels):
+        image = self.image_features(images)  # the teacher's as well: prompts are in the text alone
+        logits = self.clip.logit_scale * image @ self.text_features().T
+        teacher = self.clip.logit_scale * image @ self.frozen_text.T
+        xe, kl = F.cross_entropy(logits, labels), distillation(logits, teacher, self.cfg.LOSS.T)
+        return (xe, kl), {"xe_loss": xe, "kl_loss": kl, "acc": accuracy(logits, labels)}
+
+    def gradients(self, losses):
+        xe, kl = losses
+        task, general = self.gradients_of(xe, retain_graph=True), self.gradients_of(kl)
+        return project(task, general, self.cfg.LOSS.LAMBDA)
+
+
+def distillation(logits, teacher, t):
+    """-sum softmax(teacher / t) log_softmax(logits / t) * t^2, mean over the batch; logits and teacher [B, C]."""
+    with torch.no_grad():
+        target = F.softmax(teacher / t, dim=-1)
+    return -(target * F.log_softmax(logits / t, dim=-1)).sum(-1).mean() * t * t

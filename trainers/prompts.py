@@ -1,0 +1,80 @@
+"""The learned vectors: the only parameters anywhere, under the published implementations' names."""
+import torch
+from torch import nn
+
+from .clip import clean, prompt_rows
+from .errors import InputError
+
+
+class Prompts(nn.Module):
+    """A tree of float32 parameters whose state dict has the published names.
+
+    ``put("image_encoder.transformer.resblocks.1.VPT_shallow", x)`` makes the branches it needs. The properties
+    read the tree the way the encoders ask for it.
+    """
+
+    def put(self, name, value):
+        """Add the parameter or module ``value`` under the dotted ``name``; returns self."""
+        *path, leaf = name.split(".")
+        node = self
+        for part in path:
+            if part not in node._modules:
+                node.add_module(part, nn.Module())
+            node = node._modules[part]
+        setattr(node, leaf, value if isinstance(value, nn.Module) else nn.Parameter(value.detach().float().clone()))
+        return self
+
+    def put_deep(self, tower, depth, n, width):
+        """Add a tower's own vectors [n, width] for layers 1 to ``depth - 1``, from normal(0, 0.02)."""
+        for layer in range(1, depth):
+            self.put(f"{tower}.transformer.resblocks.{layer}.VPT_shallow", torch.empty(n, width).normal_(std=0.02))
+        return self
+
+    def _deep(self, tower):
+        node = getattr(getattr(self, tower, None), "transformer", None)
+        return [layer.VPT_shallow for _, layer in node.resblocks.named_children()] if node else []
+
+    @property
+    def context(self):
+        """Text context [K, D] for the rows' slots (class-specific ones one after the other), or None."""
+        learner = getattr(self, "prompt_learner", None)
+        return learner.ctx.flatten(0, -2) if learner is not None else None
+
+    @property
+    def deep_text(self):
+        return self._deep("text_encoder")
+
+    @property
+    def vision(self):
+        """Visual context [n, D_v], or None."""
+        return getattr(getattr(self, "image_encoder", None), "VPT", None)
+
+    @property
+    def deep_vision(self):
+        return self._deep("image_encoder")
+
+
+def words_to_context(clip, words, n_ctx):
+    """Return (words, vectors [n_ctx, D]): the embeddings of the first ``n_ctx`` tokens of ``words``.
+
+    Without words: vectors from normal(0, 0.02), and "X X … X" to hold their places (CoOp, section 3.2).
+
+    Raises:
+        InputError: fewer tokens than context vectors.
+    """
+    if not words:
+        return " ".join("X" * n_ctx), torch.empty(n_ctx, clip.text.width).normal_(std=0.02)
+    words = clean(words)
+    tokens = clip.tokenizer.encode(words)[:n_ctx]
+    if len(tokens) < n_ctx:
+        raise InputError(f'CTX_INIT "{words}" has {len(tokens)} tokens, too few for {n_ctx} context vectors: '
+                         "lengthen it or lower N_CTX")
+    return words, clip.text.embed(torch.tensor(tokens, device=clip.device)).float().cpu()
+
+
+def joint_context(clip, words, n_ctx):
+    """The text context of the methods that prompt both towers: from the words where they are at most four (MaPLe)."""
+    return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
+
+
+__all__ = ["Prompts", "joint_context", "prompt_rows", "words_to_context"]

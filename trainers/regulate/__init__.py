@@ -1,0 +1,1 @@
+"""The ideas, each small and usable alone."""

@@ -1,0 +1,23 @@
+"""VPT: visual prompts alone, as the PromptSRC and MaPLe repositories compare with (Jia et al., arXiv 2203.12119)."""
+from .base import declare, register
+from .ivlp import IVLP
+
+declare("VPT", N_CTX_VISION=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=1)
+
+
+@register
+class VPT(IVLP):
+    """Cross-entropy with learned vectors behind the patches; the text is frozen: CTX_INIT, the name, a full stop.
+
+    Keys, TRAINER.VPT: N_CTX_VISION (vectors a layer), PROMPT_DEPTH_VISION (layers, the input's included), CTX_INIT, PREC.
+    """
+
+    SECTION, FOLDER = "VPT", "prompt_learner"
+
+    def build_prompts(self):
+        self.put_vision(self.own.N_CTX_VISION, self.own.PROMPT_DEPTH_VISION)
+        words = self.own.CTX_INIT.replace("_", " ")
+        self.frozen_text = self.template_features([words + " {}."])
+
+    def text_features(self):
+        return self.frozen_text
