@@ -25,6 +25,7 @@ from .errors import InputError
 from .frozen import template_features
 from .loader import train_loader
 from .prompts import Prompts
+from .results import figures
 
 HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
 
@@ -51,7 +52,7 @@ def settings(cfg, section):
 
 def register(trainer):
     """Class decorator: enter a trainer in Dassl's registry, unless the host already has one of that name."""
-    if trainer.__name__ not in TRAINER_REGISTRY._obj_map:
+    if trainer.__name__ not in TRAINER_REGISTRY.registered_names():
         TRAINER_REGISTRY.register(trainer)
     return trainer
 
@@ -152,6 +153,14 @@ class PromptTrainer(TrainerX):
         super().set_model_mode(mode, names)
         self.prompts.train(mode == "train")
         self._kept_text = None
+
+    def test(self, split=None):
+        """Evaluate as Dassl does; the unrounded figures are kept in ``self.results`` under the split's name."""
+        accuracy = super().test(split)
+        self.results = {**self.results, split or self.cfg.TEST.SPLIT: figures(self.evaluator, self.classnames)}
+        return accuracy
+
+    results = {}
 
     @torch.no_grad()
     def model_inference(self, images):

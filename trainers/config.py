@@ -1,0 +1,95 @@
+"""One config from CoOp's flags: defaults, dataset file, method file, flags, KEY VALUE pairs; later ones win."""
+import difflib
+import os
+
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+
+from .errors import InputError
+
+FLAGS = {"root": "DATASET.ROOT", "output_dir": "OUTPUT_DIR", "resume": "RESUME", "seed": "SEED",
+         "source_domains": "DATASET.SOURCE_DOMAINS", "target_domains": "DATASET.TARGET_DOMAINS",
+         "transforms": "INPUT.TRANSFORMS", "trainer": "TRAINER.NAME", "backbone": "MODEL.BACKBONE.NAME",
+         "head": "MODEL.HEAD.NAME"}
+
+
+def keys(node, prefix=""):
+    """Return {dotted key: value} of all leaves of a config."""
+    found = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            found.update(keys(value, f"{prefix}{key}."))
+        else:
+            found[prefix + key] = value
+    return found
+
+
+def setup_cfg(args):
+    """Return the frozen config of parsed flags, and {key: where its value came from} for all that was set.
+
+    Raises:
+        InputError: a file that is missing or not YAML, an unknown key (names the nearest), a value of the wrong type,
+            an unknown trainer.
+    """
+    cfg, origin = get_cfg_default(), {}
+
+    def merge(change, source):
+        before = keys(cfg)
+        try:
+            change()
+        except KeyError as error:
+            raise InputError(f"{source}: {_unknown(error, before)}") from None
+        except (ValueError, AssertionError) as error:
+            raise InputError(f"{source}: {' '.join(str(error).split())}") from None
+        origin.update({k: source for k, v in keys(cfg).items() if k not in before or before[k] != v})
+
+    for path in filter(None, (args.dataset_config_file, args.config_file)):
+        if not os.path.isfile(path):
+            raise InputError(f"there is no config file {path}: correct --config-file or --dataset-config-file"
+                             + _nearest_file(path))
+        if not path.endswith((".yaml", ".yml")):
+            raise InputError(f"{path} is not a .yaml file")
+        merge(lambda path=path: _merge_file(cfg, path), path)
+    given = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag, None) not in (None, "")}
+    for key, value in given.items():
+        merge(lambda key=key, value=value: cfg.merge_from_list([key, value]), "the command line")
+    merge(lambda: cfg.merge_from_list(args.opts), "the command line")
+    if args.no_cache:
+        cfg.TRAINER.PROMPTREG.CACHE = False
+    known = TRAINER_REGISTRY.registered_names()
+    if cfg.TRAINER.NAME not in known:
+        near = difflib.get_close_matches(cfg.TRAINER.NAME, known, 1)
+        raise InputError(f"--trainer {cfg.TRAINER.NAME or '(none)'}: "
+                         + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
+    cfg.freeze()
+    return cfg, origin
+
+
+def _merge_file(cfg, path):
+    import yaml
+    try:
+        cfg.merge_from_file(path)
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise ValueError(f"it is not a config in YAML ({error})") from None
+
+
+def _unknown(error, known):
+    key = str(error.args[0]).rpartition(": ")[2].strip("'")
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    return f"unknown key {key}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _nearest_file(path):
+    folder = os.path.dirname(path)
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    near = difflib.get_close_matches(os.path.basename(path), names, 1, 0.3)
+    return f" (the nearest there is {near[0]})" if near else ""
+
+
+def difference(one, other):
+    """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
+    passing = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ",
+               "TRAINER.PROMPTREG.", "USE_CUDA")
+    a, b = keys(one), keys(other)
+    return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
+            if a.get(k) != b.get(k) and not k.startswith(passing)]

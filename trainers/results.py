@@ -1,0 +1,77 @@
+"""What a run leaves behind: ``result.json`` beside ``log.txt``, its figures unrounded and all that made them."""
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+FILE = "result.json"
+
+
+def figures(evaluator, classnames):
+    """Return the figures of Dassl's Classification evaluator, unrounded.
+
+    Returns:
+        {"accuracy": percent, "correct": n, "total": n, "macro_f1": percent,
+        "per_class": {class name: {"correct": n, "total": n}}}.
+    """
+    from sklearn.metrics import f1_score
+    truth, predicted = list(map(int, evaluator._y_true)), list(map(int, evaluator._y_pred))
+    per_class = {name: {"correct": 0, "total": 0} for name in classnames}
+    for t, p in zip(truth, predicted, strict=True):
+        per_class[classnames[t]]["total"] += 1
+        per_class[classnames[t]]["correct"] += t == p
+    correct = sum(c["correct"] for c in per_class.values())
+    return {"accuracy": 100 * correct / len(truth), "correct": correct, "total": len(truth),
+            "macro_f1": 100 * f1_score(truth, predicted, average="macro", labels=sorted(set(truth))),
+            "per_class": per_class}
+
+
+def write(trainer, seconds):
+    """Write result.json into the trainer's output folder, atomically: its presence marks a finished run."""
+    cfg = trainer.cfg
+    content = {
+        "trainer": cfg.TRAINER.NAME, "dataset": cfg.DATASET.NAME, "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
+        "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "backbone": cfg.MODEL.BACKBONE.NAME,
+        "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__,
+                     "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
+        "git": git_state(), "command": sys.argv, "config": cfg.dump(),
+    }
+    path = Path(cfg.OUTPUT_DIR) / FILE
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(name, path)
+
+
+def read(directory):
+    """Return the content of a finished run's result.json, or None where the run is not finished."""
+    path = Path(directory) / FILE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def peak_memory():
+    """Return the peak of this process's memory in MiB: on the GPU where one is used, else resident."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return round(torch.cuda.max_memory_allocated() / 2 ** 20, 1)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 10, 1)
+
+
+def git_state():
+    """Return the commit of the repository this file lies in, with "+" where it has changes; None outside of git."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True,
+                              timeout=10).stdout.strip()
+    try:
+        commit = git("rev-parse", "HEAD")
+        return commit + ("+" if commit and git("status", "--porcelain", "--untracked-files=no") else "") or None
+    except (OSError, subprocess.TimeoutExpired):
+        return None
