@@ -48,14 +48,17 @@ class _Inert:
         pass
 
     def __setstate__(self, state):
-        self.__dict__.update(state)
+        if isinstance(state, dict):
+            self.__dict__.update(state)
 
 
 class _DataUnpickler(pickle.Unpickler):
     """Builds tensors and plain containers; any other class becomes an _Inert, so no foreign code can run."""
 
-    ALLOWED = {("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "dict"),
-               ("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter"), ("torch", "Size")}
+    ALLOWED = frozenset({
+        ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"), ("builtins", "dict"),
+        ("torch", "Size"), ("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter"),
+    })
 
     def find_class(self, module, name):
         return super().find_class(module, name) if (module, name) in self.ALLOWED else _Inert
@@ -67,7 +70,7 @@ _data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, load=lambda file,
 
 
 def load_checkpoint(fpath):
-    """Return the dict in a checkpoint, on the GPU it was saved from where there is one, else on the CPU.
+    """Return the dict in a checkpoint, its tensors on the CPU.
 
     Nothing in the file can run code. Checkpoints written by Dassl itself hold whole scheduler objects; these come
     back as inert stand-ins with the object's attributes.
@@ -78,12 +81,11 @@ def load_checkpoint(fpath):
     """
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint at {fpath}")
-    where = None if torch.cuda.is_available() else "cpu"
     try:
         try:
-            return torch.load(fpath, map_location=where, weights_only=True)
+            return torch.load(fpath, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:
-            return torch.load(fpath, map_location=where, weights_only=False, pickle_module=_data_pickle)
+            return torch.load(fpath, map_location="cpu", weights_only=False, pickle_module=_data_pickle)
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise OSError(f"{fpath} is damaged or not a checkpoint ({reason}); remove it or fetch it again") from error
