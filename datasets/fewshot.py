@@ -48,7 +48,7 @@ class _DatumUnpickler(pickle.Unpickler):
     """Reads lists and dicts of Dassl's Datum and refuses everything else, so that a cache can never run code."""
 
     def find_class(self, module, name):
-        if name == "Datum" and module.startswith("dassl.data.datasets"):
+        if name == "Datum" and module.endswith(("data.datasets", "data.datasets.base_dataset")):
             return _PickledDatum
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 

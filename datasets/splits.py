@@ -112,12 +112,15 @@ def check_items(splits, where, remedy):
     trained = {item.label for item in splits.train}
     if not trained:
         raise InputError(f"{where}: no training image; {remedy}")
+    if trained == set(range(len(names))):
+        return
+    gapless = len(names) == max(names) + 1
     for split, items in splits._asdict().items():
         for item in items:
-            if item.label not in trained and item.label < len(trained):
+            if gapless and item.label not in trained:
                 raise InputError(f"{where}: class '{item.classname}' (label {item.label}) has no training image; "
                                  f"{remedy}")
-            if item.label >= len(trained):
+            if not gapless and item.label >= len(trained):
                 raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range "
                                  f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
 
