@@ -1,0 +1,46 @@
+"""Installs one package, promptreg: trainers/ as itself, datasets/ and minidassl/ below it, configs and scripts as data."""
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+PARTS = {"promptreg": "trainers", "promptreg.datasets": "datasets", "promptreg.minidassl": "minidassl",
+         "promptreg.configs": "configs", "promptreg.scripts": "scripts", "promptreg.published": "results/published"}
+
+
+def packages():
+    """Return all installed packages: the parts and what lies below them."""
+    found = []
+    for name, folder in PARTS.items():
+        found += [name, *(f"{name}.{below}" for below in find_packages(str(HERE / folder)))]
+        if name in ("promptreg.configs", "promptreg.scripts"):  # folders of data
+            found += [f"{name}.{'.'.join(p.relative_to(HERE / folder).parts)}"
+                      for p in sorted((HERE / folder).rglob("*")) if p.is_dir() and "__pycache__" not in p.parts]
+    return found
+
+
+EXTRAS = {
+    "cluster": ["submitit>=1.5"],
+    "gram": ["webdataset>=0.2.86"],
+    "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
+    "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15"],
+    # Never required: without it the house runs on minidassl.
+    "dassl": ["dassl @ git+https://github.com/KaiyangZhou/Dassl.pytorch@c61a1b570ac6333bd50fb5ae06aea59002fb20bb"],
+}
+EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["gram"] + EXTRAS["onnx"]
+
+setup(
+    name="promptreg",
+    version="0.1.0",
+    description="PromptSRC, ProGrad and GRAM as Dassl trainers: published protocols, same numbers, many times faster",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.10",
+    package_dir=PARTS,
+    packages=packages(),
+    package_data={"": ["*.yaml", "*.sh", "*.safetensors", "*.json", "*.csv", "*.md"]},
+    install_requires=(HERE / "requirements.txt").read_text().split(),
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["promptreg=promptreg.cli:main"]},
+)
