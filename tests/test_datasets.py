@@ -470,3 +470,30 @@ def test_split_by_class_keeps_a_training_image_of_small_classes():
     splits = split_by_class(items)
     assert {item.label for item in splits.train} == {0, 1, 2}
     assert sorted(splits.train + splits.val + splits.test) == items
+
+
+# ---------------------------------------------------------------- damaged images
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_truncated_image_is_named_when_it_is_read(tree, workers):
+    from dassl.data import DataManager
+    from trainers.main import one_line
+
+    root, *_ = tree("OxfordPets")
+    damaged = root / "oxford_pets" / "images" / "Bengal_17.jpg"
+    damaged.write_bytes(miniature.PICTURE[:-60])
+    cfg = config("OxfordPets", root, shots=1)
+    cfg.DATALOADER.NUM_WORKERS = workers
+    with pytest.raises(InputError) as caught:
+        list(DataManager(cfg).test_loader)
+    assert one_line(caught.value).startswith(str(damaged))
+    assert "truncated" in str(caught.value) and "delete it and fetch" in str(caught.value)
+    damaged.write_text("no image")
+    with pytest.raises(InputError, match=f"{damaged}: damaged or not an image"):
+        list(DataManager(cfg).test_loader)
+    cfg.DATALOADER.NUM_WORKERS = 0
+    manager = DataManager(cfg)
+    damaged.unlink()  # between listing and reading
+    with pytest.raises(InputError, match=f"{damaged}: no such image"):
+        list(manager.test_loader)

@@ -12,6 +12,8 @@ import importlib.util
 import logging
 import sys
 
+from .images import read_image
+
 log = logging.getLogger("promptreg")
 
 
@@ -56,6 +58,9 @@ def _settle():
 
 dassl = _settle()
 is_mini = dassl.__name__.rpartition(".")[2] == "minidassl"
+
+# Set before anything else of Dassl is imported, so that its own modules take this one too.
+importlib.import_module("dassl.utils").read_image = read_image
 
 
 def describe():

@@ -1,0 +1,28 @@
+"""Reading an image, or saying which one cannot be read and what to do about it."""
+from PIL import Image
+
+from .errors import InputError
+
+REMEDY = "delete it and fetch its dataset again; python -m datasets.prepare NAME --check lists all such images"
+
+
+class DamagedImage(InputError, OSError):
+    """An image file that is there and cannot be decoded to its end."""
+
+
+class MissingImage(InputError, FileNotFoundError):
+    """An image file that is not there."""
+
+
+def read_image(path):
+    """Return the image at ``path`` as an RGB PIL image. Raises MissingImage or DamagedImage, one line each.
+
+    It replaces Dassl's function of this name, which tries a damaged image again for ever.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError:
+        raise MissingImage(f"{path}: no such image; {REMEDY}") from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # as decoders please
+        raise DamagedImage(f"{path}: damaged or not an image ({error}); {REMEDY}") from error
