@@ -72,7 +72,7 @@ class FewShotDataset(DatasetBase):
 
     def __init__(self, cfg):
         shots, seed, which = sampling_options(cfg)
-        self.check(cfg)
+        self.check(data_root(cfg))
         self._locate(data_root(cfg))
         splits = self.load_splits()
         if shots and not self.test_only:
@@ -97,15 +97,15 @@ class FewShotDataset(DatasetBase):
     @classmethod
     def whole(cls, root):
         """Return all that lies under ``root``: the folder of the dataset and its Splits, nothing sampled."""
+        cls.check(root)
         self = cls.__new__(cls)
         self._locate(root)
         splits = self.load_splits()
         return self.dataset_dir, splits._replace(val=splits.test) if self.val_is_test else splits
 
     @classmethod
-    def check(cls, cfg):
+    def check(cls, root):
         """Raise InputError where the dataset's folder, or something that it must hold, is not there; reads nothing."""
-        root = data_root(cfg)
         remedy = f"get it with: {prepare_command(cls.__name__, root)}"
         missing = cls.missing(root)
         if not os.path.isdir(os.path.join(root, cls.folder)):
@@ -173,7 +173,7 @@ def check(cfg):
     name = cfg.DATASET.NAME
     sampling_options(cfg)
     if name in CLASSES:
-        CLASSES[name].check(cfg)
+        CLASSES[name].check(data_root(cfg))
     elif name not in DATASET_REGISTRY.registered_names():
         raise InputError(f"DATASET.NAME '{name}' is not a known dataset{_suggest(name)}")
 

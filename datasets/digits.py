@@ -3,7 +3,7 @@ import os
 import shutil
 import tempfile
 
-from .base import FewShotDataset, data_root, register
+from .base import FewShotDataset, register
 from .files import locked
 from .home import InputError
 from .splits import read_class_folders, read_split_file, split_by_class, under, write_split_file
@@ -25,9 +25,9 @@ class Digits(FewShotDataset):
     published = {"train": 898, "val": 359, "test": 540, "classes": 10}
 
     @classmethod
-    def check(cls, cfg):
+    def check(cls, root):
         """Raise InputError where the images are neither there nor can be written."""
-        folder = os.path.join(data_root(cfg), cls.folder)
+        folder = os.path.join(root, cls.folder)
         if os.path.isdir(os.path.join(folder, cls.images)):
             return
         try:

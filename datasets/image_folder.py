@@ -3,7 +3,7 @@ import csv
 import logging
 import os
 
-from .base import FewShotDataset, data_root, register
+from .base import FewShotDataset, register
 from .home import InputError
 from .splits import (
     Item,
@@ -34,14 +34,15 @@ class ImageFolder(FewShotDataset):
     or ``classnames.txt`` (lines "folder class name") beside them makes of them.
     """
 
+    split_seed = 1
+
     def __init__(self, cfg):
-        self.split_seed = getattr(cfg.DATASET, "SPLIT_SEED", 1)
+        self.split_seed = getattr(cfg.DATASET, "SPLIT_SEED", self.split_seed)
         super().__init__(cfg)
 
     @classmethod
-    def check(cls, cfg):
+    def check(cls, root):
         """Raise InputError where DATASET.ROOT is neither a folder nor a CSV file."""
-        root = data_root(cfg)
         if not os.path.isdir(root) and not (root.endswith(".csv") and os.path.isfile(root)):
             raise InputError(f"ImageFolder: DATASET.ROOT {root} is neither a folder of class folders nor a CSV file")
 
