@@ -24,6 +24,7 @@ from minidassl.data.samplers import RandomClassSampler, build_sampler
 from minidassl.data.transforms import build_transform
 from minidassl.data.transforms.transforms import AVAI_CHOICES
 from minidassl.engine import SimpleNet, TrainerX, TrainerXU, build_trainer
+from minidassl.evaluation import build_evaluator
 from minidassl.metrics import compute_accuracy
 from minidassl.optim import build_lr_scheduler, build_optimizer
 
@@ -78,6 +79,7 @@ def test_print_freq(cfg, capsys):
 def test_resuming_gives_what_an_unbroken_run_gives(cfg, capsys, warmup):
     cfg.OPTIM.WARMUP_TYPE = warmup
     cfg.OPTIM.WARMUP_EPOCH = 2
+    cfg.OPTIM.MAX_EPOCH = 6
     cfg.TRAIN.CHECKPOINT_FREQ = 1
     cfg.DATALOADER.TRAIN_X.SAMPLER = "SequentialSampler"
     rates = {}
@@ -97,7 +99,7 @@ def test_resuming_gives_what_an_unbroken_run_gives(cfg, capsys, warmup):
 
     unbroken, broken = cfg.OUTPUT_DIR, cfg.OUTPUT_DIR + "-broken"
     expected = weights(run(unbroken))
-    for epoch in (1, 3):  # within the warm-up, and after it
+    for epoch in (1, 4):  # within the warm-up, and after it
         with pytest.raises(KeyboardInterrupt):
             run(broken, broken_at=epoch)
     capsys.readouterr()
@@ -554,6 +556,25 @@ def test_accuracy_of_the_top_k():
     output = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [3.0, 1.0, 2.0]])
     top1, top2 = compute_accuracy((output, "features"), torch.tensor([0, 1, 0, 2]), topk=(1, 2))
     assert top1.tolist() == [25.0] and top2.tolist() == [75.0]
+
+
+def test_evaluation_where_a_class_is_predicted_that_does_not_occur(cfg, capsys):
+    cfg.TEST.PER_CLASS_RESULT = cfg.TEST.COMPUTE_CMAT = True
+    evaluator = build_evaluator(cfg, lab2cname={0: "a", 1: "b"})
+    logits = torch.eye(5)[[0, 3, 1]]  # label 2 neither occurs nor is predicted
+    for batch in (slice(0, 2), slice(2, 3)):
+        evaluator.process(logits[batch], torch.tensor([0, 0, 1])[batch])
+    results = evaluator.evaluate()
+    assert dict(results) == pytest.approx({"accuracy": 200 / 3, "error_rate": 100 / 3, "macro_f1": 250 / 3,
+                                           "perclass_accuracy": 75.0})
+    assert "* class: 1 (b)\ttotal: 1\tcorrect: 1\tacc: 100.0%\n* average: 75.0%" in capsys.readouterr().out
+    cmat = torch.load(Path(cfg.OUTPUT_DIR, "cmat.pt"), weights_only=True)
+    assert cmat.tolist() == [[0.5, 0, 0.5], [0, 1, 0], [0, 0, 0]], "rows: the labels 0, 1, 3; columns: predictions"
+    evaluator.reset()
+    with pytest.raises(ValueError, match="no batch"):
+        evaluator.evaluate()
+    with pytest.raises(ValueError, match="lab2cname"):
+        build_evaluator(cfg)
 
 
 def test_log_holds_what_is_printed(tmp_path, monkeypatch, capsys):

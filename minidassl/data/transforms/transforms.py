@@ -86,6 +86,7 @@ def _augmentations(cfg):
     """Return (name, words for the log, transform of a PIL image) of what is for training only, in order."""
     i = cfg.INPUT
     interpolation = INTERPOLATION_MODES[i.INTERPOLATION]
+    jitter = i.COLORJITTER_B, i.COLORJITTER_C, i.COLORJITTER_S, i.COLORJITTER_H
     return [
         ("random_translation", "random translation", Random2DTranslation(*i.SIZE)),
         ("random_crop", f"random crop (padding = {i.CROP_PADDING})", T.RandomCrop(i.SIZE, padding=i.CROP_PADDING)),
@@ -97,9 +98,8 @@ def _augmentations(cfg):
         ("svhn_policy", "svhn policy", T.AutoAugment(T.AutoAugmentPolicy.SVHN)),
         ("randaugment", f"randaugment (n={i.RANDAUGMENT_N}, m={i.RANDAUGMENT_M})",
          T.RandAugment(i.RANDAUGMENT_N, i.RANDAUGMENT_M)),
-        ("colorjitter", f"color jitter (brightness={i.COLORJITTER_B}, contrast={i.COLORJITTER_C}, "
-         f"saturation={i.COLORJITTER_S}, hue={i.COLORJITTER_H})",
-         T.ColorJitter(i.COLORJITTER_B, i.COLORJITTER_C, i.COLORJITTER_S, i.COLORJITTER_H)),
+        ("colorjitter", "color jitter (brightness={}, contrast={}, saturation={}, hue={})".format(*jitter),
+         T.ColorJitter(*jitter)),
         ("randomgrayscale", "random gray scale", T.RandomGrayscale(i.RGS_P)),
         ("gaussian_blur", f"gaussian blur (kernel={i.GB_K})", T.RandomApply([T.GaussianBlur(i.GB_K)], p=i.GB_P)),
     ]
