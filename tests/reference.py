@@ -3,6 +3,7 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import plain
 import torch
 from conftest import GOLDEN
 from safetensors.torch import save_file
@@ -67,13 +68,20 @@ def batches(kind, name):
             for i, (images, labels) in enumerate(tiny_clip.batches(kind, batch_size=size))]
 
 
-def make(case, weights, output, new=False, settings=()):
-    """Build the trainer of a golden case on the golden batches; ``new`` gives it the new class names.
+def make(case, weights, output, new=False, path="fast", settings=()):
+    """Build the trainer of a golden case on the golden batches.
+
+    Args:
+        new: give it the new class names.
+        path: "fast", "chunked" (classes in several chunks, recomputed) or "plain" (tests/plain.py).
+        settings: more KEY VALUE pairs.
 
     The trainer records, per step: learning rate, figures, gradients and parameters.
     """
     name, cfg = config(case, weights, output)
     cfg.merge_from_list(list(settings))
+    if path == "chunked":
+        cfg.TRAINER.PROMPTREG.TEXT_MEMORY = 1e-9
     kind = CASES[case][1]
     classnames = tiny_clip.NEW_CLASSNAMES if new else tiny_clip.CLASSNAMES
 
@@ -85,17 +93,23 @@ def make(case, weights, output, new=False, settings=()):
             self.num_classes = len(classnames)
             self.record = []
 
+        def template_features(self, templates, normalize_each=False):
+            if path == "plain":
+                return plain.template_features(self.clip, self.classnames, templates, normalize_each)
+            return super().template_features(templates, normalize_each)
+
         def forward_backward(self, batch):
             lr = self.get_current_lr()
             summary = super().forward_backward(batch)
             named = dict(self.prompts.named_parameters())
             self.record.append({
-                "lr": lr, "summary": {k: float(v) for k, v in summary.items()},
+                "lr": lr, "summary": {k: v.item() for k, v in summary.items()},
                 "grad": {n: p.grad.clone() for n, p in named.items() if p.grad is not None},
                 "param": {n: p.detach().clone() for n, p in named.items()}})
             return summary
 
-    return Golden(cfg)
+    trainer = Golden(cfg)
+    return plain.make_plain(trainer) if path == "plain" else trainer
 
 
 @torch.no_grad()

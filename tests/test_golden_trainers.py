@@ -34,11 +34,14 @@ def weights(tmp_path_factory):
     return lambda kind: reference.weights_file(kind, folder)
 
 
+@pytest.mark.parametrize("path", ["fast", "chunked", "plain"])
 @pytest.mark.parametrize("case", reference.CASES)
-def test_equals_published_code(case, weights, tmp_path):
+def test_equals_published_code(case, path, weights, tmp_path):
     golden = np.load(GOLDEN / f"trainer_{case}.npz")
     _, kind, _ = reference.CASES[case]
-    trainer = reference.make(case, weights(kind), tmp_path)
+    trainer = reference.make(case, weights(kind), tmp_path, path=path)
+    if path == "chunked" and trainer.rows:
+        assert len(trainer.layout.chunks) > 1
     words = [n for n in golden.files if n == "init/prompt_learner.ctx"]
     if "CTX_INIT" in str(reference.CASES[case][2]) or "promptsrc" in case or case in ("ivlp", "maple"):
         assert_close(trainer.prompts.prompt_learner.ctx.detach(), golden[words[0]], "context from words")
@@ -63,7 +66,7 @@ def test_equals_published_code(case, weights, tmp_path):
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after", 1e-4)
 
     if "eval_logits_new" in golden:
-        other = reference.make(case, weights(kind), tmp_path / "new", new=True)
+        other = reference.make(case, weights(kind), tmp_path / "new", new=True, path=path)
         other.load_model(str(tmp_path), 3)
         assert_close(reference.evaluate(other, images), golden["eval_logits_new"], "logits on new classes", 1e-4)
 

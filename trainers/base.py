@@ -8,6 +8,7 @@ A method's own module declares its config keys and says what its prompts are and
         def objective(self, images, labels): ...  # -> loss, {name: figure}
 """
 import datetime
+import math
 import time
 
 import torch
@@ -229,8 +230,8 @@ class PromptTrainer(TrainerX):
     def read_figures(self, pending, losses):
         """Take figures off the device into the meters; stop at the first that is not finite."""
         for batch_idx, summary, paths in pending:
-            figures = {name: float(value) for name, value in summary.items()}
-            bad = [name for name, value in figures.items() if not torch.isfinite(torch.tensor(value))]
+            figures = {name: value.item() for name, value in summary.items()}
+            bad = [name for name, value in figures.items() if not math.isfinite(value)]
             if bad:
                 raise InputError(f"{bad[0]} is {figures[bad[0]]} in epoch {self.epoch + 1}, batch {batch_idx + 1} of "
                                  f"{self.num_batches}, on {', '.join(map(str, paths or ['unnamed images']))}: lower "

@@ -40,7 +40,7 @@ class TextEncoder:
         values, MLP's input and hidden layer, attention weights); without, one layer's working space is all.
         """
         vectors = 11 * len(self.blocks) if grad else 24
-        return max(256, self.budget // (vectors * self.width * 4 * sets))
+        return max(16, self.budget // (vectors * self.width * 4 * sets))
 
     def __call__(self, layout, context=None, deep=()):
         """Encode prompts.
