@@ -72,7 +72,7 @@ class Log:
 def run(args):
     """Do what parsed flags say; returns the trainer, or None where there was nothing to do."""
     datasets = engine.sibling("datasets")
-    from dassl.engine import build_trainer
+    from dassl.engine import TRAINER_REGISTRY, build_trainer
     from dassl.utils import collect_env_info, set_random_seed
 
     cfg, origin = setup_cfg(args)
@@ -89,7 +89,8 @@ def run(args):
                              "choose another --output-dir")
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
         return None
-    datasets.check(cfg)
+    if getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "NEEDS_DATASET", True):
+        datasets.check(cfg)
     weights.locate(cfg.MODEL.BACKBONE.NAME)
     if cfg.SEED >= 0:
         print(f"Setting fixed seed: {cfg.SEED}")

@@ -1,0 +1,51 @@
+"""The corpus that TRAINER.GRAM.CORPUS names; the demo's is drawn on first use."""
+import io
+import os
+import tarfile
+import tempfile
+from pathlib import Path
+
+from .. import parallel
+from .pairs import Corpus
+
+DEMO_PAIRS, DEMO_SEED = 6000, 31  # another seed than the demo CLIP's training scenes
+
+
+def open_corpus(name, root):
+    """Return the ``Corpus`` called ``name``: "demo", or a path.
+
+    Args:
+        root: folder for what is made: the demo's shard.
+    """
+    if name != "demo":
+        return Corpus(name)
+    path = Path(root) / "demo.tar"
+    if not path.exists() and parallel.rank() == 0:
+        draw_demo(path)
+    parallel.barrier()
+    return Corpus(path)
+
+
+def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
+    """Draw captioned images as for the demo CLIP, every domain equally often, into one webdataset shard.
+
+    A pair's key is its domain and number ("shapes-000012"): nothing reads the domain but people and benchmarks.
+    The file appears whole or not at all, and is the same each time but for the libraries' drawing.
+    """
+    from ..clip.demo.render import render_pairs
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
+            for i, (image, caption, domain) in enumerate(render_pairs(pairs, seed)):
+                png = io.BytesIO()
+                image.save(png, "PNG")
+                for suffix, content in (("png", png.getvalue()), ("txt", caption.encode())):
+                    member = tarfile.TarInfo(f"{domain}-{i:06d}.{suffix}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+        os.utime(name, (0, 0))  # the corpus's fingerprint reads the time
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise

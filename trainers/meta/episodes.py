@@ -1,0 +1,113 @@
+"""Episodes: few-shot tasks drawn from the hierarchy, the i-th of a seed being the same whoever draws it."""
+import concurrent.futures
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..loader import cores
+from . import pairs
+
+
+@dataclass
+class Part:
+    """Some pairs of one domain's pseudo-classes.
+
+    Attributes:
+        names: C class names.
+        rows: int64 [B] into the features, in any order.
+        labels: int64 [B], 0 to C - 1.
+    """
+
+    names: list
+    rows: np.ndarray
+    labels: torch.Tensor
+
+
+@dataclass
+class Episode:
+    """Support and query of one domain's task, and a query of another domain's (None where there is no other)."""
+
+    support: Part
+    query: Part
+    other: Part
+
+
+class Episodes:
+    """Draws episodes from some of a hierarchy's domains.
+
+    Args:
+        hierarchy: ``Hierarchy``.
+        domains: numbers of the domains to draw from.
+        ways: N classes a task, fewer where the domain has fewer (but two).
+        shots: K support pairs a class.
+        queries: Q query pairs a class.
+        seed: of all draws.
+
+    Raises:
+        InputError: none of the domains has two pseudo-classes.
+    """
+
+    def __init__(self, hierarchy, domains, ways, shots, queries, seed):
+        self.members, self.seed = hierarchy.members(), seed
+        self.ways, self.shots, self.queries = ways, shots, queries
+        self.domains = {d: hierarchy.domains[d]["classes"] for d in domains if len(hierarchy.domains[d]["classes"]) > 1}
+        if not self.domains:
+            raise InputError(f"none of {len(domains)} domains has two pseudo-classes to tell apart: lower "
+                             "TRAINER.GRAM.DOMAINS, raise CLASSES, or give a larger corpus")
+
+    def draw(self, i):
+        """Return episode ``i``."""
+        rng = np.random.default_rng([self.seed, i])
+        a, *others = rng.permutation(list(self.domains))
+        support, query = self._task(a, rng, self.shots, self.queries)
+        return Episode(support, query, self._task(others[0], rng, 0, self.queries)[1] if others else None)
+
+    def _task(self, domain, rng, shots, queries):
+        classes = self.domains[domain]
+        chosen = [classes[c] for c in rng.permutation(len(classes))[:self.ways]]
+        drawn = [rng.permutation(self.members[c["number"]])[:shots + queries] for c in chosen]
+        return tuple(Part([c["name"] for c in chosen], np.concatenate([rows[cut] for rows in drawn]),
+                          torch.cat([torch.full((len(rows[cut]),), c) for c, rows in enumerate(drawn)]))
+                     for cut in (slice(None, shots), slice(shots, None)))
+
+
+class Inputs:
+    """What a learner sees of pairs: decoded images, kept under a memory budget, or their frozen features.
+
+    Args:
+        features: ``features.Features``.
+        sees: "pixels" or "features" (``Learner.sees``).
+        transform: PIL image -> tensor.
+        budget: bytes of decoded images to keep.
+    """
+
+    def __init__(self, features, sees, transform, budget):
+        self.features, self.sees, self.transform, self.budget = features, sees, transform, budget
+        self.kept, self.size = {}, 0
+        self.pool = concurrent.futures.ThreadPoolExecutor(cores()) if sees == "pixels" else None
+
+    def __call__(self, rows):
+        """Return [B, 3, S, S] or [B, E] of ``rows``."""
+        order = np.argsort(rows, kind="stable")
+        back = torch.from_numpy(np.argsort(order, kind="stable"))
+        if self.sees == "features":
+            return self.features.vectors("image", rows[order])[back]
+        missing = np.unique([r for r in rows.tolist() if r not in self.kept]).astype(np.int64)
+        fresh = dict(zip(missing.tolist(), self.pool.map(self._decode, self.features.records(missing)), strict=True)) \
+            if len(missing) else {}
+        images = torch.stack([self.kept[r] if r in self.kept else fresh[r] for r in rows.tolist()])
+        for row, image in fresh.items():
+            self.size += image.numel() * image.element_size()
+            if self.size > self.budget:
+                break
+            self.kept[row] = image
+        return images
+
+    def _decode(self, record):
+        caption, place = record
+        try:
+            return self.transform(pairs.picture(self.features.root, place))
+        except pairs.Bad as fault:  # it was readable when its features were made
+            raise InputError(f"{place} of the corpus: {fault}, though it could be read before: restore the corpus") from None

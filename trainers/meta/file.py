@@ -1,0 +1,72 @@
+"""The meta-trained file: a start for the prompts and a regulating function, a safetensors of a few MB at most."""
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..errors import InputError
+from ..regulate.regulator import Regulator
+
+FORMAT = "promptreg gram 1"
+DEMO = Path(__file__).parent / "demo"
+
+
+def write_bytes(path, content):
+    """Write ``content`` to ``path``: whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def write(path, start, regulator, about):
+    """Write a meta-trained file; the same arguments give the same bytes.
+
+    Args:
+        path: where to.
+        start: {published name: tensor}.
+        regulator: ``Regulator``.
+        about: what made it, plain data: config, hashes of the CLIP and the corpus, figures.
+    """
+    tensors = {f"start/{name}": value for name, value in start.items()}
+    tensors.update((f"regulator/{name}", value) for name, value in regulator.state_dict().items())
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    # One metadata entry: safetensors writes several in an order of its own.
+    about = json.dumps({"format": FORMAT, "rank": regulator.rank, "names": list(start), **about}, sort_keys=True)
+    write_bytes(path, save(tensors, {"about": about}))
+
+
+def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
+    """Return (start {name: tensor}, frozen ``Regulator``, about) of a meta-trained file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"TRAINER.GRAM.META names {path}, which does not exist: correct it, or make one with {fetch}")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            if about["format"] != FORMAT:
+                raise KeyError(f"format {about['format']}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
+        regulator = Regulator({name: value.shape for name, value in start.items()}, about["rank"])
+        regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} is no meta-trained file, or a damaged one ({reason[:150]}): make it again with "
+                         f"{fetch}") from error
+    return start, regulator.requires_grad_(False), about

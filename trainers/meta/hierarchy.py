@@ -1,0 +1,222 @@
+"""Cross-modal hierarchical clustering: domains of pairs, and within each the pseudo-classes that tasks are made of.
+
+The paper (arXiv 2303.06571) has such a hierarchy; how it is built is ours: domains cluster image and caption together,
+pseudo-classes cluster captions and keep the pairs whose image agrees.
+"""
+import collections
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from tqdm import tqdm
+
+from .. import parallel
+from ..errors import InputError
+from .file import write_bytes
+from .names import name_clusters
+
+CHUNK = 16384  # pairs in memory at a time, beyond the sample
+CAPTIONS = 300  # of a pseudo-class, read for its name
+FORMAT = "promptreg hierarchy 1"
+
+
+@dataclass
+class Hierarchy:
+    """The tree over N pairs.
+
+    Attributes:
+        domain: int32 [N].
+        pseudo: int32 [N], number of the pseudo-class, counted through all domains; -1 for pairs that were dropped.
+        domains: for each domain, {"pairs": n, "agreement": share of the pairs whose image agrees, "classes": [{"name",
+            "pairs", "agreement", "number"}]}.
+        about: config and hashes it was made with.
+    """
+
+    domain: np.ndarray
+    pseudo: np.ndarray
+    domains: list
+    about: dict
+
+    def members(self):
+        """Return {pseudo-class number: its rows, sorted}."""
+        order = np.argsort(self.pseudo, kind="stable")
+        numbers, starts = np.unique(self.pseudo[order], return_index=True)
+        return {int(n): rows for n, rows in zip(numbers, np.split(order, starts[1:]), strict=True) if n >= 0}
+
+
+def kmeans(x, k, seed, backend="auto"):
+    """Return k-means centroids [k, D] of the rows of ``x`` float32 [n, D] (k is cut down to n).
+
+    Args:
+        backend: "sklearn" (MiniBatchKMeans), "faiss", or "auto": faiss where it is installed and n is large.
+    """
+    k = min(k, len(x))
+    if backend == "auto":
+        backend = "faiss" if len(x) >= 50_000 and _has_faiss() else "sklearn"
+    if backend == "faiss":
+        import faiss
+        model = faiss.Kmeans(x.shape[1], k, niter=25, seed=seed, max_points_per_centroid=1024)
+        model.train(x)
+        return model.centroids
+    from sklearn.cluster import MiniBatchKMeans
+    model = MiniBatchKMeans(k, batch_size=2048, n_init=8, random_state=seed, reassignment_ratio=0.01, max_iter=50)
+    return model.fit(x).cluster_centers_.astype(np.float32)
+
+
+def _has_faiss():
+    try:
+        import faiss  # noqa: F401
+        return True
+    except ImportError:
+        return False
+
+
+def nearest(x, centroids):
+    """Return the number of the nearest centroid for each row of ``x``."""
+    return (x @ centroids.T - 0.5 * np.square(centroids).sum(1)).argmax(1).astype(np.int32)
+
+
+def chunks(rows):
+    return (rows[i:i + CHUNK] for i in range(0, len(rows), CHUNK))
+
+
+def sample(rows, size, seed):
+    """Return at most ``size`` of the rows, drawn evenly, sorted."""
+    if len(rows) <= size:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
+
+
+def _joint(features, rows):
+    return np.concatenate([features.vectors(kind, rows).numpy() for kind in ("image", "text")], 1)
+
+
+def split_domains(features, k, size, seed, backend):
+    """Return the domain int32 [N] of each pair: clusters of [v; t], fitted on a sample."""
+    rows = np.arange(len(features))
+    centroids = kmeans(_joint(features, sample(rows, size, seed)), k, seed, backend)
+    return np.concatenate([nearest(_joint(features, part), centroids)
+                           for part in tqdm(list(chunks(rows)), "domains", unit="chunk", mininterval=2)])
+
+
+def split_classes(features, rows, k, size, seed, least, backend):
+    """Cluster one domain's captions and keep the pairs whose image agrees.
+
+    Args:
+        rows: of the domain, sorted.
+        least: pairs that a pseudo-class needs.
+
+    Returns:
+        (cluster int32 [R] per row, -1 where the image disagrees or the cluster is too small; agreement of each cluster
+        that is left, and of the domain.)
+    """
+    centroids = kmeans(features.vectors("text", sample(rows, size, seed)).numpy(), k, seed, backend)
+    cluster = np.concatenate([nearest(features.vectors("text", part).numpy(), centroids) for part in chunks(rows)])
+    sums, counts = np.zeros((len(centroids), centroids.shape[1]), np.float64), np.bincount(cluster, minlength=len(centroids))
+    at = 0
+    for part in chunks(rows):
+        np.add.at(sums, cluster[at:at + len(part)], features.vectors("image", part).numpy())
+        at += len(part)
+    means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
+    means[counts == 0] = 1e3  # an empty cluster attracts nothing
+    agrees = np.concatenate([nearest(features.vectors("image", part).numpy(), means) for part in chunks(rows)]) == cluster
+    kept = np.bincount(cluster[agrees], minlength=len(centroids))
+    alive = kept >= least
+    renumber = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
+    rates = [float(kept[c] / counts[c]) for c in np.flatnonzero(alive)]
+    return np.where(agrees, renumber[cluster], -1), rates, float(agrees.mean()) if len(rows) else 0.0
+
+
+def _name(features, rows, cluster, count, seed):
+    captions = []
+    for c in range(count):
+        captions.append([caption for caption, _ in features.records(sample(rows[cluster == c], CAPTIONS, seed))])
+    return name_clusters(captions)
+
+
+def build(features, path, options, provenance=None):
+    """Build the hierarchy, or read it where it is already there; goes on where a killed run stopped.
+
+    Args:
+        features: ``features.Features``.
+        path: the .safetensors file.
+        options: {"domains": K1, "classes": K2, "least": pairs of a pseudo-class, "sample": pairs that k-means is fitted
+            on, "seed": …, "backend": …}.
+        provenance: hashes to keep in the file.
+
+    Raises:
+        InputError: no pseudo-class is left.
+    """
+    path = Path(path)
+    about = {"format": FORMAT, "options": options, "pairs": len(features), **(provenance or {})}
+    if not path.exists():
+        parts = path.with_suffix(".parts")
+        first = parts / "domains.safetensors"
+        seed, backend = options["seed"], options["backend"]
+        if parallel.rank() == 0 and not first.exists():
+            domain = split_domains(features, options["domains"], options["sample"], seed, backend)
+            write_bytes(first, save({"domain": torch.from_numpy(domain)}))
+        parallel.barrier()
+        domain = load_file(first)["domain"].numpy()
+        count = int(domain.max()) + 1
+        for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain", mininterval=2,
+                      disable=parallel.rank() > 0):
+            part = parts / f"domain-{d:05d}.safetensors"
+            if not part.exists():
+                rows = np.flatnonzero(domain == d)
+                if not len(rows):
+                    continue
+                cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"], seed + d + 1,
+                                                          options["least"], backend)
+                found = {"names": _name(features, rows, cluster, len(rates), seed), "rates": rates, "agreement": agreement}
+                write_bytes(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
+        parallel.barrier()
+        if parallel.rank() == 0:
+            _join(parts, domain, count, path, about)
+        parallel.barrier()
+    return read(path)
+
+
+def _join(parts, domain, count, path, about):
+    pseudo, domains, number = np.full(len(domain), -1, np.int32), [], 0
+    for d in range(count):
+        rows, classes = np.flatnonzero(domain == d), []
+        found = {"agreement": 0.0}
+        if len(rows):
+            with safe_open(parts / f"domain-{d:05d}.safetensors", "pt") as file:
+                found, cluster = json.loads(file.metadata()["about"]), file.get_tensor("cluster").numpy()
+            pseudo[rows] = np.where(cluster >= 0, cluster + number, -1)
+            sizes = collections.Counter(cluster.tolist())
+            classes = [{"name": name, "pairs": sizes[c], "agreement": rate, "number": number + c}
+                       for c, (name, rate) in enumerate(zip(found["names"], found["rates"], strict=True))]
+            number += len(classes)
+        domains.append({"pairs": len(rows), "agreement": found["agreement"], "classes": classes})
+    if number == 0:
+        raise InputError(f"no pseudo-class of {about['options']['least']} agreeing pairs came out of {len(domain)} pairs: "
+                         "lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
+    write_bytes(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
+                           {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
+    shutil.rmtree(parts)
+
+
+def read(path):
+    """Return the ``Hierarchy`` of a file.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"there is no hierarchy {path}: bash scripts/gram/meta_train.sh CORPUS PROMPTS makes one")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads(file.metadata()["about"])
+            if about["format"] != FORMAT:
+                raise KeyError(f"format {about['format']}")
+            return Hierarchy(file.get_tensor("domain").numpy(), file.get_tensor("pseudo").numpy(), about.pop("domains"), about)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is no hierarchy, or a damaged one ({error}): delete it and run again") from error

@@ -1,0 +1,71 @@
+"""Readable names for clusters of captions: the words that set them apart from their neighbours."""
+import collections
+import math
+import re
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+LONGEST = 4  # words in a name
+# Words a name neither begins nor ends with.
+FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their for "
+                     "from by as be no not what you i we he she they has have had very some many s".split())
+
+
+def words(caption):
+    """Return a caption's words, in lower case."""
+    return WORD.findall(caption.lower())
+
+
+def phrases(caption):
+    """Return the set of a caption's n-grams, 1 to 4 words, that could be names."""
+    found, text = set(), words(caption)
+    for n in range(1, LONGEST + 1):
+        for i in range(len(text) - n + 1):
+            if text[i] not in FUNCTION and text[i + n - 1] not in FUNCTION:
+                found.add(" ".join(text[i:i + n]))
+    return found
+
+
+def name_clusters(clusters):
+    """Return one name for each of a domain's clusters, all different, 1 to 4 words each.
+
+    Class-based TF-IDF: a phrase's share of the cluster's captions, times the log of how much larger that share is than
+    its mean over the clusters. A longer phrase takes the place of the best one that it contains where it is at least
+    half as frequent.
+
+    Args:
+        clusters: for each cluster, its captions.
+    """
+    shares = []
+    for captions in clusters:
+        counts = collections.Counter(phrase for caption in captions for phrase in phrases(caption))
+        shares.append({phrase: count / len(captions) for phrase, count in counts.items()})
+    mean = collections.Counter()
+    for share in shares:
+        for phrase, value in share.items():
+            mean[phrase] += value / len(shares)
+
+    names, taken = [None] * len(clusters), set()
+    ranked = []
+    for c, share in enumerate(shares):
+        score = {p: s * math.log(s / mean[p]) if len(shares) > 1 else s for p, s in share.items()}
+        ranked.append(sorted(score.items(), key=lambda item: (-item[1], len(item[0]), item[0])))
+    # The clusters that are set apart best choose first.
+    for c in sorted(range(len(clusters)), key=lambda c: (-ranked[c][0][1] if ranked[c] else 0, c)):
+        options = [_lengthen(phrase, shares[c], taken) for phrase, _ in ranked[c][:50]]
+        names[c] = next((o for o in options if o not in taken), None) or _numbered(options, taken)
+        taken.add(names[c])
+    return names
+
+
+def _lengthen(phrase, share, taken):
+    longer = [(s, p) for p, s in share.items()
+              if f" {phrase} " in f" {p} " and p != phrase and s >= share[phrase] / 2 and p not in taken]
+    return max(longer, key=lambda item: (len(item[1].split()), item[0], item[1]))[1] if longer else phrase
+
+
+def _numbered(options, taken):
+    stem = " ".join((options[0] if options else "thing").split()[:LONGEST - 1])
+    n = 2
+    while f"{stem} {n}" in taken:
+        n += 1
+    return f"{stem} {n}"

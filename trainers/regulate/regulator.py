@@ -1,0 +1,114 @@
+"""GRAM's gradient regulating function: a small network from a prompt's gradient to a direction that holds across domains.
+
+The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start; its form here is ours,
+after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of a prompt [n, d]:
+
+    h = g + |g| U relu(V g / |g| + b)     a bend of rank r, none at the start (U = 0)
+    h <- h |g| / |h|                      the length stays the base method's
+    z = sigmoid(MLP(mean token))          a gate, from the prompt's own value
+    R(g) = g + z (h - g)
+
+V sees the gradient's direction alone, so R(c g) = c R(g) for c > 0: what was learned under one loss holds under another's scale.
+"""
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+TINY = 1e-24  # below it a squared length counts as zero
+GATE = 16  # hidden units of the gate
+
+
+def regulates(name):
+    """Whether the parameter of that published name is a prompt (CoCoOp's meta-net, say, is none)."""
+    return name.rpartition(".")[2] in ("ctx", "VPT", "VPT_shallow")
+
+
+def length(x):
+    """Euclidean length of the vectors ``x`` [..., d], kept as [..., 1]; smooth at zero."""
+    return (x.square().sum(-1, keepdim=True) + TINY).sqrt()
+
+
+class Bend(nn.Module):
+    """The function for T prompts of one shape [n, d], computed together."""
+
+    def __init__(self, prompts, width, rank):
+        super().__init__()
+        self.down = nn.Parameter(torch.zeros(prompts, rank, width))  # V
+        self.shift = nn.Parameter(torch.zeros(prompts, 1, rank))  # b
+        self.up = nn.Parameter(torch.zeros(prompts, width, rank))  # U
+        self.gate_in = nn.Parameter(torch.zeros(prompts, GATE, width))
+        self.gate_shift = nn.Parameter(torch.zeros(prompts, GATE, 1))
+        self.gate_out = nn.Parameter(torch.zeros(prompts, 1, GATE))
+        self.gate_bias = nn.Parameter(torch.zeros(prompts, 1, 1))
+
+    def draw(self, generator):
+        """Draw what must not start at zero; U does, so that the function starts as the identity."""
+        with torch.no_grad():
+            self.down.normal_(generator=generator)
+            self.gate_in.normal_(std=self.gate_in.shape[-1] ** -0.5, generator=generator)
+
+    def gates(self, prompts):
+        """Return z [T, 1, 1] of the prompts [T, n, d]."""
+        mean = F.layer_norm(prompts.mean(1), prompts.shape[-1:]).unsqueeze(-1)  # [T, d, 1]
+        hidden = F.relu(self.gate_in @ mean + self.gate_shift)  # [T, GATE, 1]
+        return torch.sigmoid(self.gate_out @ hidden + self.gate_bias)
+
+    def forward(self, prompts, gradients):
+        """Return the directions [T, n, d] for prompts and gradients of that shape."""
+        size = length(gradients)
+        hidden = F.relu((gradients / size) @ self.down.mT + self.shift)  # [T, n, r]
+        bent = gradients + size * (hidden @ self.up.mT)
+        bent = bent * (size / length(bent))
+        return gradients + self.gates(prompts) * (bent - gradients)
+
+
+class Regulator(nn.Module):
+    """The regulating function of all prompts of a method; parameters of other kinds pass through untouched.
+
+    Args:
+        shapes: {published name: shape [n, d]} of the method's parameters.
+        rank: r, of the bend.
+        seed: of the initial draw; None leaves all at zero, to be loaded.
+
+    Attributes:
+        names: of the prompts it regulates, in the order of ``shapes``.
+        rank: r.
+
+    Raises:
+        ValueError: a prompt that is not [n, d] (class-specific contexts), or a rank below 1.
+    """
+
+    def __init__(self, shapes, rank=32, seed=None):
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"a regulator of rank {rank}: it must be at least 1")
+        self.rank, self.names, self.members = rank, [n for n in shapes if regulates(n)], {}
+        for name in self.names:
+            if len(shapes[name]) != 2:
+                raise ValueError(f"{name} has shape {list(shapes[name])}: the regulator takes prompts [n, d], "
+                                 "so no class-specific contexts")
+            self.members.setdefault("x".join(map(str, shapes[name])), []).append(name)
+        self.bends = nn.ModuleDict({group: Bend(len(names), shapes[names[0]][1], rank)
+                                    for group, names in self.members.items()})
+        if seed is not None:
+            generator = torch.Generator().manual_seed(seed)
+            for bend in self.bends.values():
+                bend.draw(generator)
+
+    def forward(self, prompts, gradients):
+        """Return {name: direction} for {name: prompt} and {name: gradient, or None where it has no part}.
+
+        As long as the regulator is untrained, each direction equals the gradient to the bit.
+        """
+        directions = dict(gradients)
+        for group, names in self.members.items():
+            present = [gradients[n] if gradients[n] is not None else torch.zeros_like(prompts[n]) for n in names]
+            bent = self.bends[group](torch.stack([prompts[n] for n in names]), torch.stack(present))
+            directions.update((n, d) for n, d in zip(names, bent, strict=True) if gradients[n] is not None)
+        return directions
+
+    @torch.no_grad()
+    def gate_values(self, prompts):
+        """Return {name: z} of the prompts, numbers in (0, 1)."""
+        return {name: float(z) for group, names in self.members.items()
+                for name, z in zip(names, self.bends[group].gates(torch.stack([prompts[n] for n in names])), strict=True)}
