@@ -1,0 +1,56 @@
+"""Tables, pictures and a report of all finished runs below some folders.
+
+    python -m trainers.results output/
+"""
+import argparse
+import sys
+
+from ..errors import InputError, PromptRegError
+from . import render
+from .collect import collect
+from .table import TITLES, tables
+
+
+def parser():
+    p = argparse.ArgumentParser(prog="python -m trainers.results", description=__doc__.splitlines()[0])
+    p.add_argument("paths", nargs="+", help="folders that hold runs' outputs")
+    p.add_argument("--setting", choices=TITLES, nargs="+", default=list(TITLES), help="only these tables")
+    p.add_argument("--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal")
+    p.add_argument("--spread", choices=("std", "ci95"), default="std",
+                   help="standard deviation over seeds, or 95%% interval of the mean")
+    return p
+
+
+def run(args):
+    """Do what parsed flags say."""
+    made = tables(collect(args.paths), args.setting)
+    if not made:
+        raise InputError(f"there is no finished run in {', '.join(args.paths)}")
+    if args.format == "csv":
+        print(render.as_csv(made), end="")
+    elif args.format == "terminal":
+        from rich.console import Console
+        console = Console(width=None if sys.stdout.isatty() else 250)
+        for table in made:
+            render.terminal(table, console, args.spread)
+    else:
+        print("\n".join(getattr(render, args.format)(table, args.spread) for table in made), end="")
+    notes = sorted({note for table in made for note in table.notes})
+    for note in notes[:3]:
+        print(f"note: {note}", file=sys.stderr)
+    if len(notes) > 3:
+        print(f"note: and so are {len(notes) - 3} more", file=sys.stderr)
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, or 2 for the user's input."""
+    try:
+        run(parser().parse_args(argv))
+        return 0
+    except PromptRegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Finds the finished runs below any folders and says of each which cell of a table it fills."""
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+from .record import FILE
+
+# registered name: (config file, short name), in the order of the papers' tables
+DATASETS = {
+    "ImageNet": ("imagenet", "ImageNet"), "Caltech101": ("caltech101", "Caltech101"),
+    "OxfordPets": ("oxford_pets", "Pets"), "StanfordCars": ("stanford_cars", "Cars"),
+    "OxfordFlowers": ("oxford_flowers", "Flowers"), "Food101": ("food101", "Food101"),
+    "FGVCAircraft": ("fgvc_aircraft", "Aircraft"), "SUN397": ("sun397", "SUN397"),
+    "DescribableTextures": ("dtd", "DTD"), "EuroSAT": ("eurosat", "EuroSAT"), "UCF101": ("ucf101", "UCF101"),
+    "ImageNetV2": ("imagenetv2", "ImageNetV2"), "ImageNetSketch": ("imagenet_sketch", "Sketch"),
+    "ImageNetA": ("imagenet_a", "ImageNet-A"), "ImageNetR": ("imagenet_r", "ImageNet-R"),
+    "Digits": ("digits", "Digits"),
+}
+KEYS = [key for key, _ in DATASETS.values()]
+SHORT = dict(DATASETS.values())
+VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        setting: "base2new", "xd" (trained on one dataset, evaluated on another) or "few_shot" (all classes).
+        dataset: the config file's name of the dataset, "dtd" say.
+        classes: "base", "new" or "all".
+        shots: images a class; 0 for methods that learn nothing.
+        variant: what else distinguishes the run ("nctx16_cscFalse_ctpend"), or "".
+        accuracy: percent, unrounded.
+        content: all of result.json.
+    """
+
+    folder: str
+    setting: str
+    method: str
+    config: str
+    dataset: str
+    classes: str
+    shots: int
+    seed: int
+    variant: str
+    accuracy: float
+    content: dict = field(repr=False, compare=False)
+
+
+def collect(paths):
+    """Return the finished runs below ``paths``, in the order of their folders.
+
+    Raises:
+        InputError: a path that is not there, or a result.json that is not whole.
+    """
+    found = {}
+    for path in paths:
+        if not os.path.isdir(path):
+            raise InputError(f"there is no folder {path}: name the folder that holds the runs' outputs")
+        for folder, below, files in os.walk(path):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            if FILE in files:
+                found.setdefault(os.path.realpath(folder), folder)
+    return [read_run(folder) for folder in sorted(found.values())]
+
+
+def read_run(folder):
+    """Return the ``Run`` of a folder with a result.json; raises InputError where it is not whole."""
+    path = Path(folder) / FILE
+    try:
+        content = json.loads(path.read_text())
+        results = content["results"]
+        figures = results.get("test") or next(iter(results.values()))
+        method, dataset = content["trainer"], content["dataset"]
+        classes, accuracy = content["classes"], float(figures["accuracy"])
+        shots = 0 if method in ZERO_SHOT and classes == "all" else int(content["shots"])
+        seed = int(content["seed"])
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
+                         "made again") from None
+    parts = Path(folder).parts
+    setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
+    variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
+    weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
+    return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],
+               classes, shots, seed, variant or weight, accuracy, content)
+
+
+def config_name(content, parts):
+    """Return the name of the run's config file: from its command line, else from its folder."""
+    command = content.get("command") or []
+    if "--config-file" in command[:-1]:
+        return Path(command[command.index("--config-file") + 1]).stem
+    named = [match[1] for part in parts if (match := re.fullmatch(r"(.+)_\d+shots", part))]
+    return named[0] if named else parts[-2] if len(parts) > 1 else ""

@@ -1,0 +1,112 @@
+"""A table as terminal text, Markdown, LaTeX or CSV. Figures are rounded here and nowhere else."""
+import csv
+import io
+
+from .table import column_name
+
+MISSING = "–"
+
+
+def figure(cell, kind="std", digits=2, sign=" ± "):
+    """Return a cell as text: its mean and, for several seeds, its spread."""
+    if cell is None:
+        return MISSING
+    spread = cell.spread(kind)
+    return f"{cell.mean:.{digits}f}" + (f"{sign}{spread:.{digits}f}" if spread is not None else "")
+
+
+def grid(table, text):
+    """Return (heads, rows of strings) of a table, ``text`` making a cell's. One dataset's parts become columns."""
+    parts = list(dict.fromkeys(row.part for row in table.rows))
+    labels = list(dict.fromkeys(row.label for row in table.rows))
+    if len(table.columns) == 1 and len(parts) > 1:
+        cells = [[text(table.cell(label, part, table.columns[0])) for part in parts] for label in labels]
+        return ["Method", *parts], [[label, *row] for label, row in zip(labels, cells, strict=True)]
+    with_parts = any(parts)
+    heads = ["Method", *([""] if with_parts else []), *map(column_name, table.columns)]
+    rows, before = [], None
+    for row in table.rows:
+        label = row.label if row.label != before else ""
+        rows.append([label, *([row.part] if with_parts else []), *map(text, row.cells)])
+        before = row.label
+    return heads, rows
+
+
+def title(table):
+    names = [column for column in table.columns if column != "average"]
+    shots = {row.line.shots for row in table.rows if row.line.shots > 0}
+    told = [table.title] + ([column_name(names[0])] if len(names) == 1 else [])
+    return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
+
+
+def caption(table, kind):
+    """Return what the spread is, in words."""
+    seeds = sorted({cell.n for row in table.rows for cell in row.cells if cell})
+    over = f"over {seeds[0]} seed{'s' * (seeds[0] > 1)}" if len(seeds) == 1 else f"over {seeds[0]} to {seeds[-1]} seeds"
+    if seeds[-1] == 1:
+        return "Accuracy in percent, one seed."
+    return f"Accuracy in percent, mean ± {'standard deviation' if kind == 'std' else '95% interval'} {over}."
+
+
+def terminal(table, console, kind="std"):
+    """Print a table on a rich console."""
+    from rich.table import Table as Rich
+    heads, rows = grid(table, lambda cell: figure(cell, kind))
+    out = Rich(title=title(table), caption=caption(table, kind), title_justify="left", caption_justify="left")
+    for number, head in enumerate(heads):
+        out.add_column(head, justify="left" if number == 0 or head == "" else "right", no_wrap=True)
+    for number, row in enumerate(rows):
+        last = number + 1 == len(rows) or rows[number + 1][0] != ""
+        out.add_row(*row, end_section=last and heads[1] == "")
+    console.print(out)
+
+
+def markdown(table, kind="std"):
+    """Return a table as GitHub's Markdown."""
+    heads, rows = grid(table, lambda cell: figure(cell, kind))
+    line = ["---" if n == 0 or head == "" else "---:" for n, head in enumerate(heads)]
+    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [heads, line, *rows])
+    return f"**{title(table)}.** {caption(table, kind)}\n\n{body}\n"
+
+
+TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MISSING: "--", "±": r"$\pm$",
+       **{sign: "\\" + sign for sign in "&%$#_{}"}}
+
+
+def tex(text):
+    """Return text with LaTeX's special characters escaped."""
+    return "".join(TEX.get(sign, sign) for sign in text)
+
+
+def latex(table, kind="std"):
+    """Return a table for LaTeX with booktabs: \\usepackage{booktabs}, graphicx for the wide ones."""
+    heads, rows = grid(table, lambda cell: figure(cell, kind))
+    left = "".join("l" if n == 0 or head == "" else "r" for n, head in enumerate(heads))
+    body = []
+    for number, row in enumerate(rows):
+        if number and heads[1] == "" and row[0]:
+            body.append(r"\midrule")
+        body.append(" & ".join(map(tex, row)) + r" \\")
+    inner = "\n".join([rf"\begin{{tabular}}{{{left}}}", r"\toprule", " & ".join(map(tex, heads)) + r" \\", r"\midrule",
+                       *body, r"\bottomrule", r"\end{tabular}"])
+    if len(heads) > 6:
+        inner = "\\resizebox{\\textwidth}{!}{%\n" + inner + "}"
+    return (f"\\begin{{table}}[t]\n\\centering\n\\caption{{{tex(title(table))}. {tex(caption(table, kind))}}}\n"
+            f"{inner}\n\\end{{table}}\n")
+
+
+def as_csv(tables):
+    """Return all tables as one CSV, a line a cell, unrounded."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["setting", "method", "config", "variant", "shots", "part", "dataset", "mean", "std", "interval95",
+                     "seeds", "values"])
+    for table in tables:
+        for row in table.rows:
+            for column, cell in zip(table.columns, row.cells, strict=True):
+                if cell:
+                    writer.writerow([table.setting, row.line.method, row.line.config, row.line.variant, row.line.shots,
+                                     row.part, column, repr(cell.mean), repr(cell.std),
+                                     "" if cell.interval is None else repr(cell.interval),
+                                     " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values()))])
+    return out.getvalue()

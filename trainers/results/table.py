@@ -1,0 +1,226 @@
+"""Tables as papers print them: rows methods, columns datasets, mean and spread over seeds, an average at the end."""
+import statistics
+from dataclasses import dataclass, field
+
+from .collect import KEYS, SHORT, VARIANTS
+
+TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
+ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
+PARTS = {"base": "Base", "new": "New", "H": "H"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The figures of one cell.
+
+    Attributes:
+        values: {seed: accuracy in percent}, unrounded.
+        mean: what is printed: the mean over seeds (of H: the harmonic mean of the printed means' sources).
+    """
+
+    values: dict
+    mean: float
+
+    @classmethod
+    def of(cls, values):
+        return cls(dict(values), statistics.fmean(values.values())) if values else None
+
+    @property
+    def n(self):
+        return len(self.values)
+
+    @property
+    def std(self):
+        """The population's deviation over seeds, as CoOp's parser prints it."""
+        return statistics.pstdev(self.values.values())
+
+    @property
+    def standard_error(self):
+        """Of the mean, from the sample's deviation; None for one seed."""
+        return statistics.stdev(self.values.values()) / self.n ** 0.5 if self.n > 1 else None
+
+    @property
+    def interval(self):
+        """Half the width of the 95% interval by Student's t; None for one seed."""
+        if self.n < 2:
+            return None
+        from scipy.stats import t
+        return float(t.ppf(0.975, self.n - 1)) * self.standard_error
+
+    def spread(self, kind="std"):
+        return None if self.n < 2 else self.std if kind == "std" else self.interval
+
+
+@dataclass(frozen=True, order=True)
+class Line:
+    """What makes a row of its own: a method with its config, variant and shots."""
+
+    method: str
+    config: str = ""
+    variant: str = ""
+    shots: int = 0
+
+
+@dataclass
+class Row:
+    """A row: its line, the part of it ("Base", "New", "H", "4 shots" or ""), and a cell, or None, for each column."""
+
+    line: Line
+    label: str
+    part: str
+    cells: list
+
+
+@dataclass
+class Table:
+    """A table of a setting; ``columns`` are datasets' keys (and "average")."""
+
+    setting: str
+    title: str
+    columns: list
+    rows: list
+    notes: list = field(default_factory=list)
+
+    def cell(self, label, part, column):
+        """Return the cell of a row's label and part, or None."""
+        for row in self.rows:
+            if (row.label, row.part) == (label, part):
+                return row.cells[self.columns.index(column)]
+        return None
+
+
+def harmonic(base, new):
+    """Return the harmonic mean of two accuracies."""
+    return 2 * base * new / (base + new) if base + new else 0.0
+
+
+def harmonic_cell(base, new):
+    """Return the cell H of a base and a new cell: of their means; its values are H of the seeds that both have."""
+    if base is None or new is None:
+        return None
+    values = {seed: harmonic(base.values[seed], new.values[seed]) for seed in base.values if seed in new.values}
+    return Cell(values, harmonic(base.mean, new.mean)) if values else None
+
+
+def average(cells):
+    """Return the average over datasets, None where one is missing; its values are the seeds that all have."""
+    if not cells or None in cells:
+        return None
+    seeds = set.intersection(*(set(cell.values) for cell in cells))
+    values = {seed: statistics.fmean(cell.values[seed] for cell in cells) for seed in sorted(seeds)}
+    return Cell(values, statistics.fmean(cell.mean for cell in cells)) if values else None
+
+
+def gather(runs):
+    """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a cell already filled)."""
+    cells, sources, notes = {}, {}, []
+    for run in sorted(runs, key=lambda run: ("train_base" not in run.folder, run.folder)):
+        key = (Line(run.method, run.config, run.variant, run.shots), run.dataset, run.classes)
+        values = cells.setdefault(key, {})
+        if run.seed in values:
+            notes.append(f"{run.folder} is left out: {sources[key, run.seed]} has the same method, dataset and seed")
+            continue
+        values[run.seed], sources[key, run.seed] = run.accuracy, run.folder
+    return cells, notes
+
+
+def labels(lines):
+    """Return {line: label}: the method, and in brackets what tells it from others of the same method."""
+    told = {}
+    for line in lines:
+        same = [other for other in lines if other.method == line.method]
+        more = [str(getattr(line, name)) for name in ("config", "variant") if len({getattr(o, name) for o in same}) > 1]
+        shots = [f"{line.shots} shots"] if len({o.shots for o in same}) > 1 else []
+        told[line] = line.method + (f" ({', '.join(filter(None, more + shots))})" if any(more + shots) else "")
+    return told
+
+
+def ordered_lines(lines):
+    """Return lines in the papers' order of methods; unknown methods come last."""
+    def place(line):
+        return ORDER.index(line.method) if line.method in ORDER else len(ORDER), line
+    return sorted(set(lines), key=place)
+
+
+def ordered_datasets(datasets):
+    """Return datasets' keys in the papers' order; unknown ones come last."""
+    return sorted(set(datasets), key=lambda key: (KEYS.index(key) if key in KEYS else len(KEYS), key))
+
+
+def base2new(runs):
+    """Return the base-to-new table: Base, New and H of each method."""
+    cells, notes = gather(run for run in runs if run.setting == "base2new")
+    columns = ordered_datasets(dataset for _, dataset, _ in cells)
+    lines = ordered_lines(line for line, _, _ in cells)
+    names, rows = labels(lines), []
+    for line in lines:
+        parts = {part: [Cell.of(cells.get((line, d, part))) for d in columns] for part in ("base", "new")}
+        parts["H"] = [harmonic_cell(b, n) for b, n in zip(parts["base"], parts["new"], strict=True)]
+        means = {part: average(parts[part]) for part in ("base", "new")}
+        means["H"] = harmonic_cell(means["base"], means["new"])
+        for part, word in PARTS.items():
+            rows.append(Row(line, names[line], word, parts[part] + ([means[part]] if len(columns) > 1 else [])))
+    return finish("base2new", columns, rows, notes, average_from=columns)
+
+
+def few_shot(runs):
+    """Return the few-shot table: one row for a method and a number of shots."""
+    cells, notes = gather(run for run in runs if run.setting == "few_shot" and run.dataset not in VARIANTS)
+    columns = ordered_datasets(dataset for _, dataset, _ in cells)
+    lines = ordered_lines(line for line, _, _ in cells)
+    # CoOp's and ProGrad's configs change with the shots and ImageNet's: there they tell no methods apart.
+    merged = {}
+    for line in lines:
+        family = Line(line.method, epochless(line.config), line.variant, line.shots)
+        merged.setdefault(family, []).append(line)
+    families = ordered_lines(merged)
+    names, rows = labels([Line(f.method, f.config, f.variant) for f in families]), []
+    for family in families:
+        values = [next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None) for d in columns]
+        row = [Cell.of(v) for v in values]
+        rows.append(Row(family, names[Line(family.method, family.config, family.variant)], shots_words(family.shots),
+                        row + ([average(row)] if len(columns) > 1 else [])))
+    return finish("few_shot", columns, rows, notes, average_from=columns)
+
+
+def shots_words(shots):
+    return {0: "zero-shot", 1: "1 shot"}.get(shots, f"{shots} shots")
+
+
+def epochless(config):
+    """Return a config's name without the epochs that the number of shots decides (rn50_ep100 → rn50)."""
+    name, _, epochs = config.rpartition("_ep")
+    return name if name and epochs.isdigit() else config
+
+
+def transfer(runs, setting):
+    """Return the cross-dataset ("xd") or the domain generalization ("dg") table; the source is the first column."""
+    there, notes = gather(run for run in runs if run.setting == "xd" and (run.dataset in VARIANTS) == (setting == "dg"))
+    here, _ = gather(run for run in runs if run.setting == "few_shot" and run.dataset == "imagenet")
+    if not there:
+        return finish(setting, [], [], [], [])
+    targets = ordered_datasets(dataset for _, dataset, _ in there)
+    lines = ordered_lines(line for line, _, _ in there)
+    source = ["imagenet"] if any((line, "imagenet", "all") in here for line in lines) else []
+    names, rows = labels(lines), []
+    for line in lines:
+        first = [Cell.of(here.get((line, "imagenet", "all")))] if source else []
+        row = [Cell.of(there.get((line, d, "all"))) for d in targets]
+        rows.append(Row(line, names[line], "", first + row + ([average(row)] if len(targets) > 1 else [])))
+    return finish(setting, source + targets, rows, notes, average_from=targets)
+
+
+def finish(setting, columns, rows, notes, average_from):
+    columns = columns + (["average"] if len(average_from) > 1 else [])
+    return Table(setting, TITLES[setting], columns, rows, notes)
+
+
+def tables(runs, settings=TITLES):
+    """Return the tables, in order, that the runs give rise to; empty ones are left out."""
+    made = {"base2new": lambda: base2new(runs), "few_shot": lambda: few_shot(runs),
+            "xd": lambda: transfer(runs, "xd"), "dg": lambda: transfer(runs, "dg")}
+    return [table for setting in TITLES if setting in settings and (table := made[setting]()).rows]
+
+
+def column_name(key):
+    return "Average" if key == "average" else SHORT.get(key, key)
