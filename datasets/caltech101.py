@@ -17,7 +17,7 @@ class Caltech101(FewShotDataset):
     split_file = "split_zhou_Caltech101.json"
     published = {"train": 4128, "val": 1649, "test": 2465, "classes": 100}
     sources = (
-        Source("caltech-101.zip", ["https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"],
+        Source("101_ObjectCategories.zip", ["https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip"],
                gives=[images], inner="101_ObjectCategories.tar.gz", checksum="md5:3138e1922a9193bfa496528edbbc45d0"),
         Source(split_file, ["drive:1hyarUivQE36mY6jSomru6Fjd-JzwcCzN"]),
     )

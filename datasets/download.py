@@ -282,6 +282,8 @@ def _unpack_tar(archive, folder):
         tar.fileobj.seek(tar.offset)
         if tar.fileobj.read(512).strip(b"\0") or tar.fileobj.tell() < tar.offset + 512:
             raise tarfile.ReadError("its end is missing")
+        while tar.fileobj.read(CHUNK):  # to the end, where a compressed one has its check sum
+            pass
 
 
 def _unpack_zip(archive, folder):

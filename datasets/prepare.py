@@ -46,7 +46,7 @@ class Manifest:
                 raise InputError(f"{self.path}: not valid JSON ({error}); delete it, it is written anew") from error
 
     def verify(self, key, path, checksum, origin):
-        """Compare a download with its published checksum and with the recorded one; record it the first time.
+        """Compare a download with its published checksum and with the recorded one; return what to record of it.
 
         Raises InputError where it differs; the download is deleted then, so that the next call starts afresh.
         """
@@ -59,8 +59,12 @@ class Manifest:
                 os.unlink(path)
                 raise InputError(f"{key} from {origin}: its checksum {actual} is not the {said} {expected}; the "
                                  "download was deleted, run the same command to try again")
-        if not recorded:
-            self.files[key] = {"from": origin, "bytes": os.path.getsize(path), "sha256": found["sha256"]}
+        return {"from": origin, "bytes": os.path.getsize(path), "sha256": found["sha256"]}
+
+    def record(self, key, entry):
+        """Keep an entry of `verify`, the first time that what was downloaded proved good."""
+        if key not in self.files:
+            self.files[key] = entry
             write_text(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
 
 
@@ -82,12 +86,14 @@ def prepare(cls, root, mirror=None):
         except Dead as error:
             dead.append((source, error))
             return
-        manifest.verify(f"{cls.folder}/{source.file}", path, source.checksum, origin)
+        key = f"{cls.folder}/{source.file}"
+        entry = manifest.verify(key, path, source.checksum, origin)
         try:
             put_in_place(source, path, folder)
         except InputError:
             os.unlink(path)  # of no use: the next call fetches it anew
             raise
+        manifest.record(key, entry)
         if os.path.exists(path):
             os.unlink(path)
 
@@ -116,7 +122,8 @@ def _share_classnames(root, folder):
 def _by_hand(cls, dead, lacking, store):
     for source, error in dead:
         if source.covers(lacking):
-            yield f"{source.file}: {error}; download it by hand, put it into {store} and run the same command again"
+            yield (f"{source.file}: {error}; download it by hand, put it into {store} under this "
+                   "name and run the same command again")
     yield from cls.by_hand
 
 

@@ -43,13 +43,14 @@ input {{ font: inherit; padding: .2rem .5rem; width: 18rem; }}
 <table><thead><tr><th></th><th>classes</th><th>few-shot train</th><th>few-shot val</th><th>train</th><th>val</th>
 <th>test</th></tr></thead><tbody>{rows}</tbody></table>
 <p><input type="search" placeholder="find a class" aria-label="find a class" oninput="
-for (const s of document.querySelectorAll('section')) s.hidden = !s.dataset.name.includes(this.value.toLowerCase())"></p>
+const wanted = this.value.toLowerCase();
+for (const s of document.querySelectorAll('section')) s.hidden = !s.dataset.name.includes(wanted)"></p>
 {sections}
 </body></html>
 """
 
-SECTION = """<section class="{half}" data-name="{key}"><h2>{label}. {name} <small><b>{half}</b> · train {train}, val {val},
-test {test} images</small></h2><div class="images">{images}</div></section>"""
+SECTION = """<section class="{half}" data-name="{key}"><h2>{label}. {name} <small><b>{half}</b> · train {train},
+val {val}, test {test} images</small></h2><div class="images">{images}</div></section>"""
 
 
 def _thumbnail(item):
