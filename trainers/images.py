@@ -3,7 +3,8 @@ from PIL import Image
 
 from .errors import InputError
 
-REMEDY = "delete it and fetch its dataset again; python -m datasets.prepare NAME --check lists all such images"
+PREPARE = "datasets.prepare" if __package__ == "trainers" else f"{__package__}.datasets.prepare"
+REMEDY = f"delete it and fetch its dataset again; python -m {PREPARE} NAME --check lists all such images"
 
 
 class DamagedImage(InputError, OSError):
