@@ -13,49 +13,29 @@ import time
 
 import torch
 import torch.nn.functional as F
-from dassl.config import defaults
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
-from yacs.config import CfgNode
 
 from . import checkpoint, parallel
 from .clip import arrange, load_clip
 from .errors import InputError
 from .frozen import template_features
+from .keys import HOUSE, declare, settings
 from .loader import train_loader
 from .prompts import Prompts
+from .registry import Shelf
 from .results import figures
+from .scaling import LossScale
 
-HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
-
-
-def declare(section, **keys):
-    """Add a method's defaults to Dassl's default config, as cfg.TRAINER.<section>; keys that are there stay."""
-    node = defaults._C.TRAINER.setdefault(section, CfgNode())
-    for key, value in keys.items():
-        node.setdefault(key, value)
-    _DECLARED.setdefault(section, {}).update(keys)
-
-
-_DECLARED = {}
 declare(HOUSE,
         TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
         IMAGE_MEMORY=1.0,  # GiB of decoded training images kept
         CACHE=True)  # keep frozen text features on disk
 
-
-def settings(cfg, section):
-    """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them."""
-    return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
-
-
-def register(trainer):
-    """Class decorator: enter a trainer in Dassl's registry, unless the host already has one of that name."""
-    if trainer.__name__ not in TRAINER_REGISTRY.registered_names():
-        TRAINER_REGISTRY.register(trainer)
-    return trainer
+SHELF = Shelf(TRAINER_REGISTRY)
+register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
 
 
 class PromptTrainer(TrainerX):
@@ -87,17 +67,10 @@ class PromptTrainer(TrainerX):
 
     def build_model(self):
         cfg = self.cfg
-        self.own, self.house = settings(cfg, self.SECTION), settings(cfg, HOUSE)
-        self.classnames = list(self.dm.dataset.classnames)
-        self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.own.PREC, self.device)
-        self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
-        self.scaler = torch.amp.GradScaler(self.device.type) if self.own.PREC == "amp" else None
-        self.prompts = Prompts()
-        self.rows = None
-        self.build_prompts()
-        if self.rows:
-            self.layout = arrange(self.rows, self.clip.text.chunk_tokens()).to(self.device)
-        self.prompts.to(self.device)
+        self.assemble(load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device),
+                      self.dm.dataset.classnames)
+        self.build_teacher()
+        self.loss_scale = LossScale() if self.own.PREC == "amp" else None
         self.parameters = list(self.prompts.parameters())
         if not self.parameters:
             return
@@ -110,9 +83,32 @@ class PromptTrainer(TrainerX):
         print(f"{type(self).__name__}: {sum(p.numel() for p in self.parameters):,} parameters in "
               f"{len(self.parameters)} tensors, {len(self.classnames)} classes, {self.own.PREC} on {self.device}")
 
+    @classmethod
+    def without_data(cls, cfg, clip, classnames):
+        """Return a trainer that can compute features and logits and nothing else: no data, no optimizer."""
+        self = cls.__new__(cls)
+        self.cfg = cfg
+        self.assemble(clip, classnames)
+        self.prompts.eval()
+        return self
+
+    def assemble(self, clip, classnames):
+        """Set all that features and logits are computed from: prompts as they start, for ``classnames``, on ``clip``."""
+        self.own, self.house = settings(self.cfg, self.SECTION), settings(self.cfg, HOUSE)
+        self.clip, self.device, self.classnames = clip, clip.device, list(classnames)
+        self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
+        self.prompts, self.rows = Prompts(), None
+        self.build_prompts()
+        if self.rows:
+            self.layout = arrange(self.rows, self.clip.text.chunk_tokens()).to(self.device)
+        self.prompts.to(self.device)
+
     def build_prompts(self):
         """Fill ``self.prompts`` and set ``self.rows``."""
         raise NotImplementedError
+
+    def build_teacher(self):
+        """Compute what training alone needs: the frozen features that a method's loss compares with."""
 
     def need_vision_prompts(self):
         """Raise InputError where prompts cannot enter the vision tower."""
@@ -187,24 +183,20 @@ class PromptTrainer(TrainerX):
 
     def gradients_of(self, loss, retain_graph=False):
         """Return the gradients of a scalar loss, averaged over processes, unscaled under amp."""
-        scale = self.scaler.get_scale() if self.scaler and self.scaler.is_enabled() else None
-        grads = torch.autograd.grad(loss * scale if scale else loss, self.parameters, retain_graph=retain_graph,
-                                    allow_unused=True)
-        if scale:
+        scale = self.loss_scale.scale if self.loss_scale else 1.0
+        grads = torch.autograd.grad(loss * scale if self.loss_scale else loss, self.parameters,
+                                    retain_graph=retain_graph, allow_unused=True)
+        if self.loss_scale:
             grads = [g if g is None else g / scale for g in grads]
         return parallel.mean(grads)
 
     def step(self, grads):
         """Let the optimizer use ``grads``; under amp a step with overflown gradients is left out."""
+        if self.loss_scale and not self.loss_scale.accept(grads):
+            return
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
-        if self.scaler and self.scaler.is_enabled():
-            # The gradients are already unscaled: hand them back scaled, for the scaler to judge and to divide.
-            torch._foreach_mul_([p.grad for p in self.parameters if p.grad is not None], self.scaler.get_scale())
-            self.scaler.step(self.optim)
-            self.scaler.update()
-        else:
-            self.optim.step()
+        self.optim.step()
 
     def run_epoch(self):
         """Train one epoch. Figures stay on the device and are read where a line is printed."""
@@ -257,10 +249,15 @@ class PromptTrainer(TrainerX):
         """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""
         if parallel.rank() == 0:
             checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
+        self.saved = None if model_name else (directory, epoch)
+
+    saved = None
 
     def after_epoch(self):
+        """Dassl's (best model, CHECKPOINT_FREQ, last epoch), and a checkpoint every epoch: it is a few kilobytes."""
         super().after_epoch()
-        self.save_model(self.epoch, self.output_dir)
+        if self.saved != (self.output_dir, self.epoch):
+            self.save_model(self.epoch, self.output_dir)
 
     def resume_model_if_exist(self, directory):
         """Continue from the newest whole checkpoint in ``directory``; returns the epoch to start with (0 if none)."""

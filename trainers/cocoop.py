@@ -5,9 +5,10 @@ from torch import nn
 
 from .base import PromptTrainer, declare, register
 from .clip import arrange
+from .errors import InputError
 from .prompts import prompt_rows, words_to_context
 
-declare("COCOOP", N_CTX=16, CTX_INIT="", PREC="fp16")
+declare("COCOOP", N_CTX=16, CTX_INIT=None, PREC="fp16")
 
 
 class MetaNet(nn.Module):
@@ -32,12 +33,15 @@ class CoCoOp(PromptTrainer):
     SECTION = "COCOOP"
 
     def build_prompts(self):
-        words = self.own.CTX_INIT.replace("_", " ")
+        words = (self.own.CTX_INIT or "").replace("_", " ")
         n_ctx = len(words.split(" ")) if words else self.own.N_CTX
         words, context = words_to_context(self.clip, words, n_ctx)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put("prompt_learner.meta_net", MetaNet(self.clip.embed_dim, self.clip.text.width))
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx)
+
+    def text_features(self):
+        raise InputError("CoCoOp's text features depend on the image: there are none of the classes alone")
 
     def logits(self, images):
         """Return logits [B, C]; every image needs the features [C, E] of its own prompts."""

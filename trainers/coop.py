@@ -1,5 +1,6 @@
 """CoOp: learned context words (Zhou et al., arXiv 2109.01134)."""
 from .base import PromptTrainer, declare, register
+from .errors import InputError
 from .prompts import prompt_rows, words_to_context
 
 # CTX_INIT defaults to None, which yacs lets a config replace by CoOp's string or by ProGrad's boolean.
@@ -29,4 +30,7 @@ class CoOp(PromptTrainer):
 
     def initial_words(self):
         """The words of CTX_INIT, or "" for a random start."""
+        if self.own.CTX_INIT is True:
+            raise InputError("TRAINER.COOP.CTX_INIT True stands for a dataset's words in ProGrad and for fixed ones in KgCoOp: "
+                             'give CoOp its words, or "" for a random start')
         return (self.own.CTX_INIT or "").replace("_", " ")

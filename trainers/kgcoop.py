@@ -13,8 +13,7 @@ class KgCoOp(CoOp):
     Keys, TRAINER.COOP: CoOp's, and W. CTX_INIT may be True: "a photo of a".
     """
 
-    def build_prompts(self):
-        super().build_prompts()
+    def build_teacher(self):
         self.frozen_text = self.template_features([templates.of(templates.KGCOOP, self.cfg.DATASET.NAME)])
 
     def initial_words(self):

@@ -1,18 +1,15 @@
 """ProGrad: prompt-aligned gradients (Zhu et al., arXiv 2205.14865)."""
 import torch
 import torch.nn.functional as F
-from dassl.config import defaults
-from yacs.config import CfgNode
 
 from . import templates
-from .base import accuracy, register
+from .base import accuracy, declare, register
 from .clip import prompt_rows
 from .coop import CoOp
 from .prompts import words_to_context
 from .regulate.projection import project
 
-for _key, _value in {"GM": False, "NAME": "", "ALPHA": 0.0, "T": 1.0, "LAMBDA": 1.0}.items():
-    defaults._C.setdefault("LOSS", CfgNode()).setdefault(_key, _value)
+declare("LOSS", at_root=True, GM=False, NAME="", ALPHA=0.0, T=1.0, LAMBDA=1.0)
 
 
 @register
@@ -24,11 +21,9 @@ class ProGrad(CoOp):
     """
 
     def build_prompts(self):
-        sentence = templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
-        self.frozen_text = self.template_features([sentence])
         if self.own.CTX_INIT is not True:
             return super().build_prompts()
-        words = sentence.replace(" {}.", "").replace("{}.", "").strip()
+        words = self.sentence().replace(" {}.", "").replace("{}.", "").strip()
         empty = self.own.N_CTX - len(words.split(" "))
         words = " ".join(["X"] * empty + [words])
         words, context = words_to_context(self.clip, words, self.own.N_CTX)
@@ -36,6 +31,12 @@ class ProGrad(CoOp):
         self.prompts.put("prompt_learner.ctx", context)
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
                                 self.own.CLASS_TOKEN_POSITION)
+
+    def sentence(self):
+        return templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
+
+    def build_teacher(self):
+        self.frozen_text = self.template_features([self.sentence()])
 
     def objective(self, images, labels):
         image = self.image_features(images)  # the teacher's as well: prompts are in the text alone

@@ -23,8 +23,7 @@ class PromptSRC(IVLP):
 
     SECTION = "PROMPTSRC"
 
-    def build_prompts(self):
-        super().build_prompts()
+    def build_teacher(self):
         self.frozen_text = self.template_features(DIVERSE)  # [C, E]
         try:
             self.aggregation = Aggregation(self.cfg.OPTIM.MAX_EPOCH, self.own.GPA_MEAN, self.own.GPA_STD)
