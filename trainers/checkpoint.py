@@ -37,6 +37,7 @@ def save(trainer, epoch, directory, is_best=False, val_result=None, model_name="
         "val_result": None if val_result is None else float(val_result),
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epoch + 1, "lr": [group["lr"] for group in trainer.optim.param_groups]},
+        "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
         "extra": trainer.extra_state(),
         "random": random_state(),
         "trainer": type(trainer).__name__,
@@ -181,6 +182,8 @@ def resume(trainer, directory):
         if lr != content["scheduler"]["lr"]:
             raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
                              "resume with the config it was started with, or choose another --output-dir")
+        if trainer.loss_scale:
+            trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
         trainer.load_extra_state(content["extra"])
         set_random_state(content["random"])
         print(f"Resumed from {path} (epoch {epoch})")
