@@ -1,7 +1,7 @@
 import json
 import os
 import random
-import tempfile
+import uuid
 import warnings
 from contextlib import contextmanager
 from difflib import SequenceMatcher
@@ -28,23 +28,19 @@ def check_isfile(fpath):
 
 @contextmanager
 def atomic_write(path):
-    """Give the name of a temporary file in ``path``'s folder, which becomes ``path`` if the block succeeds.
+    """Give a name for a temporary file in ``path``'s folder, which becomes ``path`` if the block succeeds.
 
     Whoever reads ``path`` meanwhile, or after a crash, finds the old content or the new, never a part.
     """
-    folder = os.path.dirname(os.path.abspath(path))
+    folder, name = os.path.split(os.path.abspath(path))
     mkdir_if_missing(folder)
-    handle, temporary = tempfile.mkstemp(dir=folder, prefix=f".{os.path.basename(path)}.")
-    os.close(handle)
+    temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex}")
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's files are the owner's alone
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
 
 
 def read_json(fpath):
