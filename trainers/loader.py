@@ -137,7 +137,9 @@ def train_loader(cfg, manager, plain, budget):
         budget: bytes of decoded images to keep.
     """
     options = cfg.DATALOADER.TRAIN_X
-    if options.SAMPLER != "RandomSampler" or not hasattr(manager, "tfm_train"):
+    transform = getattr(plain.dataset, "transform", None)
+    if (options.SAMPLER != "RandomSampler" or not callable(transform) or cfg.DATALOADER.K_TRANSFORMS > 1
+            or cfg.DATALOADER.RETURN_IMG0):
         return plain
     items = manager.dataset.train_x
     world = parallel.world_size()
@@ -147,5 +149,5 @@ def train_loader(cfg, manager, plain, budget):
     workers = min(cfg.DATALOADER.NUM_WORKERS, cores() - 1 if cores() > 2 else 0)
     if sys.platform != "linux":
         workers = min(workers, 0)
-    return EpochLoader(KeptImages(items, manager.tfm_train, budget), batches, workers,
+    return EpochLoader(KeptImages(items, transform, budget), batches, workers,
                        cfg.USE_CUDA and torch.cuda.is_available())
