@@ -27,6 +27,14 @@ usage() {
   fi
 }
 
+# absolute PATH: PATH from the root of the file system; it need not exist.
+absolute() {
+  case $1 in
+    /*) echo "$1" ;;
+    *) echo "$PWD/$1" ;;
+  esac
+}
+
 # run TRAINER CFG DATASET SEED FOLDER [MORE…]: one run of train.py. A finished folder is not run again.
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5

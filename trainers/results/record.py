@@ -21,7 +21,7 @@ def figures(evaluator, classnames):
         "per_class": {class name: {"correct": n, "total": n}}}.
     """
     from sklearn.metrics import f1_score
-    truth, predicted = list(map(int, evaluator._y_true)), list(map(int, evaluator._y_pred))
+    truth, predicted = numbers(evaluator._y_true), numbers(evaluator._y_pred)
     per_class = {name: {"correct": 0, "total": 0} for name in classnames}
     for t, p in zip(truth, predicted, strict=True):
         per_class[classnames[t]]["total"] += 1
@@ -30,6 +30,11 @@ def figures(evaluator, classnames):
     return {"accuracy": 100 * correct / len(truth), "correct": correct, "total": len(truth),
             "macro_f1": 100 * f1_score(truth, predicted, average="macro", labels=sorted(set(truth))),
             "per_class": per_class}
+
+
+def numbers(kept):
+    """Return a flat list of ints: Dassl's evaluator keeps a number an image, minidassl's a tensor a batch."""
+    return torch.cat([torch.as_tensor(part).reshape(-1).cpu() for part in kept]).tolist()
 
 
 def write(trainer, seconds):
@@ -43,12 +48,17 @@ def write(trainer, seconds):
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
         "git": git_state(), "command": sys.argv, "config": cfg.dump(),
     }
-    path = Path(cfg.OUTPUT_DIR) / FILE
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
-    with os.fdopen(handle, "w") as file:
-        json.dump(content, file, indent=1)
+    write_atomically(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
+
+
+def write_atomically(path, text):
+    """Write a text file that is whole or not there."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    os.chmod(name, 0o644)
     os.replace(name, path)
 
 

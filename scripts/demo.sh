@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The demo: zero-shot CLIP and PromptSRC on Digits, base-to-new, 16 shots, seeds 1 to 3, ending in the table. It makes
+# .venv where it is missing; when all is finished, it prints the table again. OUTPUT, DATA, JOBS as for all scripts.
+here=$PWD
+source "$(dirname "$0")/setup_env.sh"
+setup_env
+cd "$ROOT"
+if [ "$OUTPUT" = output ]; then OUTPUT=$ROOT/output/demo; fi
+exec "$PYTHON" -m trainers.sweep --methods ZeroshotCLIP PromptSRC --setting base2new --datasets digits --seeds 1 2 3 \
+  --cfg demo --root "$(cd "$here" && absolute "$DATA")" --output "$(cd "$here" && absolute "$OUTPUT")" \
+  --jobs "${JOBS:-2}" --quiet

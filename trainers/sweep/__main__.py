@@ -1,0 +1,146 @@
+"""Runs methods over datasets, shots and seeds, by the scripts' own commands, and prints the table.
+
+    python -m trainers.sweep --methods PromptSRC ProGrad --setting base2new --datasets all --seeds 1 2 3
+
+What is finished is not run again, what was interrupted resumes, what failed is listed and is tried again by the next
+call (--retry-failed: that alone).
+"""
+import argparse
+import os
+import shlex
+import sys
+
+from rich.console import Console
+
+from ..errors import InputError, PromptRegError
+from ..results import render
+from ..results.collect import read_run
+from ..results.table import tables
+from .live import watching
+from .plan import METHODS, SETTINGS, plan
+from .pool import ELSEWHERE, FAILED, Books, Pool, Stopped, visible_gpus
+
+
+def parser():
+    p = argparse.ArgumentParser(prog="python -m trainers.sweep", description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--methods", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
+    p.add_argument("--setting", required=True, choices=SETTINGS,
+                   help="xd: cross-dataset; dg: domain generalization (the variants of ImageNet)")
+    p.add_argument("--datasets", nargs="+", default=["all"], help="config files' names, or all of the setting's")
+    p.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    p.add_argument("--shots", nargs="+", type=int, default=[], help="images a class (default: as published)")
+    p.add_argument("--source", default="imagenet", help="what xd and dg train on")
+    p.add_argument("--cfg", help="config file's name for all methods, not the published ones (demo, say)")
+    p.add_argument("--root", help="folder of the datasets (default: DATA, else data)")
+    p.add_argument("--output", help="folder of the results (default: OUTPUT, else output)")
+    p.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys for all runs")
+    p.add_argument("--executor", choices=("local", "slurm"), default="local")
+    p.add_argument("--jobs", type=int, help="jobs at a time (default: one, or --per-gpu for each GPU)")
+    p.add_argument("--per-gpu", type=int, default=1, help="jobs that share a GPU")
+    p.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
+    p.add_argument("--retry-failed", action="store_true", help="only the jobs that failed")
+    p.add_argument("--no-table", action="store_true", help="do not print the results at the end")
+    p.add_argument("--quiet", action="store_true", help="print nothing where all is finished already, but the table")
+    return p
+
+
+def environment(args):
+    """Return what the scripts are given of the flags: {name: value}."""
+    given = {"CFG": args.cfg, "DATA": args.root, "OUTPUT": args.output, "OPTS": " ".join(args.opts)}
+    return {name: value for name, value in given.items() if value}
+
+
+def output_folder(args):
+    return args.output or os.environ.get("OUTPUT", "output")
+
+
+def dry_run(jobs):
+    """Print every job's calls of scripts and the commands of train.py below them."""
+    for job in jobs:
+        print(f"# {job.name}" + (" (finished)" if job.finished else ""))
+        for step in job.steps:
+            print(step)
+            for command in step.commands:
+                print(f"    {shlex.join(command)}")
+
+
+def report(pool, console):
+    """Print what failed, with its last lines and the command for it alone."""
+    for job in pool.jobs:
+        failure = pool.failures.get(job.slug)
+        if failure:
+            code = failure["code"]
+            how = f"killed by signal {-code}" if code < 0 else f"killed by signal {code - 128}" if code > 128 else f"exit code {code}"
+            console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
+            for line in failure["lines"]:
+                console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
+        elif pool.states[job.slug] == ELSEWHERE:
+            console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
+
+
+def print_tables(jobs, console):
+    """Print the tables of the jobs' finished runs."""
+    folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
+    for table in tables([read_run(folder) for folder in dict.fromkeys(folders)]):
+        render.terminal(table, console)
+
+
+def run_local(args, jobs, console):
+    """Run jobs on this machine; returns the pool."""
+    gpus = visible_gpus()
+    workers = args.jobs or max(1, len(gpus) * args.per_gpu)
+    books = Books(output_folder(args))
+    if args.retry_failed:
+        jobs = [job for job in jobs if books.failure(job) and not job.finished]
+    pool = Pool(jobs, books, workers, args.per_gpu, gpus)
+    finished = len(jobs) - len(pool.queue)
+    if pool.queue or not args.quiet:
+        console.print(f"{len(jobs)} jobs, {finished} finished already, {min(workers, len(pool.queue))} at a time",
+                      highlight=False)
+    if pool.queue:
+        with watching(console) as show:
+            pool.run(show)
+    return pool
+
+
+def run(args):
+    """Do what parsed flags say; returns the exit code."""
+    for flag in ("jobs", "per_gpu"):
+        if (getattr(args, flag) or 1) < 1:
+            raise InputError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: give 1 or more")
+    jobs = plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, environment(args), args.source)
+    if args.dry_run:
+        dry_run(jobs)
+        return 0
+    console = Console(highlight=False)
+    if args.executor == "slurm":
+        from .slurm import run_slurm
+        pool = run_slurm(args, jobs, console)
+    else:
+        pool = run_local(args, jobs, console)
+    if not args.no_table:
+        print_tables(jobs, console)
+    report(pool, console)
+    return 1 if {FAILED, ELSEWHERE} & set(pool.states.values()) else 0
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 130 if stopped."""
+    try:
+        return run(parser().parse_args(argv))
+    except Stopped as signal:
+        print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except PromptRegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""What a sweep shows while it works: a table of states and the time left, or, without a terminal, a line a job."""
+import datetime
+import time
+from contextlib import contextmanager
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from .pool import ELSEWHERE, FAILED, FINISHED, RUNNING, WAITING
+
+STATES = {FINISHED: "green", RUNNING: "cyan", WAITING: "dim", FAILED: "bold red", ELSEWHERE: "yellow"}
+
+
+def duration(seconds):
+    """Return seconds as 1:02:03, or "?" for None."""
+    return "?" if seconds is None else str(datetime.timedelta(seconds=round(seconds))).removeprefix("0:")
+
+
+def states_table(pool):
+    """Return a table of how many of each method's jobs are in which state."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("Method")
+    shown = [state for state in STATES if state != ELSEWHERE or ELSEWHERE in pool.states.values()]
+    for state in shown:
+        table.add_column(state, justify="right", style=STATES[state])
+    for method in dict.fromkeys(job.method for job in pool.jobs):
+        states = [pool.states[job.slug] for job in pool.jobs if job.method == method]
+        table.add_row(method, *(str(states.count(state) or "·") for state in shown))
+    return table
+
+
+def running_table(pool):
+    """Return a table of the jobs at work, with a bar for each."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for worker in pool.workers:
+        if worker.job:
+            share = worker.share
+            table.add_row(Text(worker.job.name), Text(worker.step.words[0], style="dim"), ProgressBar(1.0, share, width=24),
+                          f"{100 * share:3.0f}%", duration(time.time() - worker.begin))
+    return table
+
+
+def view(pool, begin):
+    """Return all that is shown of a pool at work since ``begin`` (seconds since the epoch)."""
+    share = sum(worker.share for worker in pool.workers if worker.job)
+    ended = sum(state in (FINISHED, FAILED, ELSEWHERE) for state in pool.states.values())
+    whole = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    whole.add_row("All", ProgressBar(len(pool.jobs), ended + share, width=40), f"{ended}/{len(pool.jobs)}",
+                  f"{duration(time.time() - begin)} passed, {duration(pool.seconds_left())} left")
+    return Group(states_table(pool), Text(), running_table(pool), Text(), whole)
+
+
+@contextmanager
+def watching(console):
+    """Yield the function that shows a pool."""
+    begin = time.time()
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            last = [0.0]
+
+            def show(pool):
+                if time.time() - last[0] > 0.5 or RUNNING not in pool.states.values():
+                    last[0] = time.time()
+                    live.update(view(pool, begin), refresh=True)
+            yield show
+        return
+    told = set()
+
+    def tell(pool):
+        for job in pool.jobs:
+            if job.slug in pool.seconds and job.slug not in told:
+                told.add(job.slug)
+                ended = sum(state in (FINISHED, FAILED) for state in pool.states.values())
+                console.print(f"[{ended}/{len(pool.jobs)}] {pool.states[job.slug]}: {job.name} "
+                              f"({duration(pool.seconds[job.slug])}), {duration(pool.seconds_left())} left",
+                              markup=False, highlight=False, soft_wrap=True)
+    yield tell

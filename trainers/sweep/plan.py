@@ -1,0 +1,203 @@
+"""Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
+import difflib
+import os
+import shlex
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import InputError
+from ..results import FILE
+from ..results.collect import KEYS, VARIANTS
+
+HOUSE = Path(__file__).resolve().parents[1]
+SCRIPTS = next((folder for folder in (HOUSE.parent / "scripts", HOUSE / "scripts") if folder.is_dir()), HOUSE / "scripts")
+SETTINGS = ("base2new", "few_shot", "xd", "dg")
+SHOTS = (1, 2, 4, 8, 16)
+BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets
+TARGETS = {"base2new": BENCHMARK, "few_shot": BENCHMARK, "xd": [key for key in BENCHMARK if key != "imagenet"],
+           "dg": list(VARIANTS)}
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method's scripts below scripts/: names without ".sh", and which of them take the seed as an argument.
+
+    Those that do not loop over the environment's SEEDS.
+    """
+
+    folder: str
+    train: str = "base2new_train"
+    test: str = "base2new_test"
+    few_shot: str = "few_shot"
+    xd_train: str = "xd_train"
+    xd_test: str = "xd_test"
+    seed_argument: tuple = ("train", "test", "xd_train", "xd_test")
+    environment: dict = field(default_factory=dict)
+
+
+def _suffixed(folder, suffix):
+    return Method(folder, *(name + suffix for name in ("base2new_train", "base2new_test")), "few_shot",
+                  "xd_train" + suffix, "xd_test" + suffix)
+
+
+METHODS = {
+    "ZeroshotCLIP": Method("zsclip", "", "base2new_test", "zeroshot", "", "zeroshot", ("test",)),
+    "ZeroshotCLIP2": Method("zsclip", "", "base2new_test", "zeroshot", "", "zeroshot", ("test",),
+                            {"TRAINER": "ZeroshotCLIP2"}),
+    "CoOp": Method("coop", few_shot="main", xd_train="main", xd_test="eval", seed_argument=()),
+    "CoCoOp": Method("cocoop"),
+    "KgCoOp": Method("kgcoop", seed_argument=("xd_train", "xd_test")),
+    "ProGrad": Method("prograd", xd_train="few_shot", xd_test="eval", seed_argument=()),
+    "VPT": _suffixed("vpt", "_vpt"),
+    "IVLP": _suffixed("independent-vlp", "_ivlp"),
+    "MaPLe": _suffixed("maple", "_maple"),
+    "PromptSRC": Method("promptsrc"),
+}
+XD_SHOTS = {"ProGrad": 4}  # all others: 16
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a script.
+
+    Attributes:
+        words: its path below scripts/ and its arguments.
+        environment: what it is given besides the caller's environment.
+        commands: the command lines of train.py that it runs, each a list of words.
+    """
+
+    words: tuple
+    environment: dict = field(hash=False)
+    commands: list = field(default_factory=list, compare=False, hash=False)
+
+    @property
+    def folders(self):
+        return [command[command.index("--output-dir") + 1] for command in self.commands]
+
+    @property
+    def finished(self):
+        return all(os.path.isfile(os.path.join(folder, FILE)) for folder in self.folders)
+
+    @property
+    def argv(self):
+        return ["bash", str(SCRIPTS / self.words[0]), *self.words[1:]]
+
+    def __str__(self):
+        given = "".join(f"{key}={shlex.quote(value)} " for key, value in sorted(self.environment.items()))
+        return f"{given}bash scripts/{shlex.join(self.words)}"
+
+
+@dataclass
+class Job:
+    """Steps that must run one after the other: a training and what evaluates it."""
+
+    name: str
+    method: str
+    steps: list
+
+    @property
+    def finished(self):
+        return all(step.finished for step in self.steps)
+
+    @property
+    def slug(self):
+        return self.name.replace(" ", "_").replace("/", "-")
+
+
+def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environment=None, source="imagenet"):
+    """Return the jobs of a sweep.
+
+    Args:
+        environment: {name: value} for all scripts (CFG, DATA, OUTPUT, OPTS, …).
+        source: what cross-dataset and domain generalization train on.
+
+    Raises:
+        InputError: an unknown method, setting or dataset (names the nearest), or a script that refuses.
+    """
+    methods = list(METHODS) if list(methods) == ["all"] else methods
+    datasets = TARGETS[setting] if list(datasets) == ["all"] else datasets
+    known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
+    for name in methods:
+        check(name, METHODS, "--methods")
+    for name in datasets:
+        check(name, known, "--datasets")
+    jobs = []
+    for method in methods:
+        make = {"base2new": base2new, "few_shot": few_shot}.get(setting, transfer)
+        jobs += make(method, datasets, seeds, shots, {**(environment or {}), **METHODS[method].environment}, source)
+    unique = {tuple(step.words + tuple(sorted(step.environment.items())) for step in job.steps): job for job in jobs}
+    jobs = list(unique.values())
+    expand([step for job in jobs for step in job.steps])
+    return jobs
+
+
+def check(name, known, flag):
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        raise InputError(f"{flag} {name}: " + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"))
+
+
+def call(method, part, arguments, seed, environment):
+    """Return the step of one of a method's scripts, the seed where the script expects it."""
+    scripts = METHODS[method]
+    words = [f"{scripts.folder}/{getattr(scripts, part)}.sh", *map(str, arguments)]
+    if part in scripts.seed_argument:
+        return Step((*words, str(seed)), environment)
+    if method in ("ZeroshotCLIP", "ZeroshotCLIP2"):
+        return Step(tuple(words), environment)
+    return Step(tuple(words), {**environment, "SEEDS": str(seed)})
+
+
+def base2new(method, datasets, seeds, shots, environment, _):
+    jobs = []
+    for dataset in datasets:
+        for k in shots or [None]:
+            given = environment if k is None else {**environment, "SHOTS": str(k)}
+            for seed in seeds:
+                steps = [call(method, part, [dataset], seed, given) for part in ("train", "test")
+                         if getattr(METHODS[method], part)]
+                jobs.append(Job(name(method, dataset, k, seed), method, steps))
+    return jobs
+
+
+def few_shot(method, datasets, seeds, shots, environment, _):
+    if not METHODS[method].train:  # zero-shot
+        return [Job(f"{method} {dataset}", method, [call(method, "few_shot", [dataset], None, environment)])
+                for dataset in datasets]
+    return [Job(name(method, dataset, k, seed), method, [call(method, "few_shot", [dataset, k], seed, environment)])
+            for dataset in datasets for k in shots or SHOTS for seed in seeds]
+
+
+def transfer(method, datasets, seeds, shots, environment, source):
+    if not METHODS[method].train:
+        return few_shot(method, datasets, seeds, shots, environment, source)
+    jobs = []
+    for k in shots or [XD_SHOTS.get(method, 16)]:
+        given = {**environment, "SHOTS": str(k)} if shots else environment
+        given = {**given, "SOURCE": source} if source != "imagenet" else given
+        first = [source] if "xd_train" in METHODS[method].seed_argument else [source, k]
+        for seed in seeds:
+            steps = [call(method, "xd_train", first, seed, given)]
+            steps += [call(method, "xd_test", [dataset], seed, given) for dataset in datasets]
+            jobs.append(Job(name(method, f"{source} to {len(datasets)} datasets", shots and k, seed), method, steps))
+    return jobs
+
+
+def name(method, dataset, shots, seed):
+    return f"{method} {dataset}" + (f" {shots} shots" if shots else "") + f" seed {seed}"
+
+
+def expand(steps):
+    """Fill in the steps' commands, which the scripts print under DRY_RUN."""
+    def ask(step):
+        done = subprocess.run(step.argv, env={**os.environ, "PYTHON": sys.executable, **step.environment, "DRY_RUN": "1"},
+                              capture_output=True, text=True)
+        if done.returncode:
+            raise InputError(f"{step}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it fails'}")
+        step.commands[:] = [shlex.split(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(ask, steps))

@@ -1,0 +1,263 @@
+"""Runs jobs as processes of this machine, so many at a time; what fails is recorded, what dies takes nothing along."""
+import fcntl
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..results.record import write_atomically
+from . import guard
+
+WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
+EPOCH = re.compile(rb"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
+
+
+class Stopped(Exception):
+    """A signal, which the message names, asked the sweep to stop."""
+
+
+class Books:
+    """What a sweep notes below OUTPUT/.sweep: consoles' text, failures, locks."""
+
+    def __init__(self, output):
+        self.folder = Path(output) / ".sweep"
+
+    def console(self, job):
+        return self.folder / "console" / f"{job.slug}.txt"
+
+    def failure(self, job):
+        """Return what is noted of the job's failure, or None."""
+        path = self.folder / "failed" / f"{job.slug}.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def note_failure(self, job, step, code):
+        path = self.folder / "failed" / f"{job.slug}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
+                   "console": str(self.console(job)), "lines": last_lines(self.console(job))}
+        write_atomically(path, json.dumps(content, indent=1))
+        return content
+
+    def forget_failure(self, job):
+        (self.folder / "failed" / f"{job.slug}.json").unlink(missing_ok=True)
+
+    def lock(self, job):
+        """Return an open file that holds the job's lock, or None where another process has it."""
+        path = self.folder / "locks" / f"{job.slug}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            file.close()
+            return None
+
+
+def last_lines(path, count=4):
+    """Return the last lines of a console's text that say something: the error where there is one."""
+    try:
+        text = path.read_bytes()[-20000:].decode(errors="replace")
+    except OSError:
+        return []
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and "%|" not in line]
+    errors = [line for line in lines if line.startswith("error:")]
+    return errors[-1:] or lines[-count:]
+
+
+class Worker:
+    """A place where one job runs at a time."""
+
+    def __init__(self, environment):
+        self.environment = environment
+        self.job = self.process = self.lock = None
+        self.begin = 0.0
+
+    @property
+    def share(self):
+        """How much of the job is done, 0 to 1, by its training's last line."""
+        steps = self.job.steps
+        done = self.job.steps.index(self.step)
+        try:
+            with open(self.console, "rb") as file:
+                file.seek(max(0, os.path.getsize(self.console) - 4000))
+                found = EPOCH.findall(file.read())
+        except OSError:
+            found = []
+        inside = 0.0
+        if found:
+            epoch, epochs, batch, batches = map(int, found[-1])
+            inside = (epoch - 1 + batch / batches) / epochs
+        # A training takes far longer than what evaluates it.
+        return inside * 0.9 if done == 0 and len(steps) > 1 else inside if done == 0 else 0.9 + 0.1 * done / len(steps)
+
+
+class Pool:
+    """Runs jobs on ``workers`` processes.
+
+    Attributes:
+        states: {job's slug: state}; failures: {slug: what is noted}; seconds: {slug: wall time of a job that ended}.
+    """
+
+    def __init__(self, jobs, books, workers, per_gpu=1, gpus=()):
+        self.jobs, self.books = jobs, books
+        self.states, self.failures, self.seconds = {}, {}, {}
+        threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
+        self.workers = []
+        for number in range(workers):
+            own = {"PYTHON": sys.executable, "PYTHONUNBUFFERED": "1", "SWEEP": "1"}
+            own.update({} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads})
+            own.update({"CUDA_VISIBLE_DEVICES": gpus[number // per_gpu % len(gpus)]} if gpus else {})
+            self.workers.append(Worker(own))
+        self.queue = []
+        for job in jobs:
+            self.states[job.slug] = FINISHED if job.finished else WAITING
+            if not job.finished:
+                self.queue.append(job)
+
+    def run(self, watch=lambda pool: None, pause=0.2):
+        """Run until nothing is left; ``watch`` is called every ``pause`` seconds and after every change.
+
+        Raises:
+            Stopped: a signal came; all processes have ended.
+        """
+        with signals() as came, self.guarded():
+            try:
+                while self.queue or any(worker.job for worker in self.workers):
+                    if came:
+                        raise Stopped(came[0])
+                    self.advance()
+                    watch(self)
+                    time.sleep(pause)
+            finally:
+                self.end_all()
+        watch(self)
+
+    def advance(self):
+        """Take note of processes that have ended and fill free places."""
+        for worker in self.workers:
+            if worker.job and worker.process.poll() is not None:
+                self.step_ended(worker)
+            while not worker.job and self.queue:
+                self.begin_job(worker, self.queue.pop(0))
+
+    def begin_job(self, worker, job):
+        worker.lock = self.books.lock(job)
+        if worker.lock is None:
+            self.states[job.slug] = ELSEWHERE
+            return
+        self.books.forget_failure(job)
+        worker.job, worker.begin, worker.console = job, time.time(), self.books.console(job)
+        worker.console.parent.mkdir(parents=True, exist_ok=True)
+        worker.console.write_bytes(b"")
+        self.states[job.slug] = RUNNING
+        self.next_step(worker)
+
+    def next_step(self, worker):
+        """Start the job's first step that is not finished; end the job where there is none."""
+        step = next((step for step in worker.job.steps if not step.finished), None)
+        if step is None:
+            self.job_ended(worker, FINISHED)
+            return
+        worker.step = step
+        with open(worker.console, "ab") as console:
+            worker.process = subprocess.Popen(
+                step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
+                env={**os.environ, **worker.environment, **step.environment})
+        self.tell_guard(f"+{worker.process.pid}")
+
+    def step_ended(self, worker):
+        self.tell_guard(f"-{worker.process.pid}")
+        code = worker.process.returncode
+        if code == 0 and worker.step.finished:
+            self.next_step(worker)
+            return
+        guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
+        self.failures[worker.job.slug] = self.books.note_failure(worker.job, worker.step, code)
+        self.job_ended(worker, FAILED)
+
+    def job_ended(self, worker, state):
+        self.states[worker.job.slug] = state
+        self.seconds[worker.job.slug] = time.time() - worker.begin
+        worker.lock.close()
+        worker.job = worker.process = worker.lock = None
+
+    def end_all(self):
+        """End all processes with all that they started."""
+        groups = [worker.process.pid for worker in self.workers if worker.process]
+        guard.send(groups, signal.SIGTERM)
+        deadline = time.time() + 5
+        for worker in self.workers:
+            if worker.process:
+                try:
+                    worker.process.wait(max(0.01, deadline - time.time()))
+                except subprocess.TimeoutExpired:
+                    pass
+        guard.send(groups, signal.SIGKILL)
+        for worker in self.workers:
+            if worker.process:
+                worker.process.wait()
+                self.tell_guard(f"-{worker.process.pid}")
+
+    @contextmanager
+    def guarded(self):
+        """Have ``guard`` end the processes should this one be killed outright."""
+        self.guard = subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE, text=True,
+                                      start_new_session=True, bufsize=1)
+        try:
+            yield
+        finally:
+            self.guard.stdin.close()
+            self.guard.wait()
+
+    def tell_guard(self, line):
+        self.guard.stdin.write(line + "\n")
+
+    def seconds_left(self):
+        """Return an estimate of the time until all is done, or None before anything has ended."""
+        def typical(method):
+            own = [s for slug, s in self.seconds.items() if method_of[slug] == method and self.states[slug] == FINISHED]
+            every = own or [s for slug, s in self.seconds.items() if self.states[slug] == FINISHED]
+            return sum(every) / len(every) if every else None
+
+        method_of = {job.slug: job.method for job in self.jobs}
+        ahead = [typical(job.method) for job in self.queue]
+        for worker in self.workers:
+            if worker.job:
+                passed, share = time.time() - worker.begin, worker.share
+                whole = passed / share if share > 0.05 else typical(worker.job.method)
+                ahead.append(None if whole is None else max(0.0, whole - passed))
+        return None if None in ahead else sum(ahead) / len(self.workers)
+
+
+@contextmanager
+def signals():
+    """Collect the names of SIGINT, SIGTERM and SIGHUP as they come, so that nothing is cut off halfway."""
+    came = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(number, lambda number, _: came.append(signal.Signals(number).name)) for number in numbers]
+    try:
+        yield came
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def visible_gpus():
+    """Return the names by which processes may be given GPUs: CUDA_VISIBLE_DEVICES' entries, else all of nvidia-smi's."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return [str(number) for number in range(sum(line.startswith("GPU ") for line in listed.splitlines()))]
