@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import sys
 
+from . import repairs
 from .images import read_image
 
 log = logging.getLogger("promptreg")
@@ -59,11 +60,13 @@ def _settle():
 dassl = _settle()
 is_mini = dassl.__name__.rpartition(".")[2] == "minidassl"
 
-# Set before anything else of Dassl is imported, so that its own modules take this one too.
-importlib.import_module("dassl.utils").read_image = read_image
+if is_mini:  # before anything else of it is imported, so that its own modules take this one too
+    importlib.import_module("dassl.utils").read_image = read_image
+repaired = [] if is_mini else repairs.run(dassl)
 
 
 def describe():
     """Return one line for the log: which Dassl this process runs on, and from where."""
     name = "minidassl (Dassl is not installed)" if is_mini else "Dassl"
-    return f"{name} {dassl.__version__} at {dassl.__path__[0]}"
+    version = getattr(dassl, "__version__", "of unknown version")
+    return f"{name} {version} at {dassl.__path__[0]}" + (f" ({len(repaired)} repairs)" if repaired else "")

@@ -1,0 +1,138 @@
+"""What must work on Dassl 0.6.3 once it is repaired. `test_repairs.py` runs this file on the stand-in, in a process of its own;
+it also runs on Dassl itself: PROMPTREG_REAL_DASSL=PATH python -m pytest tests/repaired_dassl.py
+"""
+import importlib
+import inspect
+import logging
+import os
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import trainers  # noqa: F401  settles which Dassl this is, and repairs it
+from dassl.config import get_cfg_default
+from dassl.utils import load_checkpoint, save_checkpoint
+from trainers import engine, repairs
+from trainers.errors import EnvironmentFault, InputError
+
+pytestmark = pytest.mark.skipif(engine.is_mini, reason="for Dassl, or its stand-in")
+
+
+def optimizer_and_schedule(warmup, epochs=5):
+    from dassl.optim import build_lr_scheduler
+    cfg = get_cfg_default().OPTIM
+    cfg.merge_from_list(["LR_SCHEDULER", "cosine", "MAX_EPOCH", epochs, "WARMUP_EPOCH", 1, "WARMUP_TYPE", warmup])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.002, momentum=0.9)
+    return optimizer, build_lr_scheduler(optimizer, cfg)
+
+
+def rates(optimizer, schedule, epochs):
+    found = []
+    for _ in range(epochs):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+@pytest.mark.parametrize("warmup", ["constant", "linear"])
+def test_warm_up_schedulers_are_built_and_step(warmup):
+    found = rates(*optimizer_and_schedule(warmup), 4)
+    cosine = [0.001 * (1 + np.cos(np.pi * epoch / 5)) for epoch in range(3)]
+    assert found == pytest.approx([1e-5, *cosine])
+
+
+def test_a_checkpoint_with_its_scheduler_is_read_and_resumed(tmp_path):
+    from dassl.utils import resume_from_checkpoint
+    model = torch.nn.Linear(2, 2)
+    optimizer, schedule = optimizer_and_schedule("constant")
+    whole = rates(optimizer, schedule, 5)
+    optimizer, schedule = optimizer_and_schedule("constant")
+    rates(optimizer, schedule, 2)
+    save_checkpoint({"state_dict": model.state_dict(), "epoch": 2, "optimizer": optimizer.state_dict(),
+                     "scheduler": schedule.state_dict(), "val_result": np.float64(61.5)}, str(tmp_path))
+    optimizer, schedule = optimizer_and_schedule("constant")
+    assert resume_from_checkpoint(str(tmp_path), torch.nn.Linear(2, 2), optimizer, schedule) == 2
+    assert load_checkpoint(str(tmp_path / "model.pth.tar-2"))["val_result"] == 61.5
+    assert rates(optimizer, schedule, 3) == pytest.approx(whole[2:])
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.system, ("touch harm-done",)
+
+
+def test_a_checkpoint_that_names_code_is_refused_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"state_dict": {}, "epoch": 1, "scheduler": Harmful()}, "file.pth.tar")
+    with pytest.raises(InputError, match="file.pth.tar holds objects of .*system") as caught:
+        load_checkpoint("file.pth.tar")
+    assert "\n" not in str(caught.value) and not (tmp_path / "harm-done").exists()
+
+
+def test_its_checkpoints_are_left_alone_where_pytorch_loads_them(monkeypatch):
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda file, **options: load(file, **{"weights_only": False, **options}))
+    assert repairs.loading() is None  # as before PyTorch 2.6
+
+
+def test_its_schedulers_are_left_alone_where_pytorch_takes_verbose(monkeypatch):
+    module = sys.modules["dassl.optim.lr_scheduler"]
+    plain = torch.optim.lr_scheduler.LRScheduler.__init__
+    monkeypatch.setattr(torch.optim.lr_scheduler.LRScheduler, "__init__",
+                        lambda self, optimizer, last_epoch=-1, verbose=False: plain(self, optimizer, last_epoch))
+
+    def init(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):
+        self.successor, self.warmup_epoch = successor, warmup_epoch
+        super(module._BaseWarmupScheduler, self).__init__(optimizer, last_epoch, verbose)
+    monkeypatch.setattr(module._BaseWarmupScheduler, "__init__", init)
+    assert repairs.schedulers() is None and module._BaseWarmupScheduler.__init__ is init  # as before PyTorch 2.7
+
+
+def test_augmentations_find_numpys_and_pillows_old_names():
+    assert np.array([1.9]).astype(np.int).tolist() == [1]
+    assert Image.LANCZOS == getattr(Image, "ANTIALIAS", Image.LANCZOS)
+    assert repairs.numpy_names(engine.dassl) is None and repairs.pillow_names(engine.dassl) is None  # nothing left to do
+
+
+def test_warnings_stay_on_after_the_import():
+    assert logging.root.manager.disable == 0
+
+
+def test_wilds_is_left_out_only_where_it_is_not_installed(monkeypatch):
+    monkeypatch.delitem(sys.modules, repairs.WILDS)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    assert repairs.without_wilds(engine.dassl) is None and repairs.WILDS not in sys.modules
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "wilds" in repairs.without_wilds(engine.dassl)
+    assert sys.modules[repairs.WILDS].__doc__.startswith("Stands for")
+
+
+def test_a_damaged_image_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match="a.jpg"):
+        sys.modules["dassl.data.data_manager"].read_image(str(tmp_path / "a.jpg"))
+
+
+def test_every_repair_is_told_once_and_dassl_named():
+    assert len(engine.repaired) == len(set(engine.repaired))
+    assert engine.describe().startswith("Dassl 0.6.3 at ") and f"{len(engine.repaired)} repairs" in engine.describe()
+
+
+def test_a_dassl_that_cannot_be_imported_is_named_with_what_to_do(monkeypatch):
+    def fail(name):
+        raise ModuleNotFoundError("No module named 'tensorboard'")
+    monkeypatch.setattr(importlib, "import_module", fail)
+    with pytest.raises(EnvironmentFault, match="tensorboard.*uninstall it, and minidassl"):
+        repairs.run(engine.dassl)
+
+
+def test_the_trainers_stand_on_it():
+    from dassl.engine import TrainerX
+    assert inspect.getmodule(TrainerX).__name__ == "dassl.engine.trainer"
+    assert issubclass(trainers.base.PromptTrainer, TrainerX)
+    assert pickle.loads(pickle.dumps(get_cfg_default())) == get_cfg_default()
