@@ -329,6 +329,9 @@ def test_data_that_is_not_there_is_named(cfg, tmp_path):
         build_dataset(cfg)
     with pytest.raises(ValueError, match="no images"):
         data_manager.build_data_loader(cfg, data_source=[])
+    source = [types.SimpleNamespace(domain=domain) for domain in (0, 0, 0, 0, 1)]
+    with pytest.raises(ValueError, match="SeqDomainSampler makes no batch of 4 of the 5 training images"):
+        data_manager.build_data_loader(cfg, "SeqDomainSampler", source, batch_size=4)
 
 
 def test_fewshot_with_too_few_images(cfg):

@@ -27,14 +27,14 @@ def build_data_loader(cfg, sampler_type="SequentialSampler", data_source=None, b
     In training the last, smaller batch is left out, unless it is the only one.
 
     Raises:
-        ValueError: there are no images.
+        ValueError: there are no images, or the sampler makes no whole batch of them.
     """
     if not data_source:
         raise ValueError(f"the {'training' if is_train else 'evaluation'} set of {cfg.DATASET.NAME} has no images")
     sampler = build_sampler(sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain,
                             n_ins=n_ins)
     wrapper = dataset_wrapper or DatasetWrapper
-    return DataLoader(
+    loader = DataLoader(
         wrapper(cfg, data_source, transform=tfm, is_train=is_train),
         batch_size=batch_size,
         sampler=sampler,
@@ -42,6 +42,9 @@ def build_data_loader(cfg, sampler_type="SequentialSampler", data_source=None, b
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
+    if len(loader) == 0:
+        raise ValueError(f"{sampler_type} makes no batch of {batch_size} of the {len(data_source)} training images")
+    return loader
 
 
 class DataManager:
