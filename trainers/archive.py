@@ -9,7 +9,13 @@ import zipfile
 
 import torch
 
-HARMLESS = {"__torch__", "torch", "dassl", "minidassl", "numpy"}  # packages whose objects may appear, as inert nodes
+# Packages whose objects may appear, as inert nodes; anything else is no accident and is refused by name.
+HARMLESS = {"__torch__", "torch", "dassl", "minidassl", "promptreg", "numpy", "collections", "copyreg", "_codecs"}
+
+STORAGES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "HalfStorage": torch.float16,
+            "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
+            "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8,
+            "BoolStorage": torch.bool}
 
 
 class Node:
@@ -77,9 +83,10 @@ class _Reader(pickle.Unpickler):
             return _tensor
         if (module, name) == ("torch._utils", "_rebuild_parameter"):
             return lambda tensor, *_: tensor
-        if module == "torch" and name.endswith("Storage"):
-            return getattr(torch, name).dtype
-        if module.partition(".")[0] in HARMLESS:
+        if module == "torch" and name in STORAGES:
+            return STORAGES[name]
+        plain_type = module in ("builtins", "__builtin__") and name in ("dict", "list", "tuple", "set", "object")
+        if plain_type or module.partition(".")[0] in HARMLESS:
             return Node
         raise pickle.UnpicklingError(f"it names {module}.{name}, which a checkpoint has no use for")
 

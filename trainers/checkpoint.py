@@ -81,7 +81,7 @@ def read(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
             return archive.read(path)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError, IndexError,
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError, IndexError,
             TypeError, AttributeError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): delete it or fetch it again") from error
@@ -123,8 +123,22 @@ def fit(prompts, state, path):
 
 
 def published(state, whole_model):
-    """Return {name: tensor} as the published implementation of a method saves it, half of the way back of ``fit``."""
+    """Return {name: tensor} under the names in a method's published files: of the whole model, or of its learner."""
     return {name if whole_model else name.removeprefix("prompt_learner."): value for name, value in state.items()}
+
+
+def export(path, target, whole_model):
+    """Write the prompts of the checkpoint ``path`` to ``target`` as the published implementation of its method does.
+
+    Args:
+        path: a checkpoint, ours or a published one.
+        target: the file to write; a plain PyTorch file that Dassl's loader reads.
+        whole_model: the trainer's WHOLE_MODEL.
+    """
+    state, epoch = read_prompts(path)
+    learned = re.compile(r"(prompt_learner\.)?(ctx|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$")
+    state = {name: value for name, value in state.items() if learned.match(name)}
+    write({"state_dict": published(state, whole_model), "epoch": epoch, "val_result": None}, Path(target))
 
 
 def epochs(folder):
