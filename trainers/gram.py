@@ -6,11 +6,12 @@ import logging
 
 import torch
 
-from .base import register, settings
+from .base import register
 from .cocoop import CoCoOp
 from .coop import CoOp
 from .errors import InputError
 from .ivlp import IVLP
+from .keys import settings
 from .meta import file
 from .meta.trainer import GRAM
 from .prograd import ProGrad

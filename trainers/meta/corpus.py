@@ -2,8 +2,9 @@
 import io
 import os
 import tarfile
-import tempfile
 from pathlib import Path
+
+from tqdm import tqdm
 
 from .. import parallel
 from .pairs import Corpus
@@ -34,18 +35,18 @@ def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
     """
     from ..clip.demo.render import render_pairs
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w") as tar:
-            for i, (image, caption, domain) in enumerate(render_pairs(pairs, seed)):
+        with tarfile.open(part, "w") as tar:
+            scenes = tqdm(render_pairs(pairs, seed), "drawing the demo's pairs", pairs, unit="pair", mininterval=2)
+            for i, (image, caption, domain) in enumerate(scenes):
                 png = io.BytesIO()
                 image.save(png, "PNG")
                 for suffix, content in (("png", png.getvalue()), ("txt", caption.encode())):
                     member = tarfile.TarInfo(f"{domain}-{i:06d}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
-        os.utime(name, (0, 0))  # the corpus's fingerprint reads the time
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.utime(part, (0, 0))  # the corpus's fingerprint reads the time
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

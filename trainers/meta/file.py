@@ -1,7 +1,6 @@
 """The meta-trained file: a start for the prompts and a regulating function, a safetensors of a few MB at most."""
 import json
 import os
-import tempfile
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -18,16 +17,15 @@ def write_bytes(path, content):
     """Write ``content`` to ``path``: whole or not at all."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write(path, start, regulator, about):

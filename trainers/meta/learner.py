@@ -2,13 +2,11 @@
 from torch import nn
 from torch.func import functional_call
 
-from ..base import HOUSE, settings
-from ..clip import arrange
 from ..cocoop import CoCoOp
 from ..coop import CoOp
 from ..errors import InputError
 from ..ivlp import IVLP
-from ..prompts import Prompts
+from ..keys import settings
 from ..vpt import VPT
 
 METHODS = {"coop": CoOp, "cocoop": CoCoOp, "vpt": VPT, "unigram": IVLP}  # TRAINER.GRAM.PROMPTS: whose prompts
@@ -43,7 +41,9 @@ class Learner:
     def __init__(self, kind, cfg, clip):
         if kind not in METHODS:
             raise InputError(f"TRAINER.GRAM.PROMPTS is {kind!r}: it must be one of {', '.join(METHODS)}")
-        self.kind, self.method, self.cfg, self.clip = kind, METHODS[kind], cfg, clip
+        self.kind, self.method, self.cfg, self.clip = kind, METHODS[kind], cfg.clone(), clip
+        self.cfg.defrost()
+        self.cfg.TRAINER.PROMPTREG.CACHE = False  # episodes' names do not come back
         if settings(cfg, self.method.SECTION).get("CSC"):
             raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, set it False")
         self.sees = "pixels" if self._model(["thing"]).prompts.vision is not None else "features"
@@ -58,17 +58,9 @@ class Learner:
         return lambda prompts, images: functional_call(forward, {f"prompts.{n}": p for n, p in prompts.items()}, images)
 
     def _model(self, classnames):
-        """A trainer of the method that has been given its forward's needs and nothing else."""
-        model = self.method.__new__(self.method)
-        model.cfg, model.clip, model.device = self.cfg, self.clip, self.clip.device
-        model.own, model.house = settings(self.cfg, self.method.SECTION), settings(self.cfg, HOUSE)
-        model.house.CACHE = False  # episodes' names do not come back
-        model.classnames, model.prompts, model.rows = list(classnames), Prompts(), None
-        model.build_prompts()
-        model.prompts.to(self.clip.device)
-        if model.rows:
-            model.layout = arrange(model.rows, self.clip.text.chunk_tokens()).to(self.clip.device)
+        """A trainer of the method that has its forward and nothing else."""
+        model = self.method.without_data(self.cfg, self.clip, classnames)
+        model.prompts.train()
         if model.prompts.vision is None:
             model.image_features = lambda features: features
         return model
-

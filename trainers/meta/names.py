@@ -5,6 +5,7 @@ import re
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LONGEST = 4  # words in a name
+APART = 1.2  # how much more frequent than on average a telling word is
 # Words a name neither begins nor ends with.
 FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their for "
                      "from by as be no not what you i we he she they has have had very some many s".split())
@@ -30,7 +31,7 @@ def name_clusters(clusters):
 
     Class-based TF-IDF: a phrase's share of the cluster's captions, times the log of how much larger that share is than
     its mean over the clusters. A longer phrase takes the place of the best one that it contains where it is at least
-    half as frequent.
+    half as frequent and its words set the cluster apart as well.
 
     Args:
         clusters: for each cluster, its captions.
@@ -51,16 +52,20 @@ def name_clusters(clusters):
         ranked.append(sorted(score.items(), key=lambda item: (-item[1], len(item[0]), item[0])))
     # The clusters that are set apart best choose first.
     for c in sorted(range(len(clusters)), key=lambda c: (-ranked[c][0][1] if ranked[c] else 0, c)):
-        options = [_lengthen(phrase, shares[c], taken) for phrase, _ in ranked[c][:50]]
+        options = [_lengthen(phrase, shares[c], mean, taken) for phrase, _ in ranked[c][:50]]
         names[c] = next((o for o in options if o not in taken), None) or _numbered(options, taken)
         taken.add(names[c])
     return names
 
 
-def _lengthen(phrase, share, taken):
-    longer = [(s, p) for p, s in share.items()
-              if f" {phrase} " in f" {p} " and p != phrase and s >= share[phrase] / 2 and p not in taken]
-    return max(longer, key=lambda item: (len(item[1].split()), item[0], item[1]))[1] if longer else phrase
+def _lengthen(phrase, share, mean, taken):
+    """Return the longer phrase that says more: frequent enough, and of words that set the cluster apart themselves."""
+    def tells(longer):
+        return all(word in FUNCTION or share[word] >= APART * mean[word] for word in longer.split())
+
+    longer = [(len(p.split()), s, p) for p, s in share.items()
+              if p != phrase and f" {phrase} " in f" {p} " and s >= share[phrase] / 2 and p not in taken and tells(p)]
+    return max(longer)[2] if longer else phrase
 
 
 def _numbered(options, taken):

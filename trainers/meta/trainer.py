@@ -11,9 +11,10 @@ from dassl.data.transforms import build_transform
 from tqdm import tqdm
 
 from .. import checkpoint, parallel
-from ..base import HOUSE, declare, register, settings
+from ..base import register
 from ..clip import load_clip
 from ..errors import InputError
+from ..keys import HOUSE, declare, settings
 from ..regulate.regulator import Regulator
 from ..results import peak_memory
 from . import file, hierarchy
@@ -299,9 +300,9 @@ def compare(trainer, tasks, ways, rates, count):
 
 def describe(reports):
     """Return a table of the query losses on held-out domains in the reports of one or several seeds."""
-    lines = [f"Held-out domains, after adaptation ({len(reports)} seed{'s' * (len(reports) > 1)}, "
-             f"{reports[0]['episodes']} episodes each):",
-             f"  {'':24} {'query loss':>17} {'accuracy':>15} {'loss before':>13}"]
+    title = f"{len(reports)} seed{'s' * (len(reports) > 1)}, {reports[0]['episodes']} episodes each"
+    lines = [f"Held-out domains, after adaptation ({title}):",
+             f"  {'':24} {'query loss':>17} {'accuracy':>15} {'loss before':>17}"]
     for way in [w for w in reports[0] if isinstance(reports[0][w], dict) and "loss" in reports[0][w]]:
         cells = []
         for key, digits in (("loss", 4), ("accuracy", 2), ("before", 4)):
