@@ -26,10 +26,10 @@ from . import (  # noqa: F401
     sun397,
     ucf101,
 )
-from .base import CLASSES, check
+from .base import CLASSES, SHELF, check
 
 for _key, _default in {"SUBSAMPLE_CLASSES": "all", "SPLIT_SEED": 1}.items():
     if _key not in defaults._C.DATASET:
         defaults._C.DATASET[_key] = _default
 
-__all__ = ["CLASSES", "check"]
+__all__ = ["CLASSES", "SHELF", "check"]

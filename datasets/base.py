@@ -6,19 +6,13 @@ from difflib import get_close_matches
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 from .fewshot import choose_classes, few_shot
-from .home import InputError
+from .home import InputError, Shelf
 from .splits import check_items, read_split_file, under, write_split_file
 
 log = logging.getLogger("promptreg")
-CLASSES = {}  # registered name -> class, of this house only
-
-
-def register(cls):
-    """Register a dataset under its class's name, unless the host repository has its own of that name."""
-    CLASSES[cls.__name__] = cls
-    if cls.__name__ not in DATASET_REGISTRY.registered_names():
-        DATASET_REGISTRY.register()(cls)
-    return cls
+SHELF = Shelf(DATASET_REGISTRY)
+CLASSES = SHELF.ours  # registered name -> class, of this house only
+register = SHELF.add  # class decorator: register a dataset, unless the host repository has its own of that name
 
 
 def data_root(cfg):
@@ -172,9 +166,10 @@ def check(cfg):
     """
     name = cfg.DATASET.NAME
     sampling_options(cfg)
-    if name in CLASSES:
-        CLASSES[name].check(data_root(cfg))
-    elif name not in DATASET_REGISTRY.registered_names():
+    known = name in DATASET_REGISTRY.registered_names()
+    if known and DATASET_REGISTRY.get(name) in CLASSES.values():
+        DATASET_REGISTRY.get(name).check(data_root(cfg))
+    elif not known:
         raise InputError(f"DATASET.NAME '{name}' is not a known dataset{_suggest(name)}")
 
 

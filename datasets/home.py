@@ -8,6 +8,7 @@ from importlib import import_module
 _above = __package__.rpartition(".")[0] or "trainers"
 engine = import_module(f"{_above}.engine")
 errors = import_module(f"{_above}.errors")
+Shelf = import_module(f"{_above}.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
 EnvironmentFault = errors.EnvironmentFault

@@ -1,4 +1,45 @@
-"""Prompt learning for CLIP as Dassl trainers; importing this package registers all of them."""
-from . import engine  # noqa: F401  settles which Dassl answers to the name, before anything asks
+"""Prompt learning for CLIP as Dassl trainers; importing this package registers all of them.
 
-from . import cocoop, coop, gram, ivlp, kgcoop, maple, prograd, promptsrc, vpt, zsclip  # noqa: F401, E402
+    import promptreg               # in a CoOp-style repository: the one line to add to its train.py
+    promptreg.register(...)        # take names that the host holds, and add our datasets
+    promptreg.PromptedCLIP         # trained prompts outside of Dassl
+"""
+import importlib
+import sys
+
+
+def _only_doctor():
+    """Whether this process is ``promptreg doctor``, which must run where the rest cannot be imported."""
+    names = [word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe") for word in sys.orig_argv]
+    return any(word in ("promptreg", "promptreg.cli", __name__, f"{__name__}.cli") and after == "doctor"
+               for word, after in zip(names, names[1:]))
+
+
+# engine comes first: it settles which Dassl answers to the name, before anything asks.
+PARTS = ("engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
+
+if not _only_doctor():
+    for _part in PARTS:
+        importlib.import_module(f".{_part}", __name__)
+
+
+def register(override=False, datasets=True):
+    """Register our trainers and datasets once more, after the host repository has registered its own.
+
+    Args:
+        override: take the names that the host holds as well; without it they stay the host's, and our classes of these
+            names are to be had as ``PromptReg.NAME``.
+        datasets: the datasets too; ``import promptreg`` alone brings none.
+    """
+    shelves = [importlib.import_module(".base", __name__).SHELF]
+    if datasets:
+        shelves.append(importlib.import_module(".engine", __name__).sibling("datasets").SHELF)
+    for shelf in shelves:
+        for name in shelf.ours:
+            shelf.enter(name, override)
+
+
+def __getattr__(name):
+    if name == "PromptedCLIP":  # not imported above, so that `python -m promptreg.load` finds it unimported
+        return importlib.import_module(".load", __name__).PromptedCLIP
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
