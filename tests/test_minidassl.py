@@ -196,13 +196,14 @@ def test_trainer_on_labelled_and_unlabelled_data(cfg):
             return {"loss": 0.0}
 
     cfg.DATASET.NUM_LABELED = 1
-    cfg.DATALOADER.TRAIN_U.SAME_AS_X = False  # one batch of all three
+    cfg.DATALOADER.TRAIN_U.SAME_AS_X = False
+    cfg.DATALOADER.TRAIN_U.BATCH_SIZE = 2  # one whole batch of three images
     trainer = Both(cfg)
     for count, number in (("train_x", 2), ("train_u", 1), ("smaller_one", 1)):
         sizes = []
         trainer.cfg.TRAIN.COUNT_ITER = count
         trainer.run_epoch()
-        assert sizes == [(4, 4, 3)] * number
+        assert sizes == [(4, 4, 2)] * number
     trainer.cfg.TRAIN.COUNT_ITER = "longest"
     with pytest.raises(ValueError, match="COUNT_ITER"):
         trainer.run_epoch()
