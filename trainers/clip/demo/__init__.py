@@ -5,4 +5,4 @@
 """
 from pathlib import Path
 
-WEIGHTS = Path(__file__).with_name("demo.safetensors")
+WEIGHTS = Path(__file__).with_name("demo_clip.safetensors")

@@ -4,7 +4,7 @@ A caption is made for a scene, and a scene is a set of *facts*, short strings su
 ``"ink:red"``.  Every caption comes with the facts it states, so that training can tell when the caption of one image
 is also true of another one: it is when the other image has all of these facts.
 """
-from functools import lru_cache
+from functools import cache
 
 from open_clip import SimpleTokenizer
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
@@ -41,7 +41,7 @@ def number_words(n):
 
 class Caption:
     """A sentence and the facts that it states."""
-    __slots__ = ("text", "facts")
+    __slots__ = ("facts", "text")
 
     def __init__(self, text, facts):
         self.text, self.facts = text, frozenset(facts)
@@ -159,15 +159,20 @@ def long_caption(scene, rng, limit=75):
     return Caption(" ".join(texts), facts)
 
 
-@lru_cache(maxsize=1)
+@cache
 def tokenizer():
     """CLIP's byte-pair tokenizer (49408 tokens, context length 77)."""
     return SimpleTokenizer()
 
 
+@cache
+def _encode_word(word):
+    return tuple(tokenizer().encode(word))
+
+
 def encode(text):
-    """Return the token ids of a text, without start and end."""
-    return tokenizer().encode(text)
+    """Return the token ids of a text, without start and end; no token spans a space, so words are encoded once."""
+    return [token for word in text.split() for token in _encode_word(word)]
 
 
 def vocabulary(scene_words):

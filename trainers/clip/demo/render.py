@@ -5,7 +5,7 @@ and everything follows from the seed: image i of a seed is the same however many
 """
 import math
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import matplotlib
@@ -59,7 +59,7 @@ class Scene:
 
 
 # ---------------------------------------------------------------- glyphs
-@lru_cache(maxsize=None)
+@cache
 def _font(name, size):
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size)
 
@@ -138,11 +138,11 @@ def _character(rng):
     """A digit or a letter: (character, the Scene's arguments that name it)."""
     if rng.random() < 0.6:
         digit = int(rng.integers(10))
-        return str(digit), dict(sort="digit", subject=language.UNITS[digit])
+        return str(digit), {"sort": "digit", "subject": language.UNITS[digit]}
     letter = language.LETTERS[rng.integers(26)]
     upper = rng.random() < 0.5
-    return letter.upper() if upper else letter, dict(sort="letter", subject=letter,
-                                                     case="uppercase" if upper else "lowercase")
+    return letter.upper() if upper else letter, {"sort": "letter", "subject": letter,
+                                                 "case": "uppercase" if upper else "lowercase"}
 
 
 def handwritten(rng):
@@ -170,7 +170,7 @@ def _place(rng):
 
 def _paste(mask, box):
     """Scale a grey mask into box (x, y, width, height) of an empty picture: [SIZE, SIZE] in 0..1."""
-    x, y, width, height = (int(round(v)) for v in box)
+    x, y, width, height = (round(float(v)) for v in box)
     canvas = Image.new("L", (SIZE, SIZE))
     canvas.paste(mask.resize((max(width, 1), max(height, 1)), Image.Resampling.BOX if width < mask.width
                              else Image.Resampling.BICUBIC), (x, y))
