@@ -1,0 +1,115 @@
+"""python -m promptreg.export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
+
+FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C].
+"""
+import argparse
+import contextlib
+import inspect
+import io
+import json
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from .errors import EnvironmentFault, InputError, PromptRegError
+from .load import add_arguments, from_arguments
+
+OPSET = 18
+
+
+def to_safetensors(model, path):
+    """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
+    tensors = {f"prompts.{name}": value.detach().cpu().contiguous() for name, value in model.trainer.prompts.state_dict().items()}
+    with contextlib.suppress(InputError):  # CoCoOp has none
+        tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
+    about = {"trainer": type(model.trainer).__name__, "config": model.trainer.cfg.dump(), "classnames": model.classnames}
+    with _whole(path) as part:
+        save_file(tensors, part, {"promptreg": json.dumps(about)})
+
+
+class ImageBranch(nn.Module):
+    """Images [B, 3, S, S] to logits [B, C], the scaled text features a constant."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.visual, self.prompts = model.trainer.clip.model.visual, model.trainer.prompts
+        self.register_buffer("classes", (model.logit_scale * model.encode_text()).T.detach().clone())
+        self.__dict__["trainer"] = model.trainer  # no submodule: what it computes with is registered above
+
+    def forward(self, images):
+        return self.trainer.image_features(images) @ self.classes
+
+
+def to_onnx(model, path):
+    """Write the image branch of a ``PromptedCLIP`` with its text features baked in; any batch size.
+
+    Raises:
+        InputError: CoCoOp, whose text features depend on the image.
+        EnvironmentFault: the packages for it are not installed.
+    """
+    branch = ImageBranch(model).eval()
+    example = torch.zeros(2, 3, model.image_size, model.image_size, device=model.device)
+    names = {"input_names": ["images"], "output_names": ["logits"], "opset_version": OPSET}
+    current = "dynamo" in inspect.signature(torch.onnx.export).parameters
+    names |= ({"dynamo": True, "dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "external_data": False} if current
+              else {"dynamic_axes": {"images": {0: "batch"}, "logits": {0: "batch"}}})
+    level = logging.getLogger("onnxscript").level
+    try:
+        with _whole(path) as part, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            logging.getLogger("onnxscript").setLevel(logging.ERROR)
+            with torch.no_grad():
+                torch.onnx.export(branch, (example,), part, **names)
+    except ImportError as error:
+        raise EnvironmentFault(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
+    finally:
+        logging.getLogger("onnxscript").setLevel(level)
+
+
+@contextlib.contextmanager
+def _whole(path):
+    """A temporary name in ``path``'s folder, which becomes ``path`` if all went well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        if os.path.exists(part):
+            os.unlink(part)
+
+
+FORMATS = {".safetensors": to_safetensors, ".onnx": to_onnx}
+
+
+def main(argv=None):
+    """Run the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.export", description=__doc__.split(": ", 1)[1],
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors or FILE.onnx")
+    args = parser.parse_args(argv)
+    try:
+        if args.file.suffix not in FORMATS:
+            raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
+        model = from_arguments(args)
+        FORMATS[args.file.suffix](model, args.file)
+        print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
+    except PromptRegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

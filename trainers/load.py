@@ -1,0 +1,248 @@
+"""Trained prompts as a plain object, outside of Dassl's loop: a notebook, a server, another trainer's teacher.
+
+    model = PromptedCLIP.from_checkpoint("output/…/seed1", ["cat", "dog"])
+    model.classify(images)
+
+From the shell: python -m promptreg.load CHECKPOINT IMAGE…
+"""
+import argparse
+import contextlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from yacs.config import CfgNode
+
+from . import checkpoint
+from .base import SHELF
+from .clip import load_clip
+from .config import setup_cfg
+from .errors import InputError, PromptRegError
+from .images import read_image
+from .keys import settings
+from .registry import PREFIX
+
+
+class PromptedCLIP:
+    """A frozen CLIP with trained prompts and a list of classes.
+
+    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow where the caller
+    lets them; the prompts are in evaluation mode.
+
+    Attributes:
+        classnames: C names.
+        embed_dim: E.
+        image_size: S, pixels a side.
+        logit_scale: CLIP's own, a float32 scalar tensor.
+        preprocess: transform of a PIL image to [3, S, S], as in the trainer's evaluation.
+    """
+
+    def __init__(self, trainer, state, source):
+        """Use ``from_checkpoint``. Takes a trainer without data and the parameters, read from the file ``source``."""
+        self.trainer, self._state, self._source = trainer, state, source
+        checkpoint.fit(trainer.prompts, state, source)
+        trainer.prompts.requires_grad_(False)
+        self.classnames, self.device = trainer.classnames, trainer.device
+        self.embed_dim, self.logit_scale = trainer.clip.embed_dim, trainer.clip.logit_scale
+        self.image_size = tuple(trainer.cfg.INPUT.SIZE)[0]
+        self.preprocess = _transform(trainer.cfg)
+        self._text = None
+
+    @classmethod
+    def from_checkpoint(cls, path, classnames=None, backbone=None, device="cpu", precision=None, trainer=None,
+                        config_file=None, opts=()):
+        """Load prompts.
+
+        Args:
+            path: a checkpoint, a run's output folder (its best or last checkpoint), or a file of ``promptreg.export``.
+            classnames: the classes to tell apart; None for those of the training.
+            backbone: MODEL.BACKBONE.NAME, if not the run's: a file's path, say, which lies elsewhere here.
+            device: where to compute.
+            precision: "fp32", "fp16", "amp" or "bf16", if not the run's.
+            trainer, config_file, opts: the method, its config file and KEY VALUE pairs, for published checkpoints, which
+                do not say.
+
+        Raises:
+            InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = checkpoint.find(path, checkpoint.FOLDERS[0])
+        state, about = read(path)
+        cfg, name = _config(about, trainer, config_file, opts, path)
+        if backbone:
+            cfg.MODEL.BACKBONE.NAME = str(backbone)
+        method = SHELF.ours[name]
+        if precision:
+            cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
+        names = list(classnames if classnames is not None else about.get("classnames") or [])
+        if not names:
+            raise InputError(f"{path} does not name its classes: give classnames")
+        clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
+        return cls(_without_data(method, cfg, clip, names), state, path)
+
+    def with_classnames(self, classnames):
+        """Return the same prompts on the same CLIP, for other classes.
+
+        Raises:
+            InputError: the contexts are class-specific, or a name does not fit into a prompt.
+        """
+        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, classnames)
+        return type(self)(other, self._state, self._source)
+
+    # ---- as open_clip's models do
+
+    def encode_image(self, images, normalize=True):
+        """Return prompted image features [B, E] of ``images``: [B, 3, S, S], a PIL image, or a list of these."""
+        return self._scaled(self.trainer.image_features(self.batch(images)), normalize)
+
+    def encode_text(self, classnames=None, normalize=True):
+        """Return prompted text features [C, E] of ``classnames``, or of the object's own.
+
+        Raises:
+            InputError: CoCoOp's depend on the image.
+        """
+        if classnames is not None:
+            return self.with_classnames(classnames).encode_text(normalize=normalize)
+        if self._text is None:
+            self._text = self.trainer.text_features()
+        return self._scaled(self._text, normalize)
+
+    @staticmethod
+    def _scaled(features, normalize):
+        if not normalize:
+            raise InputError("features are of unit length here: normalize=False is not to be had")
+        return features
+
+    def logits(self, images):
+        """Return logits [B, C], the trainer's, of ``images`` as ``encode_image`` takes them."""
+        return self.trainer.logits(self.batch(images))
+
+    @torch.no_grad()
+    def classify(self, images, top=None):
+        """Return the classes' probabilities [B, C] of ``images`` as ``encode_image`` takes them.
+
+        Args:
+            top: return instead, for each image, its ``top`` most likely classes as (name, probability), best first.
+        """
+        found = self.logits(images).softmax(-1)
+        if top is None:
+            return found
+        values, indices = found.topk(min(top, len(self.classnames)), -1)
+        return [[(self.classnames[i], p) for i, p in zip(row_i, row_p, strict=True)]
+                for row_i, row_p in zip(indices.tolist(), values.tolist(), strict=True)]
+
+    def __call__(self, images):
+        """Return (image features [B, E], text features [C, E], logit scale)."""
+        return self.encode_image(images), self.encode_text(), self.logit_scale
+
+    def batch(self, images):
+        """Return ``images`` as a tensor [B, 3, S, S] on the device; PIL images go through ``preprocess``."""
+        if not torch.is_tensor(images):
+            images = images if isinstance(images, (list, tuple)) else [images]
+            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(image.convert("RGB"))
+                                  for image in images])
+        if images.dim() != 4 or images.shape[1:] != (3, self.image_size, self.image_size):
+            raise InputError(f"images are [B, 3, {self.image_size}, {self.image_size}] here, not {list(images.shape)}: "
+                             "put them through preprocess")
+        return images.to(self.device)
+
+
+def read(path):
+    """Return ({name: tensor}, {"trainer": …, "config": …, "classnames": […]}) of a checkpoint or an exported file.
+
+    Published checkpoints leave the second empty. Raises InputError where the file is missing or damaged.
+    """
+    if path.suffix != ".safetensors":
+        state, _ = checkpoint.read_prompts(path)
+        content = checkpoint.read(path)
+        return state, {key: content[key] for key in ("trainer", "config", "classnames") if key in content}
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: correct the path")
+    try:
+        with safe_open(path, "pt") as file:
+            about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
+            state = {name.removeprefix("prompts."): file.get_tensor(name) for name in file.keys() if name.startswith("prompts.")}
+    except (SafetensorError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): export it again") from error
+    return state, about
+
+
+def _config(about, trainer, config_file, opts, path):
+    """Return (config, method's name) of a file, whose own config wins where it has one."""
+    name = str(trainer or about.get("trainer") or "").removeprefix(PREFIX)
+    if not hasattr(SHELF.ours.get(name), "without_data"):
+        raise InputError(f"{path} does not say which method's it is: give trainer" if not name else
+                         f"trainer {name!r} is not one of ours: {', '.join(sorted(SHELF.ours))}")
+    if "config" in about and not config_file:
+        try:
+            cfg = CfgNode.load_cfg(about["config"])
+            cfg.merge_from_list(list(opts))
+        except Exception as error:  # yacs and YAML have a dozen ways to refuse
+            raise InputError(f"{path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer and "
+                             "config_file") from error
+        return cfg, name
+    flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name, opts=list(opts),
+                               no_cache=False)
+    cfg, _ = setup_cfg(flags)
+    cfg.defrost()
+    return cfg, name
+
+
+def _without_data(method, cfg, clip, classnames):
+    """Build a trainer; the start that it draws for its prompts is overwritten, so the caller's generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return method.without_data(cfg, clip, classnames)
+
+
+def _transform(cfg):
+    from dassl.data.transforms import build_transform
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its steps
+        return build_transform(cfg, is_train=False)
+
+
+def add_arguments(parser):
+    """Add to a parser what ``from_arguments`` reads."""
+    parser.add_argument("checkpoint", help="a checkpoint, a run's output folder, or an exported .safetensors file")
+    parser.add_argument("--classnames", help="the classes, separated by commas, or a text file with one a line "
+                                             "(default: the training's)")
+    parser.add_argument("--backbone", help="name or file of CLIP's weights (default: the run's)")
+    parser.add_argument("--precision", help="fp32, fp16, amp or bf16 (default: the run's)")
+    parser.add_argument("--trainer", help="the method, for published checkpoints")
+    parser.add_argument("--config-file", help="its config, for published checkpoints")
+
+
+def from_arguments(args):
+    """Return the PromptedCLIP that parsed arguments ask for."""
+    names = args.classnames
+    if names and Path(names).is_file():
+        names = [line.strip() for line in Path(names).read_text(encoding="utf-8").splitlines() if line.strip()]
+    elif names:
+        names = [name.strip() for name in names.split(",")]
+    return PromptedCLIP.from_checkpoint(args.checkpoint, names, args.backbone, precision=args.precision, trainer=args.trainer,
+                                        config_file=args.config_file)
+
+
+def main(argv=None):
+    """Print the most likely classes of images; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.load", description="Classify images with trained prompts.")
+    add_arguments(parser)
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("--top", type=int, default=1, help="how many classes to print")
+    args = parser.parse_args(argv)
+    try:
+        model = from_arguments(args)
+        for path in args.images:
+            best, = model.classify(read_image(path), args.top)
+            print(path, *(f"{name} {100 * p:.1f}%" for name, p in best), sep="\t")
+    except PromptRegError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
