@@ -221,6 +221,9 @@ def test_without_a_seed_nothing_is_kept(tree):
     first = described(build_dataset(config("Food101", root, shots=4, seed=-1)).train_x, root)
     assert described(build_dataset(config("Food101", root, shots=4, seed=-1)).train_x, root) != first
     assert not (root / "food-101" / "split_fewshot").exists()
+    (root / "food-101" / "split_fewshot").mkdir()
+    (root / "food-101" / "split_fewshot" / "shot_4-seed_-1.json").write_text("not read")
+    assert len(build_dataset(config("Food101", root, shots=4, seed=-1)).train_x) == 12
 
 
 def test_every_config_names_a_dataset():
