@@ -81,7 +81,8 @@ class PromptedCLIP:
         names = list(classnames if classnames is not None else about.get("classnames") or [])
         if not names:
             raise InputError(f"{path} does not name its classes: give classnames")
-        clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read: the caller's generator stays as it was
+            clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
         return cls(_without_data(method, cfg, clip, names), state, path)
 
     def with_classnames(self, classnames):
@@ -193,7 +194,7 @@ def _config(about, trainer, config_file, opts, path):
 
 
 def _without_data(method, cfg, clip, classnames):
-    """Build a trainer; the start that it draws for its prompts is overwritten, so the caller's generator stays as it was."""
+    """Build a trainer; the start that it draws for its prompts is overwritten, and must not touch the caller's generator."""
     with torch.random.fork_rng(devices=[]):
         return method.without_data(cfg, clip, classnames)
 

@@ -23,7 +23,8 @@ class VisionEncoder:
         """Return the frozen input sequence [B, 1 + N, D] of ``images`` [B, 3, S, S], behind ``ln_pre``."""
         tower = self.tower
         x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # [B, N, D]
-        x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1) + tower.positional_embedding
+        # .shape[0], here and below: len() would make the batch size a constant of an exported graph
+        x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
         return norm(x, tower.ln_pre).to(self.stream)
 
     def __call__(self, x, prompts=None, deep=()):
@@ -40,10 +41,10 @@ class VisionEncoder:
         """
         n = 0 if prompts is None else len(prompts)
         if n:
-            x = torch.cat([x, norm(prompts, self.tower.ln_pre).to(x.dtype).expand(len(x), -1, -1)], 1)
+            x = torch.cat([x, norm(prompts, self.tower.ln_pre).to(x.dtype).expand(x.shape[0], -1, -1)], 1)
         for i, block in enumerate(self.blocks):
             if n and 0 < i <= len(deep):
-                x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(len(x), -1, -1)], 1)
+                x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(x.shape[0], -1, -1)], 1)
             if i < len(self.blocks) - 1:
                 x = block.finish(x, attend(*block.project(x)))
             else:  # only the class token goes on
