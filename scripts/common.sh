@@ -35,13 +35,14 @@ absolute() {
   esac
 }
 
-# run TRAINER CFG DATASET SEED FOLDER [MORE…]: one run of train.py. A finished folder is not run again.
+# run TRAINER CFG DATASET SEED FOLDER [MORE…]: one run of train.py. A finished folder is not run again. The config is
+# of the trainer's own folder below configs/trainers, or of CONFIGS.
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5
   shift 5
   local command=("$PYTHON" "$ROOT/train.py" --root "$DATA" --seed "$seed" --trainer "$trainer"
     --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml"
-    --config-file "$ROOT/configs/trainers/$trainer/$cfg.yaml"
+    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml"
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"})
   if [ -n "${DRY_RUN:-}" ]; then
     printf '%q ' "${command[@]}"

@@ -38,6 +38,15 @@ def parser():
     p.add_argument("--executor", choices=("local", "slurm"), default="local")
     p.add_argument("--jobs", type=int, help="jobs at a time (default: one, or --per-gpu for each GPU)")
     p.add_argument("--per-gpu", type=int, default=1, help="jobs that share a GPU")
+    slurm = p.add_argument_group("for --executor slurm")
+    slurm.add_argument("--time", type=int, default=720, help="minutes an element may take (default: 720)")
+    slurm.add_argument("--gpus", type=int, default=1, help="GPUs an element (default: 1)")
+    slurm.add_argument("--cpus", type=int, default=8, help="CPUs an element (default: 8)")
+    slurm.add_argument("--mem", default="32GB")
+    slurm.add_argument("--partition")
+    slurm.add_argument("--account")
+    slurm.add_argument("--slurm", nargs="+", default=[], metavar="KEY=VALUE", help="further parameters of sbatch")
+    slurm.add_argument("--no-wait", action="store_true", help="submit and leave")
     p.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     p.add_argument("--retry-failed", action="store_true", help="only the jobs that failed")
     p.add_argument("--no-table", action="store_true", help="do not print the results at the end")
@@ -88,13 +97,10 @@ def print_tables(jobs, console):
         render.terminal(table, console)
 
 
-def run_local(args, jobs, console):
+def run_local(args, jobs, books, console):
     """Run jobs on this machine; returns the pool."""
     gpus = visible_gpus()
     workers = args.jobs or max(1, len(gpus) * args.per_gpu)
-    books = Books(output_folder(args))
-    if args.retry_failed:
-        jobs = [job for job in jobs if books.failure(job) and not job.finished]
     pool = Pool(jobs, books, workers, args.per_gpu, gpus)
     finished = len(jobs) - len(pool.queue)
     if pool.queue or not args.quiet:
@@ -109,18 +115,23 @@ def run_local(args, jobs, console):
 def run(args):
     """Do what parsed flags say; returns the exit code."""
     for flag in ("jobs", "per_gpu"):
-        if (getattr(args, flag) or 1) < 1:
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
             raise InputError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: give 1 or more")
     jobs = plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, environment(args), args.source)
     if args.dry_run:
         dry_run(jobs)
         return 0
     console = Console(highlight=False)
+    books = Books(output_folder(args))
+    if args.retry_failed:
+        jobs = [job for job in jobs if books.failure(job) and not job.finished]
     if args.executor == "slurm":
         from .slurm import run_slurm
-        pool = run_slurm(args, jobs, console)
+        pool = run_slurm(args, jobs, books, console, watching)
+        if args.no_wait:
+            return 0
     else:
-        pool = run_local(args, jobs, console)
+        pool = run_local(args, jobs, books, console)
     if not args.no_table:
         print_tables(jobs, console)
     report(pool, console)

@@ -190,10 +190,15 @@ def name(method, dataset, shots, seed):
     return f"{method} {dataset}" + (f" {shots} shots" if shots else "") + f" seed {seed}"
 
 
+def interpreter():
+    """Return the Python that scripts are to use: PYTHON, else this one."""
+    return os.environ.get("PYTHON") or sys.executable
+
+
 def expand(steps):
     """Fill in the steps' commands, which the scripts print under DRY_RUN."""
     def ask(step):
-        done = subprocess.run(step.argv, env={**os.environ, "PYTHON": sys.executable, **step.environment, "DRY_RUN": "1"},
+        done = subprocess.run(step.argv, env={**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "1"},
                               capture_output=True, text=True)
         if done.returncode:
             raise InputError(f"{step}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it fails'}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..results.record import write_atomically
 from . import guard
+from .plan import interpreter
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
 EPOCH = re.compile(rb"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
@@ -114,7 +115,7 @@ class Pool:
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
         self.workers = []
         for number in range(workers):
-            own = {"PYTHON": sys.executable, "PYTHONUNBUFFERED": "1", "SWEEP": "1"}
+            own = {"PYTHON": interpreter(), "PYTHONUNBUFFERED": "1"}
             own.update({} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads})
             own.update({"CUDA_VISIBLE_DEVICES": gpus[number // per_gpu % len(gpus)]} if gpus else {})
             self.workers.append(Worker(own))

@@ -1,0 +1,33 @@
+"""Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
+
+FAKE_KILL, FAKE_FAIL: part of the output folder of the run that, the first time, is killed, or fails. FAKE_SLEEP: seconds
+each run takes.
+"""
+import json
+import os
+import signal
+import sys
+import time
+
+words = sys.argv[2:]
+flags = {words[n]: words[n + 1] for n in range(len(words) - 1) if words[n].startswith("--")}
+keys = {words[n]: words[n + 1] for n in range(len(words) - 1) if "." in words[n]}
+folder = flags["--output-dir"]
+first = not os.path.exists(folder)
+os.makedirs(folder, exist_ok=True)
+with open(os.path.join(folder, "log.txt"), "a") as log:
+    log.write(f"pid {os.getpid()} gpu {os.environ.get('CUDA_VISIBLE_DEVICES')}\n")
+print("epoch [1/2] batch [1/2] time 0.1", flush=True)
+if first and os.environ.get("FAKE_KILL", "-") in folder:
+    os.kill(os.getpid(), signal.SIGKILL)
+if first and os.environ.get("FAKE_FAIL", "-") in folder:
+    sys.exit("error: no room on the disk: free some")
+time.sleep(float(os.environ.get("FAKE_SLEEP", 0)))
+name = {"digits": "Digits", "dtd": "DescribableTextures"}[os.path.basename(flags["--dataset-config-file"])[:-5]]
+content = {"trainer": flags["--trainer"], "dataset": name, "classes": keys.get("DATASET.SUBSAMPLE_CLASSES", "all"),
+           "shots": int(keys.get("DATASET.NUM_SHOTS", -1)), "seed": int(flags["--seed"]), "command": sys.argv[1:],
+           "results": {"test": {"accuracy": 50.0 + int(flags["--seed"])}}}
+path = os.path.join(folder, "result.json")
+with open(path + ".part", "w") as file:
+    json.dump(content, file)
+os.replace(path + ".part", path)

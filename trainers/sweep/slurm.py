@@ -1,0 +1,148 @@
+"""Runs jobs as one SLURM array through submitit: an element is a GPU with the jobs that share it.
+
+An element is this house's own local pool on the node, so that consoles, failures and locks are kept in the same places
+as by a local sweep; what is not finished when SLURM takes an element away (time limit, preemption) is put back into the
+queue and resumes from its checkpoint.
+"""
+import os
+import time
+from pathlib import Path
+
+from ..errors import EnvironmentFault, InputError
+from .plan import Job, Step, expand
+from .pool import FAILED, FINISHED, RUNNING, WAITING, Books, Pool, Stopped, signals, visible_gpus
+
+try:
+    import submitit
+except ImportError as error:
+    raise EnvironmentFault("--executor slurm needs submitit: pip install 'promptreg[cluster]', or pip install submitit") from error
+
+POLL = float(os.environ.get("PROMPTREG_POLL", 10))  # seconds between two questions to SLURM
+
+
+class Chunk(submitit.helpers.Checkpointable):
+    """What one element of the array runs: plain data, so that it can be sent to a node and put back into the queue."""
+
+    def __init__(self, jobs, output, workers):
+        self.jobs = [(job.name, job.method, [(step.words, step.environment) for step in job.steps]) for job in jobs]
+        self.output, self.workers = output, workers
+
+    def __call__(self):
+        jobs = [Job(name, method, [Step(words, environment) for words, environment in steps])
+                for name, method, steps in self.jobs]
+        expand([step for job in jobs for step in job.steps])
+        pool = Pool(jobs, Books(self.output), self.workers, self.workers, visible_gpus())
+        pool.run()
+        return pool.states
+
+
+class Array:
+    """The jobs of a submitted array, with what ``live`` shows of a pool: jobs, states, seconds, workers."""
+
+    def __init__(self, jobs, books):
+        self.jobs, self.books = jobs, books
+        self.states = {job.slug: FINISHED if job.finished else WAITING for job in jobs}
+        self.failures, self.seconds, self.begun = {}, {}, {}
+        self.workers, self.elements = [], []
+
+    def submit(self, executor, output, size):
+        """Submit what is not finished, ``size`` jobs an element."""
+        waiting = [job for job in self.jobs if self.states[job.slug] == WAITING]
+        for job in waiting:
+            self.books.forget_failure(job)
+        chunks = [waiting[n:n + size] for n in range(0, len(waiting), size)]
+        with executor.batch():
+            tasks = [executor.submit(Chunk(chunk, output, size)) for chunk in chunks]
+        self.elements = list(zip(tasks, chunks, strict=True))
+
+    def look(self):
+        """Ask SLURM and the folders how things stand."""
+        for task, chunk in self.elements:
+            state = task.state
+            for job in chunk:
+                if self.states[job.slug] not in (WAITING, RUNNING):
+                    continue
+                failure = self.books.failure(job)
+                if job.finished:
+                    self.end(job, FINISHED)
+                elif failure:
+                    self.failures[job.slug] = failure
+                    self.end(job, FAILED)
+                elif task.done():
+                    self.failures[job.slug] = {
+                        "code": 1, "lines": [f"SLURM says {state} of element {task.job_id}", *tail(task.paths.stderr)],
+                        "command": str(job.steps[0]), "console": str(task.paths.stderr)}
+                    self.end(job, FAILED)
+                elif state == "RUNNING" and self.books.console(job).exists():
+                    self.states[job.slug] = RUNNING
+                    self.begun.setdefault(job.slug, time.time())
+
+    def end(self, job, state):
+        self.states[job.slug] = state
+        self.seconds[job.slug] = time.time() - self.begun.get(job.slug, time.time())
+
+    def seconds_left(self):
+        """SLURM alone knows when it will start what waits."""
+        return None
+
+    def cancel(self):
+        for task, _ in self.elements:
+            task.cancel(check=False)
+
+
+def tail(path, count=3):
+    try:
+        lines = Path(path).read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-count:]
+
+
+def executor_of(args, output):
+    """Return submitit's executor for parsed flags.
+
+    Raises:
+        EnvironmentFault: this machine cannot submit to SLURM.
+        InputError: a --slurm that is not KEY=VALUE.
+    """
+    wrong = [pair for pair in args.slurm if "=" not in pair]
+    if wrong:
+        raise InputError(f"--slurm {wrong[0]}: give KEY=VALUE, as in --slurm qos=long")
+    try:
+        executor = submitit.SlurmExecutor(folder=Path(output) / ".sweep" / "slurm", max_num_timeout=100)
+    except RuntimeError:
+        raise EnvironmentFault("--executor slurm: there is no srun here: submit from a machine of the cluster, or use "
+                               "--executor local") from None
+    given = {"job_name": "promptreg", "time": args.time, "cpus_per_task": args.cpus, "mem": args.mem,
+             "gpus_per_node": args.gpus or None, "partition": args.partition, "account": args.account,
+             "array_parallelism": args.jobs or 256, "stderr_to_stdout": False,
+             "additional_parameters": dict(pair.split("=", 1) for pair in args.slurm) or None}
+    executor.update_parameters(**{name: value for name, value in given.items() if value is not None})
+    return executor
+
+
+def run_slurm(args, jobs, books, console, watching):
+    """Submit jobs as an array and watch it; returns the ``Array``. A signal cancels it.
+
+    Raises:
+        Stopped: a signal came; the array is cancelled.
+    """
+    output = os.path.abspath(books.folder.parent)
+    array = Array(jobs, books)
+    executor = executor_of(args, output)
+    array.submit(executor, output, args.per_gpu)
+    if array.elements:
+        console.print(f"array {array.elements[0][0].job_id.split('_')[0]} of {len(array.elements)} elements submitted")
+    if args.no_wait or not array.elements:
+        return array
+    with watching(console) as show, signals() as came:
+        while {WAITING, RUNNING} & set(array.states.values()):
+            array.look()
+            show(array)
+            wait = time.time() + POLL
+            while time.time() < wait and not came:
+                time.sleep(0.1)
+            if came:
+                array.cancel()
+                raise Stopped(came[0])
+    return array
