@@ -509,6 +509,17 @@ def test_damaged_checkpoint_is_named_in_one_line(tmp_path, damage):
     assert "\n" not in str(caught.value)
 
 
+def test_long_reasons_are_cut_to_a_line(tmp_path, monkeypatch):
+    def load(*args, **kwargs):
+        raise RuntimeError("bad archive\nframe #0: somewhere")
+
+    monkeypatch.setattr(torch, "load", load)
+    (tmp_path / "w.pt").touch()
+    with pytest.raises(OSError, match=r"w\.pt is damaged or not a checkpoint \(bad archive\); ") as caught:
+        utils.load_checkpoint(str(tmp_path / "w.pt"))
+    assert "\n" not in str(caught.value)
+
+
 def test_a_failed_write_leaves_the_old_checkpoint(tmp_path):
     utils.save_checkpoint({"state_dict": {"a": torch.ones(1)}, "epoch": 1}, str(tmp_path), is_best=True)
     with pytest.raises(Exception, match="lambda|pickle"):
@@ -695,5 +706,6 @@ def test_handles_on_modules():
 def test_small_helpers():
     assert utils.tolist_if_not("a") == ["a"] and utils.tolist_if_not(["a"]) == ["a"]
     assert utils.get_most_similar_str_to_a_from_b("cat", ["dog", "cart"]) == "cart"
+    assert utils.get_most_similar_str_to_a_from_b("ab", ["ax", "xb"]) == "xb", "the last of equals"
     assert utils.get_most_similar_str_to_a_from_b("cat", []) is None
     assert "PyTorch version" in utils.collect_env_info()

@@ -28,7 +28,7 @@ def logs(tmp_path):
     return tmp_path / "LOGS"
 
 
-@pytest.mark.parametrize("end", parse_test_res.END_OF_TRAINING)
+@pytest.mark.parametrize("end", ["Finish training", "Finished training"])
 @pytest.mark.parametrize("run", GOLDEN["runs"])
 def test_prints_what_is_recorded(run, end, logs, capsys):
     args = GOLDEN["runs"][run]["args"]
