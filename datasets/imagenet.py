@@ -20,17 +20,19 @@ def read_classnames(path, remedy):
     return names
 
 
-def read_wnid_folders(folder, names, where, remedy):
+def read_wnid_folders(folder, names, where, remedy, prefix=""):
     """Return the images of a folder of WNID folders; labels are the positions of the WNIDs in sorted order.
 
     Everything is sorted (the published code lists images in the file system's order), so that a seed draws the
-    same images on every machine. ``names`` maps WNIDs to class names, ``where`` is their file, for the error.
+    same images on every machine. ``names`` maps WNIDs to class names, ``where`` is their file, for the error;
+    paths start with ``prefix``, then the WNID.
     """
     items = []
     for label, wnid in enumerate(list_folders(folder)):
         if wnid not in names:
             raise InputError(f"{where}: no class name for the folder {os.path.join(folder, wnid)}; {remedy}")
-        items += [Item(f"{wnid}/{image}", label, names[wnid]) for image in list_images(os.path.join(folder, wnid))]
+        items += [Item(f"{prefix}{wnid}/{image}", label, names[wnid])
+                  for image in list_images(os.path.join(folder, wnid))]
     if not items:
         raise InputError(f"{folder}: no images in folders named by WNID; {remedy}")
     return items
@@ -57,10 +59,8 @@ class ImageNet(FewShotDataset):
         """Return train and, as test, the validation images; paths start from the dataset's folder."""
         where = self.path("classnames.txt")
         names = read_classnames(where, self.remedy)
-        train, test = (
-            [item._replace(path=f"images/{split}/{item.path}")
-             for item in read_wnid_folders(self.path("images", split), names, where, self.remedy)]
-            for split in ("train", "val"))
+        train, test = (read_wnid_folders(self.path("images", split), names, where, self.remedy, f"images/{split}/")
+                       for split in ("train", "val"))
         return Splits(train, [], test)
 
 

@@ -5,6 +5,7 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
+from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
@@ -104,9 +105,22 @@ def prepare(cls, root, mirror=None):
     if cls.copy and any(source.covers(cls.needs) for source, _ in dead):
         obtain(cls.copy)
     lacking = wanted(cls, root)
+    if cls.split_file and cls.split_file not in lacking:
+        _forget_own_split(cls, folder)
     if lacking:
         raise InputError("\n  ".join([f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
                                       *_by_hand(cls, dead, lacking, store)]))
+
+
+def _forget_own_split(cls, folder):
+    """Delete the split that was made here for want of the published one, and the few-shot sets drawn from it."""
+    own = os.path.join(folder, cls.own_split_file())
+    if not os.path.exists(own):
+        return
+    for drawn in Path(folder, "split_fewshot").glob("shot_*-seed_*.json"):
+        drawn.unlink()
+    os.unlink(own)
+    print(f"{cls.__name__}: the published split is here, so {own} and the few-shot sets drawn from it are deleted")
 
 
 def _share_classnames(root, folder):

@@ -25,6 +25,8 @@ from datasets.download import Dead, Source, fetch
 from datasets.food101 import Food101
 from datasets.home import InputError
 
+from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
+
 PUBLISHED = {"train": 15, "val": 6, "test": 9, "classes": 3}  # of the miniature Food101
 
 
@@ -474,6 +476,23 @@ def test_a_split_file_that_is_not_to_be_had(tiny, server, capsys):
     server.files.pop("split.json")
     assert tiny.run() == 2
     assert "still missing" in error_line(capsys) and (tiny.folder / "images").exists()
+
+
+def test_the_published_split_ends_what_came_of_another(tiny, server, capsys):
+    split = server.files.pop("split.json")
+    tiny.run()
+    cfg = get_cfg_default()
+    cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = str(tiny.root), 2, 1
+    tiny.cls(cfg)  # splits and draws for itself
+    caches = tiny.folder / "split_fewshot"
+    (caches / "shot_1-seed_1.pkl").write_bytes(b"not ours")
+    assert (tiny.folder / "split_promptreg_Tiny.json").exists() and (caches / "shot_2-seed_1.json").exists()
+    server.files["split.json"] = split
+    assert tiny.run() == 0
+    assert {path.name for path in tiny.folder.iterdir()} == {"images", "split.json", "split_fewshot"}
+    assert [path.name for path in caches.iterdir()] == ["shot_1-seed_1.pkl"]
+    assert "are deleted" in capsys.readouterr().out
+    assert {item.label for item in tiny.cls(cfg).train_x} == {0, 1, 2}
 
 
 def test_no_server_at_all(tiny, server, capsys):
