@@ -125,18 +125,23 @@ def test_captions_true_of_another_image_are_no_negatives():
     assert loss == pytest.approx(float(sum(by_caption + by_image) / 6), rel=1e-5)
 
 
-def test_fast_encoders_equal_open_clips():
+def test_fast_encoders_equal_open_clips(model):
     torch.manual_seed(0)
-    model = train.new_model().eval()
     images = torch.randn(3, 3, 32, 32)
     tokens = torch.zeros(3, 77, dtype=torch.long)
-    end = len(language.vocabulary(render.WORDS)) - 1
-    for row, length in zip(tokens, (9, 77, 30)):
-        row[:length - 1] = torch.randint(1, end, (length - 1,))
-        row[length - 1] = end
+    ids = torch.tensor(language.vocabulary(render.WORDS))
+    for row, length in zip(tokens, (30, 77, 9)):
+        row[:length - 1] = ids[torch.randint(1, len(ids) - 1, (length - 1,))]
+        row[length - 1] = ids[-1]
     with torch.no_grad():
-        assert torch.allclose(train.encode_image(model, images), model.encode_image(images), atol=2e-5)
-        assert torch.allclose(train.encode_text(model, tokens, chunks=2), model.encode_text(tokens), atol=2e-5)
+        assert torch.allclose(train.encode_image(model, images), model.encode_image(images), atol=1e-4)
+        assert torch.allclose(train.encode_text(model, tokens, chunks=2), model.encode_text(tokens), atol=1e-4)
+
+
+def test_reads_newly_drawn_pictures(model):
+    found = zeroshot.drawn_accuracies(model, each=40)
+    assert found["handwritten digit, 10 classes"] > 70
+    assert found["textures texture, 14 classes"] > 40
 
 
 def test_a_few_steps_of_training_lower_the_loss_and_repeat(tmp_path):

@@ -3,6 +3,7 @@
 The only module here that touches the digits.  Training never imports it before the weights are final.
 """
 import argparse
+import itertools
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from PIL import Image
 from safetensors.torch import load_file
 
-from . import WEIGHTS, language
+from . import WEIGHTS, language, render
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
@@ -79,8 +80,36 @@ def accuracies(model):
             "five to nine, 'a photo of a {}.'": score(logits[~base, 5:], labels[~base] - 5)}
 
 
-if __name__ == "__main__":
+@torch.no_grad()
+def drawn_accuracies(model, each=300, seed=991):
+    """Per cent right on newly drawn pictures of the kinds that training drew, `each` of every kind: {what: accuracy}."""
+    digit, letter = {u: u for u in language.UNITS}, {u: f"letter {u}" for u in language.LETTERS}
+    kinds = [("handwritten", "digit", digit), ("printed", "digit", digit), ("handwritten", "letter", letter),
+             ("printed", "letter", letter), ("shapes", "shape", {s: s for s in render.SHAPES}),
+             ("textures", "texture", {item: f"{item[1]} texture" for item in render.TEXTURES.items()}),
+             ("numerals", "number", {n: language.number_words(n) for n in range(10, 100)})]
+    found = {}
+    for domain, sort, names in kinds:
+        scenes = (render.scene(i, seed, [domain])[0] for i in itertools.count())
+        scenes = list(itertools.islice((s for s in scenes if s.sort == sort), each))
+        pixels = torch.from_numpy(np.stack([np.asarray(s.image) for s in scenes])).permute(0, 3, 1, 2) / 255
+        subjects = list(names)
+        answers = (model.encode_image((pixels - MEAN) / STD) @ text_features(model, ["a photo of a {}."],
+                                                                           names.values()).T).argmax(1).tolist()
+        right = sum(subjects[a] == s.subject for a, s in zip(answers, scenes))
+        found[f"{domain} {sort}, {len(names)} classes"] = round(100 * right / each, 1)
+    return found
+
+
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default=WEIGHTS)
-    for question, accuracy in accuracies(build(load_file(parser.parse_args().weights))).items():
+    parser.add_argument("--drawn", action="store_true", help="newly drawn pictures instead of the digits")
+    args = parser.parse_args(argv)
+    ask = drawn_accuracies if args.drawn else accuracies
+    for question, accuracy in ask(build(load_file(args.weights))).items():
         print(f"{accuracy:6.2f}%  {question}")
+
+
+if __name__ == "__main__":
+    main()
