@@ -90,6 +90,6 @@ def difference(one, other):
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
     passing = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ",
                "TRAINER.PROMPTREG.", "USE_CUDA")
-    a, b = keys(one), keys(other)
+    a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
     return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
             if a.get(k) != b.get(k) and not k.startswith(passing)]
