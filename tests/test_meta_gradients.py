@@ -82,7 +82,7 @@ def test_first_order_is_second_order_without_the_hessian():
 
 
 def test_plain_adaptation_is_gradient_descent():
-    support, _, start, rates, regulator = toy()
+    support, _, start, rates, _ = toy()
     by_hand = {n: p.detach().clone() for n, p in start.items()}
     for _ in range(STEPS):
         at = {n: p.requires_grad_() for n, p in by_hand.items()}

@@ -106,7 +106,7 @@ class Inputs:
         return images
 
     def _decode(self, record):
-        caption, place = record
+        _, place = record
         try:
             return self.transform(pairs.picture(self.features.root, place))
         except pairs.Bad as fault:  # it was readable when its features were made

@@ -64,7 +64,7 @@ def kmeans(x, k, seed, backend="auto"):
         model.train(x)
         return model.centroids
     from sklearn.cluster import MiniBatchKMeans
-    model = MiniBatchKMeans(k, batch_size=2048, n_init=8, random_state=seed, reassignment_ratio=0.01, max_iter=50)
+    model = MiniBatchKMeans(k, batch_size=2048, n_init=4, init_size=max(1024, 8 * k), max_iter=30, random_state=seed)
     return model.fit(x).cluster_centers_.astype(np.float32)
 
 

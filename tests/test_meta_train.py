@@ -1,0 +1,124 @@
+"""Trainer GRAM from a corpus to its file: the same file after a kill, nearly the same from two processes, and of use."""
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+import torch
+from PIL import Image, ImageDraw
+
+from trainers.errors import InputError
+from trainers.main import main
+from trainers.meta import file
+from trainers.meta.trainer import GRAM, STATE
+
+ROOT = Path(__file__).resolve().parents[1]
+COLOURS = ("red", "green", "blue", "white", "orange", "purple")
+SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 3, "STEPS": 6, "EPISODES": 2,
+            "INNER_STEPS": 2, "SAVE_EVERY": 2, "EVALUATE": 3, "RANK": 2, "CLUSTER": "sklearn"}
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """A folder with tiny CLIP weights and a corpus of coloured shapes on three grounds."""
+    folder = tmp_path_factory.mktemp("gram")
+    reference.weights_file("vit", folder)
+    (folder / "pairs").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        ground, colour = ("black", "grey", "yellow")[i % 3], COLOURS[i // 3 % len(COLOURS)]
+        image = Image.new("RGB", (32, 32), ground)
+        x, y = rng.integers(2, 8, 2).tolist()
+        ImageDraw.Draw(image).rectangle((x, y, x + 18, y + 18), colour)
+        image.save(folder / "pairs" / f"{i:03d}.png")
+        (folder / "pairs" / f"{i:03d}.txt").write_text(f"{ground} ground behind a {colour} square")
+    return folder
+
+
+def arguments(ground, output, **changes):
+    gram = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
+    pairs = [word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
+    return ["--trainer", "GRAM", "--seed", "1", "--root", str(ground), "--output-dir", str(output), "--config-file",
+            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "MODEL.BACKBONE.NAME",
+            str(ground / "tiny_vit.safetensors"), "USE_CUDA", "False", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2",
+            "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
+
+
+@pytest.fixture(scope="module")
+def whole(ground):
+    assert main(arguments(ground, ground / "whole")) == 0
+    return ground / "whole"
+
+
+def test_leaves_a_file_and_a_report(whole, ground, capsys):
+    start, regulator, about = file.read(whole / "meta.safetensors")
+    assert list(start) == ["prompt_learner.ctx"] and about["prompts"] == "coop" and about["pairs"] == 120
+    assert about["config"]["STEPS"] == 6 and about["clip"] and about["corpus"]
+    assert any(bend.up.abs().max() > 0 for bend in regulator.bends.values())  # it has learned something
+    report = json.loads((whole / "result.json").read_text())["results"]["held_out"]
+    assert {"plain start", "meta start", "meta start, regulated"} < set(report)
+    assert report["plain start"]["loss"] != report["meta start"]["loss"] != report["meta start, regulated"]["loss"]
+    capsys.readouterr()
+    assert main(arguments(ground, whole)) == 0 and "not run again" in capsys.readouterr().out
+
+
+def test_killed_run_ends_with_the_same_file(whole, ground, monkeypatch):
+    output, save = ground / "killed", GRAM.save
+
+    def dies(self, step, about):
+        save(self, step, about)
+        if step == 4:
+            raise KeyboardInterrupt
+    monkeypatch.setattr(GRAM, "save", dies)
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments(ground, output))
+    assert (output / STATE).exists() and not (output / "meta.safetensors").exists()
+    monkeypatch.setattr(GRAM, "save", save)
+    assert main(arguments(ground, output)) == 0
+    assert (output / "meta.safetensors").read_bytes() == (whole / "meta.safetensors").read_bytes()
+
+
+def test_state_of_other_settings_is_refused(ground, capsys, monkeypatch):
+    monkeypatch.setattr(GRAM, "evaluate", lambda *_: pytest.fail("it must not come to that"))
+    output = ground / "killed-too"
+    output.mkdir()
+    (output / STATE).write_bytes((ground / "whole" / STATE).read_bytes())
+    assert main(arguments(ground, output, RANK=3)) == 2
+    assert "another config" in capsys.readouterr().err
+
+
+def test_two_processes_come_to_the_same(whole, ground):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "train.py"),
+               *arguments(ground, ground / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    for a, b in zip(file.read(whole / "meta.safetensors")[:1], file.read(ground / "two" / "meta.safetensors")[:1], strict=True):
+        assert all(torch.allclose(a[n], b[n], atol=2e-4) for n in a)
+    one, two = (json.loads((folder / "result.json").read_text())["results"]["held_out"] for folder in (whole, ground / "two"))
+    assert one["plain start"]["loss"] == pytest.approx(two["plain start"]["loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("prompts", ["cocoop", "vpt", "unigram"])
+def test_other_prompts_and_options(prompts, ground):
+    output = ground / prompts
+    changes = {"FIRST_ORDER": True} if prompts == "vpt" else {"LEARN_LR": True} if prompts == "cocoop" else {"REGULATE": False}
+    assert main(arguments(ground, output, PROMPTS=prompts, STEPS=1, EVALUATE=1, WAYS=2, **changes)) == 0
+    start, _, about = file.read(output / "meta.safetensors")
+    assert ("image_encoder.VPT" in start) == (prompts != "cocoop") and ("prompt_learner.ctx" in start) == (prompts != "vpt")
+    rates = set(about["rates"].values())
+    assert len(rates) > 1 if prompts == "cocoop" else rates == {pytest.approx(0.01)}
+    report = json.loads((output / "result.json").read_text())["results"]["held_out"]
+    assert ("meta start, regulated" in report) == (prompts != "unigram")
+
+
+@pytest.mark.parametrize(("change", "word"), [({"PROMPTS": "maple"}, "PROMPTS"), ({"PREC": "fp16"}, "PREC"),
+                                              ({"CORPUS": "nowhere"}, "no corpus"), ({"WAYS": 1}, "WAYS"),
+                                              ({"SHOTS": 90}, "no pseudo-class")])
+def test_wrong_settings_are_one_line(change, word, ground, capsys):
+    assert main(arguments(ground, ground / "wrong", **change)) == InputError.exit_code
+    error = capsys.readouterr().err
+    assert word in error.splitlines()[-1] and error.splitlines()[-1].startswith("error: ")
