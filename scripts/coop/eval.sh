@@ -7,6 +7,6 @@ usage 2 "DATASET [CFG]" "$@"
 shots=${SHOTS:-16} nctx=${NCTX:-16} csc=${CSC:-False} ctp=${CTP:-end}
 coop_keys "$nctx" "$csc" "$ctp"
 for seed in "${seeds[@]}"; do
-  xd_test CoOp "$2" "$shots" "$1" "$seed" "$(last_epoch CoOp "$2")" "/nctx${nctx}_csc${csc}_ctp$ctp" \
+  xd_test CoOp "$2" "$shots" "$1" "$seed" "${LOADEP:-50}" "/nctx${nctx}_csc${csc}_ctp$ctp" \
     "${keys[@]}"
 done

@@ -7,6 +7,6 @@ usage 2 "DATASET [CFG]" "$@"
 shots=${SHOTS:-4} nctx=${NCTX:-16} csc=${CSC:-False} ctp=${CTP:-end}
 coop_keys "$nctx" "$csc" "$ctp"
 for seed in "${seeds[@]}"; do
-  xd_test ProGrad "$2" "$shots" "$1" "$seed" "$(last_epoch ProGrad "$2")" "/nctx${nctx}_csc${csc}_ctp$ctp" \
+  xd_test ProGrad "$2" "$shots" "$1" "$seed" "${LOADEP:-50}" "/nctx${nctx}_csc${csc}_ctp$ctp" \
     LOSS.LAMBDA "$(prograd_lambda imagenet "$shots")" "${keys[@]}"
 done

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from ..errors import InputError, PromptRegError
-from . import render
+from . import compare, render
 from .collect import collect
 from .table import TITLES, tables
 
@@ -18,14 +18,28 @@ def parser():
     p.add_argument("--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal")
     p.add_argument("--spread", choices=("std", "ci95"), default="std",
                    help="standard deviation over seeds, or 95%% interval of the mean")
+    p.add_argument("--compare", metavar="published", help="add the papers' figures, or those of a CSV like theirs")
+    p.add_argument("--paired", nargs=2, metavar=("FIRST", "SECOND"), action="append", default=[],
+                   help="compare two methods run by run")
+    p.add_argument("--missing", action="store_true", help="print only the commands that fill what is missing")
+    p.add_argument("--pictures", metavar="FOLDER", help="write curves, scatter and gains there, as PNG and PDF")
+    p.add_argument("--html", metavar="FILE", help="write a report page of tables, pictures, configs and logs")
     return p
 
 
 def run(args):
     """Do what parsed flags say."""
-    made = tables(collect(args.paths), args.setting)
+    runs = collect(args.paths)
+    made = tables(runs, args.setting)
     if not made:
         raise InputError(f"there is no finished run in {', '.join(args.paths)}")
+    calls = [call for table in made for call in compare.missing(table, args.paths[0])]
+    if args.missing:
+        print("\n".join(calls), end="\n" * bool(calls))
+        return
+    if args.compare:
+        figures = compare.published(*([] if args.compare == "published" else [args.compare]))
+        made = [compare.against(table, figures) for table in made]
     if args.format == "csv":
         print(render.as_csv(made), end="")
     elif args.format == "terminal":
@@ -35,6 +49,18 @@ def run(args):
             render.terminal(table, console, args.spread)
     else:
         print("\n".join(getattr(render, args.format)(table, args.spread) for table in made), end="")
+    for first, second in args.paired:
+        print(compare.paired(runs, first, second))
+    if args.pictures:
+        from . import pictures
+        for path in pictures.write(runs, made, args.pictures):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.html:
+        from . import report
+        report.write(runs, made, args.html, calls)
+        print(f"wrote {args.html}", file=sys.stderr)
+    if calls:
+        print(f"{len(calls)} runs are missing (--missing prints all commands), for example:\n    {calls[0]}", file=sys.stderr)
     notes = sorted({note for table in made for note in table.notes})
     for note in notes[:3]:
         print(f"note: {note}", file=sys.stderr)

@@ -48,6 +48,7 @@ class Run:
     shots: int
     seed: int
     variant: str
+    backbone: str
     accuracy: float
     content: dict = field(repr=False, compare=False)
 
@@ -88,7 +89,7 @@ def read_run(folder):
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
     return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],
-               classes, shots, seed, variant or weight, accuracy, content)
+               classes, shots, seed, variant or weight, content.get("backbone", ""), accuracy, content)
 
 
 def config_name(content, parts):

@@ -2,15 +2,17 @@
 import csv
 import io
 
-from .table import column_name
+from .table import Cell, column_name
 
 MISSING = "–"
 
 
 def figure(cell, kind="std", digits=2, sign=" ± "):
-    """Return a cell as text: its mean and, for several seeds, its spread."""
+    """Return a cell as text: its mean and, for several seeds, its spread. Text stays as it is."""
     if cell is None:
         return MISSING
+    if isinstance(cell, str):
+        return cell
     spread = cell.spread(kind)
     return f"{cell.mean:.{digits}f}" + (f"{sign}{spread:.{digits}f}" if spread is not None else "")
 
@@ -41,7 +43,8 @@ def title(table):
 
 def caption(table, kind):
     """Return what the spread is, in words."""
-    seeds = sorted({cell.n for row in table.rows for cell in row.cells if cell})
+    seeds = sorted({cell.n for row in table.rows for cell in row.cells
+                    if isinstance(cell, Cell)})
     over = f"over {seeds[0]} seed{'s' * (seeds[0] > 1)}" if len(seeds) == 1 else f"over {seeds[0]} to {seeds[-1]} seeds"
     if seeds[-1] == 1:
         return "Accuracy in percent, one seed."
@@ -106,7 +109,7 @@ def as_csv(tables):
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
-                if cell:
+                if isinstance(cell, Cell):
                     writer.writerow([table.setting, row.line.method, row.line.config, row.line.variant, row.line.shots,
                                      row.part, column, repr(cell.mean), repr(cell.std),
                                      "" if cell.interval is None else repr(cell.interval),

@@ -53,12 +53,13 @@ class Cell:
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """What makes a row of its own: a method with its config, variant and shots."""
+    """What makes a row of its own: a method with its config, variant, shots and backbone."""
 
     method: str
     config: str = ""
     variant: str = ""
     shots: int = 0
+    backbone: str = ""
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Table:
     notes: list = field(default_factory=list)
 
     def cell(self, label, part, column):
-        """Return the cell of a row's label and part, or None."""
+        """Return the cell of a row's label and part in a column, or None."""
         for row in self.rows:
             if (row.label, row.part) == (label, part):
                 return row.cells[self.columns.index(column)]
@@ -115,7 +116,7 @@ def gather(runs):
     """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a cell already filled)."""
     cells, sources, notes = {}, {}, []
     for run in sorted(runs, key=lambda run: ("train_base" not in run.folder, run.folder)):
-        key = (Line(run.method, run.config, run.variant, run.shots), run.dataset, run.classes)
+        key = (Line(run.method, run.config, run.variant, run.shots, run.backbone), run.dataset, run.classes)
         values = cells.setdefault(key, {})
         if run.seed in values:
             notes.append(f"{run.folder} is left out: {sources[key, run.seed]} has the same method, dataset and seed")
@@ -129,7 +130,7 @@ def labels(lines):
     told = {}
     for line in lines:
         same = [other for other in lines if other.method == line.method]
-        more = [str(getattr(line, name)) for name in ("config", "variant") if len({getattr(o, name) for o in same}) > 1]
+        more = [str(getattr(line, name)) for name in ("config", "variant", "backbone") if len({getattr(o, name) for o in same}) > 1]
         shots = [f"{line.shots} shots"] if len({o.shots for o in same}) > 1 else []
         told[line] = line.method + (f" ({', '.join(filter(None, more + shots))})" if any(more + shots) else "")
     return told
@@ -171,16 +172,20 @@ def few_shot(runs):
     # CoOp's and ProGrad's configs change with the shots and ImageNet's: there they tell no methods apart.
     merged = {}
     for line in lines:
-        family = Line(line.method, epochless(line.config), line.variant, line.shots)
+        family = Line(line.method, epochless(line.config), line.variant, line.shots, line.backbone)
         merged.setdefault(family, []).append(line)
     families = ordered_lines(merged)
-    names, rows = labels([Line(f.method, f.config, f.variant) for f in families]), []
+    names, rows = labels([shotless(f) for f in families]), []
     for family in families:
         values = [next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None) for d in columns]
         row = [Cell.of(v) for v in values]
-        rows.append(Row(family, names[Line(family.method, family.config, family.variant)], shots_words(family.shots),
+        rows.append(Row(family, names[shotless(family)], shots_words(family.shots),
                         row + ([average(row)] if len(columns) > 1 else [])))
     return finish("few_shot", columns, rows, notes, average_from=columns)
+
+
+def shotless(line):
+    return Line(line.method, line.config, line.variant, backbone=line.backbone)
 
 
 def shots_words(shots):

@@ -55,6 +55,8 @@ METHODS = {
     "IVLP": _suffixed("independent-vlp", "_ivlp"),
     "MaPLe": _suffixed("maple", "_maple"),
     "PromptSRC": Method("promptsrc"),
+    **{name: Method("gram", environment={"TRAINER": name})
+       for name in ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC")},
 }
 XD_SHOTS = {"ProGrad": 4}  # all others: 16
 
@@ -117,7 +119,8 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
     Raises:
         InputError: an unknown method, setting or dataset (names the nearest), or a script that refuses.
     """
-    methods = list(METHODS) if list(methods) == ["all"] else methods
+    if list(methods) == ["all"]:  # but for those that need a meta-trained file first
+        methods = [method for method in METHODS if METHODS[method].folder != "gram"]
     datasets = TARGETS[setting] if list(datasets) == ["all"] else datasets
     known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
     for name in methods:

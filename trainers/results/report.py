@@ -1,0 +1,107 @@
+"""One self-contained page: tables that sort, the pictures, every run's config and the end of its log."""
+import base64
+import html
+import tempfile
+from pathlib import Path
+
+from . import pictures, render
+from .record import write_atomically
+
+LOG_LINES = 200
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em;color:#1a1a1a;background:#fff}
+h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ccc}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+.wide{overflow-x:auto}
+td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #e5e5e5;white-space:nowrap}
+td:first-child,th:first-child,.word{text-align:left}
+th button{all:unset;cursor:pointer;font-weight:600}
+th button:focus-visible{outline:2px solid #0072b2}
+th[aria-sort=ascending] button::after{content:" ▲"}th[aria-sort=descending] button::after{content:" ▼"}
+figure{margin:1em 0}img{max-width:100%}pre{background:#f5f5f5;padding:.8em;overflow:auto;max-height:30em;font-size:12px}
+summary{cursor:pointer}.quiet{color:#555}
+"""
+SCRIPT = """
+document.querySelectorAll("th button").forEach(button => button.addEventListener("click", () => {
+  const head = button.parentNode, table = head.closest("table"), body = table.tBodies[0];
+  const number = [...head.parentNode.children].indexOf(head);
+  const down = head.getAttribute("aria-sort") !== "descending" && head.classList.contains("number")
+    || head.getAttribute("aria-sort") === "ascending";
+  table.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", down ? "descending" : "ascending");
+  const key = row => row.cells[number].dataset.value ?? row.cells[number].textContent;
+  const compare = (a, b) => {
+    const [x, y] = [key(a), key(b)], [m, n] = [parseFloat(x), parseFloat(y)];
+    if (isNaN(m) !== isNaN(n)) return isNaN(m) ? 1 : -1;
+    const order = isNaN(m) ? x.localeCompare(y) : m - n;
+    return down ? -order : order;
+  };
+  [...body.rows].sort(compare).forEach(row => body.append(row));
+}));
+"""
+CAPTIONS = {"few_shot": "Accuracy over the number of training images a class; bars are one standard deviation over seeds.",
+            "base_new": "Base against new accuracy; dashed lines are of equal harmonic mean.",
+            "gains": "What each class gains over zero-shot CLIP, mean over seeds.",
+            "training": "Training loss, mean of each epoch, a line a run."}
+
+
+def sortable(heads, rows, words):
+    """Return an HTML table; ``rows`` are of (text, sort value or None); the first ``words`` columns are text."""
+    head = "".join(f'<th class="{"word" if n < words else "number"}"><button>{html.escape(text or "Part")}</button></th>'
+                   for n, text in enumerate(heads))
+    body = "".join("<tr>" + "".join(
+        f'<td class="{"word" if n < words else "number"}"' + (f' data-value="{value!r}"' if value is not None else "")
+        + f">{html.escape(text)}</td>" for n, (text, value) in enumerate(row)) + "</tr>" for row in rows)
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def results_table(table):
+    """Return a section of one table; each row names its method, so that it can be sorted by any column."""
+    words = 2 if any(row.part for row in table.rows) else 1
+    heads = ["Method", *([""] if words == 2 else []), *map(render.column_name, table.columns)]
+    rows = [[(row.label, None), *([(row.part, None)] if words == 2 else []),
+             *((render.figure(cell), getattr(cell, "mean", None)) for cell in row.cells)] for row in table.rows]
+    return (f"<h2>{html.escape(render.title(table))}</h2>{sortable(heads, rows, words)}"
+            f'<p class="quiet">{html.escape(render.caption(table, "std"))}</p>')
+
+
+def runs_table(runs):
+    heads = ["Run", "Method", "Dataset", "Classes", "Shots", "Seed", "Accuracy", "Seconds", "Peak MiB"]
+    rows = [[(run.folder, None), (run.method, None), (run.dataset, None), (run.classes, None), (str(run.shots), run.shots),
+             (str(run.seed), run.seed), (f"{run.accuracy:.2f}", run.accuracy),
+             *((f"{run.content[key]:.0f}" if run.content.get(key) is not None else "–", run.content.get(key))
+               for key in ("seconds", "peak_memory_mib"))] for run in runs]
+    return f"<h2>All runs</h2>{sortable(heads, rows, 4)}"
+
+
+def details(run):
+    """Return a run's config, origin and the end of its log, folded."""
+    log = Path(run.folder) / "log.txt"
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.is_file() else ["(no log.txt)"]
+    versions = ", ".join(f"{k} {v}" for k, v in run.content.get("versions", {}).items() if v)
+    return (f"<details><summary>{html.escape(run.folder)}: {run.accuracy:.2f}%</summary>"
+            f'<p class="quiet">{html.escape(versions)}; commit {html.escape(str(run.content.get("git")))}</p>'
+            f"<h4>Config</h4><pre>{html.escape(str(run.content.get('config', '')))}</pre>"
+            f"<h4>End of the log</h4><pre>{html.escape(chr(10).join(lines))}</pre></details>")
+
+
+def page(runs, tables, missing=()):
+    """Return the whole page as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        images = "".join(
+            f'<figure><img alt="{html.escape(CAPTIONS[path.stem])}" '
+            f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
+            f"<figcaption>{html.escape(CAPTIONS[path.stem])}</figcaption></figure>"
+            for path in pictures.write(runs, tables, folder))
+    gaps = f"<h2>Missing runs</h2><pre>{html.escape(chr(10).join(missing))}</pre>" if missing else ""
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Results</title>'
+            f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+            f"<body><h1>Results of {len(runs)} runs</h1><p>A click on a column's head sorts by it.</p>"
+            f"{''.join(map(results_table, tables))}{gaps}<h2>Pictures</h2>{images}{runs_table(runs)}"
+            f"<h2>Configs and logs</h2>{''.join(map(details, runs))}<script>{SCRIPT}</script></body></html>")
+
+
+def write(runs, tables, path, missing=()):
+    """Write the page to a file, whole or not at all."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(Path(path), page(runs, tables, missing))
