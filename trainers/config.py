@@ -37,9 +37,9 @@ def setup_cfg(args):
         before = keys(cfg)
         try:
             change()
-        except KeyError as error:
-            raise InputError(f"{source}: {_unknown(error, before)}") from None
-        except (ValueError, AssertionError) as error:
+        except (KeyError, ValueError, AssertionError) as error:
+            if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
+                raise InputError(f"{source}: {_unknown(error, before)}") from None
             raise InputError(f"{source}: {' '.join(str(error).split())}") from None
         origin.update({k: source for k, v in keys(cfg).items() if k not in before or before[k] != v})
 

@@ -1,5 +1,6 @@
 """CoOp's command line, unchanged flags: train, or evaluate, one method on one dataset with one seed."""
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ import yaml
 from . import engine, parallel, results
 from .clip import weights
 from .config import difference, setup_cfg
-from .errors import InputError, PromptRegError
+from .errors import EnvironmentFault, InputError, PromptRegError
 
 
 def parser():
@@ -100,10 +101,11 @@ def run(args):
 
     begin = time.time()
     trainer = build_trainer(cfg)
-    if parallel.rank() == 0 and isinstance(sys.stdout, Log):
-        sys.stdout.open(cfg.OUTPUT_DIR)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    if parallel.rank() == 0 and isinstance(sys.stdout, Log):
+        sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found
+    if args.eval_only:
         trainer.test()
     elif not args.no_train:
         trainer.train()
@@ -121,14 +123,34 @@ def main(argv=None):
     try:
         run(args)
         return 0
-    except PromptRegError as error:
-        if args.debug:
+    except Exception as error:
+        code = exit_code(error)
+        if args.debug or code is None:
             raise
         print(f"error: {one_line(error)}", file=sys.stderr)
-        return error.exit_code
+        return code
     finally:
         sys.stdout.flush()
         sys.stdout = console
+
+
+def exit_code(error):
+    """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
+
+    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
+    """
+    if isinstance(error, PromptRegError):
+        return error.exit_code
+    frame = error.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    said_by_dassl = frame.tb_frame.f_globals["__name__"].startswith(engine.dassl.__name__)
+    if said_by_dassl and engine.is_mini and isinstance(error, (FileNotFoundError, ValueError)):
+        return InputError.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT,
+                                                      errno.ENOMEM, errno.EMFILE):
+        return EnvironmentFault.exit_code
+    return None
 
 
 def one_line(error):
