@@ -5,9 +5,11 @@
 reads my_experiment/SEED/log.txt of every folder SEED. With ``--multi-exp`` my_experiment holds several such folders
 (my_experiment/EXPERIMENT/SEED/log.txt); each is summarized, then the mean over them is printed. A result counts once
 the training has ended ("Finish training", as Dassl prints, or "Finished training"); ``--test-log`` is for logs of
-evaluation alone and takes any result. The last result in a log wins.
+evaluation alone and takes any result. The last result in a log wins. Where a run has left a result.json, which holds
+the figures unrounded, it is read, not the log. Tables and pictures: python -m trainers.results my_experiment.
 """
 import argparse
+import json
 import os
 import re
 import statistics
@@ -53,6 +55,24 @@ def read_value(log, keyword, signals):
     return value
 
 
+def read_json(path, keyword):
+    """Return the figure ``keyword`` of a run's result.json, on the test set if there is one.
+
+    Raises:
+        NothingFound: the file is not whole, or holds no such figure.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            results = json.load(file)["results"]
+        figures = results.get("test") or next(iter(results.values()))
+        figures = {**figures, "error": 100 - figures["accuracy"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        raise NothingFound(f"{path} is not a whole result ({error!r})") from error
+    if not isinstance(figures.get(keyword), (int, float)):
+        raise NothingFound(f"{path} holds no {keyword}")
+    return float(figures[keyword])
+
+
 def summarize(directory, keyword, signals, ci95):
     """Print the value of each run in ``directory``, their mean and deviation; return the mean.
 
@@ -64,9 +84,12 @@ def summarize(directory, keyword, signals, ci95):
     """
     values, missing = {}, []
     for run in visible_folders(directory):
-        log = os.path.join(directory, run, "log.txt")
+        log, result = (os.path.join(directory, run, name) for name in ("log.txt", "result.json"))
         try:
-            values[log] = read_value(log, keyword, signals)
+            if os.path.exists(result):
+                values[result] = read_json(result, keyword)
+            else:
+                values[log] = read_value(log, keyword, signals)
         except NothingFound as reason:
             missing.append(str(reason))
     if not values:

@@ -86,6 +86,8 @@ def read_run(folder):
                          "made again") from None
     parts = Path(folder).parts
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
+    if setting == "xd":  # of the training: what evaluates is not told
+        shots = next((int(match[1]) for part in parts if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
     return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],

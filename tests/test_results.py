@@ -1,0 +1,286 @@
+"""Tables say what numpy says of the JSON; published figures, gaps, pictures and the report page are right."""
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+
+from trainers.results import compare, pictures, render, report
+from trainers.results.__main__ import main
+from trainers.results.collect import DATASETS, collect
+from trainers.results.table import Cell, tables
+
+NAMES = {key: name for name, (key, _) in DATASETS.items()}
+EPOCHS = "".join(f"epoch [{e}/9] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss {3 / e:.4f} ({3.3 / e:.4f}) lr 1e-3\n"
+                 for e in range(1, 10))
+
+
+def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbone="ViT-B/16", config="c", per_class=None):
+    """Write one run's result.json and log."""
+    path = Path(root) / folder / f"seed{seed}"
+    path.mkdir(parents=True, exist_ok=True)
+    (path / "log.txt").write_text(EPOCHS)
+    (path / "result.json").write_text(json.dumps({
+        "trainer": method, "dataset": NAMES[dataset], "classes": classes, "shots": shots, "seed": seed, "backbone": backbone,
+        "results": {"test": {"accuracy": accuracy, "per_class": per_class or {}}}, "seconds": 61.4, "peak_memory_mib": 900.0,
+        "versions": {"python": "3.12"}, "git": "abc", "config": "OPTIM: <&>", "command": ["x", "--config-file", f"a/{config}.yaml"]}))
+
+
+def base2new(root, method, dataset, seed, base, new, config="c", **more):
+    for part, classes, accuracy in (("train_base", "base", base), ("test_new", "new", new)):
+        put(root, f"base2new/{part}/{dataset}/shots_16/{method}/{config}", method, dataset, classes, seed, accuracy,
+            config=config, **more)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Runs of three methods in all settings, with accuracies from a fixed generator: (folder, {run: accuracy})."""
+    draw, known = np.random.default_rng(3), {}
+    root = tmp_path / "output"
+    classes = {name: {"correct": n + 1, "total": 9} for n, name in enumerate("abc")}
+    for dataset in ("dtd", "eurosat", "digits"):
+        for seed in (1, 2, 3):
+            for method in ("ZeroshotCLIP", "PromptSRC", "ProGrad"):
+                base, new = draw.uniform(40, 95, 2)
+                known[method, dataset, seed] = base, new
+                base2new(root, method, dataset, seed, base, new, per_class=classes)
+            for shots in (1, 4, 16):
+                config = {1: "rn50_ep50", 4: "rn50_ep100", 16: "rn50"}[shots]
+                known["ProGrad", dataset, shots, seed] = draw.uniform(40, 95)
+                put(root, f"{dataset}/ProGrad/{config}_{shots}shots/nctx16_cscFalse_ctpend", "ProGrad", dataset, "all", seed,
+                    known["ProGrad", dataset, shots, seed], shots, config=config)
+        put(root, f"ZeroshotCLIP/vit_b16/{dataset}", "ZeroshotCLIP", dataset, "all", 1, 44.0, -1, config="vit_b16")
+    for seed in (1, 2):
+        put(root, "imagenet/PromptSRC/c_16shots", "PromptSRC", "imagenet", "all", seed, 70.0 + seed)
+        for dataset in ("dtd", "ucf101", "imagenet_a", "imagenet_r"):
+            known["xd", dataset, seed] = draw.uniform(40, 95)
+            put(root, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", seed, known["xd", dataset, seed], -1)
+    return root, known
+
+
+def printed(text):
+    """Return {(title, method, part, column): (mean, spread)} as printed in Markdown."""
+    found = {}
+    for block in text.split("\n\n**"):
+        title = block.lstrip("*").split(".**")[0]
+        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("|")]
+        heads, method = lines[0], None
+        for line in lines[2:]:
+            method = line[0] or method
+            first = 2 if heads[1] == "" else 1
+            for head, cell in zip(heads[first:], line[first:], strict=True):
+                found[title, method, line[1] if first == 2 else "", head] = tuple(cell.split(" ± "))
+    return found
+
+
+def test_tables_agree_with_numpy_to_the_last_digit(tree, capsys):
+    root, known = tree
+    assert main([str(root), "--format", "markdown"]) == 0
+    cells = printed(capsys.readouterr().out)
+
+    def text(values):
+        return f"{np.mean(values):.2f}", f"{np.std(values):.2f}"
+    short = {"dtd": "DTD", "eurosat": "EuroSAT", "digits": "Digits"}
+    for method in ("ZeroshotCLIP", "PromptSRC", "ProGrad"):
+        values = np.array([[known[method, dataset, seed] for seed in (1, 2, 3)] for dataset in short])  # [dataset, seed, part]
+        h = 2 * values.prod(-1) / values.sum(-1)
+        for number, name in enumerate(short.values()):
+            key = "Base-to-new, 16 shots", method
+            assert cells[*key, "Base", name] == text(values[number, :, 0])
+            assert cells[*key, "New", name] == text(values[number, :, 1])
+            base, new = values[number].mean(0)
+            assert cells[*key, "H", name] == (f"{2 * base * new / (base + new):.2f}", f"{h[number].std():.2f}")
+        assert cells[*key, "Base", "Average"] == text(values[:, :, 0].mean(0))
+        base, new = values.mean((0, 1))
+        assert cells[*key, "H", "Average"][0] == f"{2 * base * new / (base + new):.2f}"
+    for shots in (1, 4, 16):
+        values = np.array([[known["ProGrad", d, shots, seed] for seed in (1, 2, 3)] for d in short])
+        for number, name in enumerate(short.values()):
+            assert cells["Few-shot", "ProGrad", "1 shot" if shots == 1 else f"{shots} shots", name] == text(values[number])
+    assert cells["Few-shot", "ZeroshotCLIP", "zero-shot", "DTD"] == ("44.00",)
+    for title, targets in (("Cross-dataset", ("dtd", "ucf101")), ("Domain generalization", ("imagenet_a", "imagenet_r"))):
+        values = np.array([[known["xd", d, seed] for seed in (1, 2)] for d in targets])
+        row = next(key for key in cells if key[0].startswith(title))[0], "PromptSRC", ""
+        assert cells[*row, "ImageNet"] == ("71.50", "0.50")
+        assert cells[*row, "Average"] == text(values.mean(0))
+
+
+def test_interval_is_students(tree, capsys):
+    root, known = tree
+    assert main([str(root), "--setting", "base2new", "--format", "markdown", "--spread", "ci95"]) == 0
+    values = [known["PromptSRC", "dtd", seed][0] for seed in (1, 2, 3)]
+    half = 4.302652729911275 * np.std(values, ddof=1) / 3 ** 0.5
+    assert f"{np.mean(values):.2f} ± {half:.2f}" in capsys.readouterr().out
+
+
+def test_csv_is_unrounded(tree, capsys):
+    root, known = tree
+    assert main([str(root), "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    row, = (r for r in rows if (r["method"], r["part"], r["dataset"]) == ("PromptSRC", "New", "eurosat"))
+    values = [known["PromptSRC", "eurosat", seed][1] for seed in (1, 2, 3)]
+    assert [float(v) for v in row["values"].split()] == values and abs(float(row["mean"]) - np.mean(values)) < 1e-12
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="pdflatex is not installed")
+def test_latex_compiles(tree, tmp_path, capsys):
+    assert main([str(tree[0]), "--format", "latex"]) == 0
+    (tmp_path / "t.tex").write_text("\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
+                                    f"{capsys.readouterr().out}\\end{{document}}\n")
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True)
+    assert done.returncode == 0 and (tmp_path / "t.pdf").stat().st_size > 1000, done.stdout[-2000:]
+
+
+def test_latex_is_well_formed(tree, capsys):
+    assert main([str(tree[0]), "--format", "latex"]) == 0
+    text = capsys.readouterr().out
+    opened, closed = (re.findall(rf"\\{word}{{(\w+)}}", text) for word in ("begin", "end"))
+    assert sorted(opened) == sorted(closed) and opened.count("table") == 4
+    assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
+    for line in text.splitlines():
+        if " & " in line:
+            assert line.endswith(r"\\") and not re.search(r"(?<!\\)[%#_]", line)
+    assert render.tex("a_b & 5% ± –") == r"a\_b \& 5\% $\pm$ --"
+
+
+def test_compare_with_published(tmp_path, capsys):
+    figures = compare.published()
+    for dataset in compare.ELEVEN:
+        for seed in (1, 2, 3):
+            base2new(tmp_path, "PromptSRC", dataset, seed, 84.26 + 3 + 0.1 * seed, 76.10 + [-1, 0, 1][seed - 1])
+    assert figures["base2new", "PromptSRC", "ViT-B/16", 16, "average", "new"]["mean"] == 76.10
+    assert main([str(tmp_path), "--format", "markdown", "--compare", "published"]) == 0
+    out = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in out.splitlines() if line.startswith("|")]
+    average = {row[1] + str(number): row[-1] for number, row in enumerate(rows[2:])}
+    assert list(average.values()) == ["87.46 ± 0.08", "84.26", "+3.20*", "76.10 ± 0.82", "76.10", "+0.00", "81.39 ± 0.50",
+                                      "79.97", "+1.42*"]
+    for path in tmp_path.rglob("result.json"):
+        if "ucf101" in str(path):
+            path.unlink()
+    assert main([str(tmp_path), "--format", "markdown", "--compare", "published"]) == 0
+    assert "published" not in capsys.readouterr().out, "an average over ten datasets is not theirs"
+
+
+def test_published_figures_have_sources_and_fit_together():
+    figures = compare.published()
+    assert len(figures) >= 50 and all(row["source"] and row["table"] for row in figures.values())
+    for (setting, method, backbone, shots, dataset, part), row in figures.items():
+        if part == "H":
+            base, new = (figures[setting, method, backbone, shots, dataset, p]["mean"] for p in ("base", "new"))
+            assert abs(2 * base * new / (base + new) - row["mean"]) < 0.02, (method, dataset)
+    rerun = {part: np.mean([figures["base2new", "PromptSRC (rerun)", "ViT-B/16", 16, d, part]["mean"] for d in compare.ELEVEN])
+             for part in ("base", "new")}
+    assert abs(rerun["base"] - 84.24) < 0.01 and abs(rerun["new"] - 75.67) < 0.01
+
+
+def test_paired(tmp_path, capsys):
+    from scipy.stats import wilcoxon
+    draw = np.random.default_rng(1)
+    gaps = draw.normal(1.0, 1.0, (4, 3))
+    for number, dataset in enumerate(("dtd", "eurosat", "ucf101", "sun397")):
+        for seed in (1, 2, 3):
+            put(tmp_path, f"{dataset}/A", "A", dataset, "all", seed, 70 + gaps[number, seed - 1])
+            put(tmp_path, f"{dataset}/B", "B", dataset, "all", seed, 70.0)
+    put(tmp_path, "dtd/B", "B", "dtd", "all", 4, 10.0)  # without a partner
+    result = compare.paired(collect([tmp_path]), "A", "B")
+    assert result.pairs == 12 and result.datasets == 4
+    assert result.mean == pytest.approx(gaps.mean()) and result.p == pytest.approx(wilcoxon(gaps.ravel()).pvalue)
+    assert result.low < result.mean < result.high and result.high - result.low < 3
+    assert main([str(tmp_path), "--paired", "A", "C"]) == 2
+    assert "there are no runs of both" in capsys.readouterr().err
+
+
+def test_missing_runs_are_named(tmp_path, capsys, monkeypatch):
+    for name in ("CFG", "SHOTS", "OUTPUT", "DATA", "SEEDS"):
+        monkeypatch.delenv(name, raising=False)
+    root = tmp_path / "o"
+    for seed in (1, 2):
+        base2new(root, "PromptSRC", "dtd", seed, 50, 50, config="demo")
+    base2new(root, "PromptSRC", "eurosat", 1, 50, 50, config="demo")
+    base2new(root, "PromptSRC", "eurosat", 2, 50, 50, config="demo")
+    shutil.rmtree(root / "base2new/test_new/eurosat/shots_16/PromptSRC/demo/seed2")
+    assert main([str(root), "--missing"]) == 0
+    assert capsys.readouterr().out == f"CFG=demo OUTPUT={root} SHOTS=16 bash scripts/promptsrc/base2new_test.sh eurosat 2\n"
+    base2new(root, "PromptSRC", "eurosat", 2, 50, 50, config="demo")
+    assert main([str(root), "--missing"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_same_run_twice_is_said(tmp_path, capsys):
+    base2new(tmp_path / "a", "PromptSRC", "dtd", 1, 50, 50)
+    base2new(tmp_path / "b", "PromptSRC", "dtd", 1, 60, 60)
+    assert main([str(tmp_path), "--format", "markdown"]) == 0
+    out = capsys.readouterr()
+    assert "50.00" in out.out and "60.00" not in out.out and "is left out" in out.err
+
+
+@pytest.mark.parametrize("state,words", [("none", "no finished run"), ("folder", "there is no folder"), ("broken", "not a whole")])
+def test_nothing_to_read_is_one_line(state, words, tmp_path, capsys):
+    if state == "broken":
+        base2new(tmp_path, "PromptSRC", "dtd", 1, 50, 50)
+        next(tmp_path.rglob("result.json")).write_text('{"trainer": ')
+    assert main([str(tmp_path / "x" if state == "folder" else tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+
+
+def test_a_thousand_runs_in_five_seconds(tmp_path):
+    classes = {f"class {n}": {"correct": 3, "total": 5} for n in range(100)}
+    for shots in range(1, 21):
+        for seed in range(1, 51):
+            put(tmp_path, f"dtd/PromptSRC/c_{shots}shots", "PromptSRC", "dtd", "all", seed, 50.0, shots, per_class=classes)
+    begin = time.process_time()
+    made = tables(collect([tmp_path]))
+    assert time.process_time() - begin < 5
+    assert sum(cell.n for row in made[0].rows for cell in row.cells if isinstance(cell, Cell)) == 1000
+
+
+def test_pictures(tree, tmp_path):
+    runs = collect([tree[0]])
+    paths = pictures.write(runs, tables(runs), tmp_path / "p")
+    assert sorted(path.stem for path in paths) == ["base_new", "few_shot", "gains", "training"]
+    for path in paths:
+        assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
+    figure = pictures.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"))
+    panel = next(axis for axis in figure.axes if axis.get_title() == "DTD")
+    line = next(c for c in panel.containers if c.get_label() == "ProGrad")[0]
+    assert list(line.get_xdata()) == [1, 4, 16]
+    assert line.get_ydata()[1] == pytest.approx(np.mean([tree[1]["ProGrad", "dtd", 4, seed] for seed in (1, 2, 3)]))
+    assert pictures.curve(next(run.folder for run in runs)) == (list(range(1, 10)), [float(f"{3.3 / e:.4f}") for e in range(1, 10)])
+    looks = pictures.look(["ProGrad", "PromptSRC", "CoOp"])
+    assert len({kind["color"] for kind in looks.values()}) == len({kind["marker"] for kind in looks.values()}) == 3
+
+
+@pytest.mark.skipif(not browser.find(), reason="no Chromium is installed (apt-get install chromium)")
+def test_report_in_a_browser(tree, tmp_path):
+    runs = collect([tree[0]])
+    report.write(runs, tables(runs), tmp_path / "report.html", ["bash scripts/x.sh"])
+    page = browser.Browser(tmp_path / "profile")
+    try:
+        page.open((tmp_path / "report.html").as_uri())
+        assert page.evaluate("[...document.images].length") == 4
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 300)")
+        column = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => parseFloat(r.cells[2].textContent))"
+        before = page.evaluate(column)
+        page.click("table th:nth-child(3) button")
+        assert page.evaluate(column) == sorted(before, reverse=True) != before
+        page.click("table th:nth-child(3) button")
+        assert page.evaluate(column) == sorted(before)
+        page.click("table th:first-child button")
+        methods = page.evaluate("[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => r.cells[0].textContent)")
+        assert methods == sorted(methods)
+        page.click("details summary")
+        assert "OPTIM: <&>" in page.evaluate("document.querySelector('details[open] pre').textContent")
+        assert page.problems == []
+        page.evaluate("console.error('heard')")
+        assert page.problems, "the browser's errors would not be heard"
+    finally:
+        page.close()
