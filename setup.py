@@ -12,6 +12,8 @@ def packages():
     """Return all installed packages: the parts and what lies below them."""
     found = []
     for name, folder in PARTS.items():
+        if not (HERE / folder).is_dir():  # a copy without results, say
+            continue
         found += [name, *(f"{name}.{below}" for below in find_packages(str(HERE / folder)))]
         if name in ("promptreg.configs", "promptreg.scripts"):  # folders of data
             found += [f"{name}.{'.'.join(p.relative_to(HERE / folder).parts)}"
@@ -33,7 +35,7 @@ setup(
     name="promptreg",
     version="0.1.0",
     description="PromptSRC, ProGrad and GRAM as Dassl trainers: published protocols, same numbers, many times faster",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").is_file() else "",
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.10",

@@ -8,17 +8,17 @@ import importlib
 import sys
 
 
-def _only_doctor():
-    """Whether this process is ``promptreg doctor``, which must run where the rest cannot be imported."""
+def _needs_nothing():
+    """Whether this process is ``promptreg doctor`` or ``promptreg init``, which run where torch cannot be imported, too."""
     names = [word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe") for word in sys.orig_argv]
-    return any(word in ("promptreg", "promptreg.cli", __name__, f"{__name__}.cli") and after == "doctor"
+    return any(word in ("promptreg", "promptreg.cli", __name__, f"{__name__}.cli") and after in ("doctor", "init")
                for word, after in zip(names, names[1:]))
 
 
 # engine comes first: it settles which Dassl answers to the name, before anything asks.
 PARTS = ("engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
 
-if not _only_doctor():
+if not _needs_nothing():
     for _part in PARTS:
         importlib.import_module(f".{_part}", __name__)
 
