@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -398,7 +400,23 @@ def test_digits_show_their_labels(tmp_path):
     assert (distances.argmin(1) == [item.label for item in dataset.test]).mean() > 0.85
 
 
-def test_digits_killed_half_way_are_made_anew(tmp_path, monkeypatch):
+@pytest.mark.parametrize("moment", ["while written", "when there"])
+def test_digits_killed_at_any_moment_are_whole_or_not_there(tmp_path, moment):
+    process = multiprocessing.get_context("fork").Process(target=load, args=("Digits", tmp_path))
+    process.start()
+    images, deadline = tmp_path / "digits" / "images", time.time() + 60
+    while time.time() < deadline:
+        if images.exists() if moment == "when there" else list(tmp_path.glob("digits/.images-*/three/*.png")):
+            break
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert len(list(images.glob("*/*.png"))) == (1797 if moment == "when there" else 0)
+    dataset = load("Digits", tmp_path)
+    assert len(dataset.train_x + dataset.val + dataset.test) == 1797
+    assert not list(tmp_path.glob("digits/.images-*"))
+
+
+def test_digits_on_a_full_disk(tmp_path, monkeypatch):
     save, calls = Image.Image.save, []
 
     def failing(self, *args, **kwargs):
