@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import torch
 from PIL import Image, ImageDraw
 
@@ -18,15 +17,14 @@ from trainers.meta.trainer import GRAM, STATE
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = ("red", "green", "blue", "white", "orange", "purple")
-SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 3, "STEPS": 6, "EPISODES": 2,
-            "INNER_STEPS": 2, "SAVE_EVERY": 2, "EVALUATE": 3, "RANK": 2, "CLUSTER": "sklearn"}
+SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 2, "STEPS": 6, "EPISODES": 2,
+            "INNER_STEPS": 1, "SAVE_EVERY": 2, "EVALUATE": 2, "RANK": 2, "CLUSTER": "sklearn"}
 
 
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory):
-    """A folder with tiny CLIP weights and a corpus of coloured shapes on three grounds."""
+    """A folder with a corpus of coloured squares on three grounds."""
     folder = tmp_path_factory.mktemp("gram")
-    reference.weights_file("vit", folder)
     (folder / "pairs").mkdir()
     rng = np.random.default_rng(0)
     for i in range(120):
@@ -43,9 +41,8 @@ def arguments(ground, output, **changes):
     gram = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
     pairs = [word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
     return ["--trainer", "GRAM", "--seed", "1", "--root", str(ground), "--output-dir", str(output), "--config-file",
-            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "MODEL.BACKBONE.NAME",
-            str(ground / "tiny_vit.safetensors"), "USE_CUDA", "False", "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2",
-            "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
+            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "USE_CUDA", "False", "TRAINER.IVLP.PROMPT_DEPTH_TEXT",
+            "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +107,7 @@ def test_other_prompts_and_options(prompts, ground):
     start, _, about = file.read(output / "meta.safetensors")
     assert ("image_encoder.VPT" in start) == (prompts != "cocoop") and ("prompt_learner.ctx" in start) == (prompts != "vpt")
     rates = set(about["rates"].values())
-    assert len(rates) > 1 if prompts == "cocoop" else rates == {pytest.approx(0.01)}
+    assert len(rates) > 1 if prompts == "cocoop" else list(rates) == pytest.approx([0.01])
     report = json.loads((output / "result.json").read_text())["results"]["held_out"]
     assert ("meta start, regulated" in report) == (prompts != "unigram")
 
