@@ -17,6 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import plain
 from trainers.clip import arrange, load_clip, plain_rows, prompt_rows
+from trainers.clip.load import build_from_openai
+from trainers.clip.weights import read
 from trainers.templates import DIVERSE, fill
 
 
@@ -74,7 +76,10 @@ def pair(method, file, names, settings=()):
     fast, slow = (make_trainer(method, file, names, settings) for _ in range(2))
     slow.prompts.load_state_dict(fast.prompts.state_dict())
     slow.clip = load_clip(str(file))
-    return fast, plain.make_plain(slow)
+    plain.make_plain(slow)
+    # the tower as published: batch norms of their own, contiguous images
+    slow.clip.model.visual = build_from_openai(read(file)).visual.eval().requires_grad_(False)
+    return fast, slow
 
 
 def steps(weights, rounds):

@@ -53,7 +53,7 @@ def image_features(clip, images, prompts=None, deep=()):
     """Return unnormalized features [B, E]; prompts and deep [n, D_v] each."""
     tower = clip.model.visual
     if not hasattr(tower, "class_embedding"):
-        return tower(images)
+        return tower(images.to(memory_format=torch.contiguous_format))
     x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)
     x = torch.cat([tower.class_embedding.to(x.dtype).expand(len(x), 1, -1), x], 1) + tower.positional_embedding
     if prompts is not None:

@@ -10,7 +10,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from ..errors import InputError
 from . import weights
 from .text import TextEncoder
-from .vision import PlainVision, VisionEncoder
+from .vision import PlainVision, VisionEncoder, fold_batch_norms
 
 COMPUTE = {"fp32": torch.float32, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}
 
@@ -43,6 +43,7 @@ class FrozenCLIP:
         self.path, self.precision = path, precision
         self.tokenizer = open_clip.tokenizer.SimpleTokenizer()
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
+        fold_batch_norms(model.visual)
         _lower(model, COMPUTE[precision])
         try:
             self.text = TextEncoder(getattr(model, "text", model))
