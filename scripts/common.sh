@@ -11,6 +11,8 @@ DATA=${DATA:-data}
 OUTPUT=${OUTPUT:-output}
 # shellcheck disable=SC2034  # read by the scripts
 read -r -a seeds <<< "${SEEDS:-1 2 3}"
+TRAIN=("$ROOT/train.py")
+if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
 read -r -a options <<< "${OPTS:-}"
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python
@@ -40,7 +42,7 @@ absolute() {
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5
   shift 5
-  local command=("$PYTHON" "$ROOT/train.py" --root "$DATA" --seed "$seed" --trainer "$trainer"
+  local command=("$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer"
     --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml"
     --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml"
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"})

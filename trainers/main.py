@@ -156,3 +156,7 @@ def exit_code(error):
 def one_line(error):
     """Return an error's message; of one that crossed from a loader's worker process, the last line is the message."""
     return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

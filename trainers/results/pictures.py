@@ -12,10 +12,11 @@ import matplotlib.pyplot as plt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from .collect import ZERO_SHOT  # noqa: E402
-from .table import ORDER, Cell, column_name  # noqa: E402
+from .table import ORDER, Cell, column_name, shots_words  # noqa: E402
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = "osD^vPX*<>"
+DPI = 180
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
          "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.6, "lines.markersize": 5, "pdf.fonttype": 42,
          "legend.frameon": False}
@@ -47,7 +48,7 @@ def write(runs, tables, folder):
         for name, figure in made.items():
             if figure:
                 for ending in ("png", "pdf"):
-                    figure.savefig(folder / f"{name}.{ending}", dpi=180, bbox_inches="tight",
+                    figure.savefig(folder / f"{name}.{ending}", dpi=DPI, bbox_inches="tight",
                                    metadata={"CreationDate": None} if ending == "pdf" else None)
                 paths.append(folder / f"{name}.png")
                 plt.close(figure)
@@ -163,22 +164,28 @@ def curve(folder):
 
 
 def training(runs):
-    """Return the training loss over epochs, a line a run, a panel a dataset; None where no log has any."""
-    curves = {run: curve(run.folder) for run in runs}
-    curves = {run: values for run, values in curves.items() if len(values[0]) > 1}
-    if not curves:
+    """Return the training loss over epochs, a line a method, a panel a dataset, classes and shots; None without any."""
+    panels = {}
+    for run in runs:
+        epochs, losses = curve(run.folder)
+        if len(epochs) > 1:
+            words = [column_name(run.dataset), *([f"{run.classes} classes"] if run.classes != "all" else []), shots_words(run.shots)]
+            panels.setdefault(", ".join(words), {}).setdefault(run.method, []).append(losses)
+    if not panels:
         return None
-    datasets = list(dict.fromkeys(run.dataset for run in curves))
-    across = min(4, len(datasets))
-    figure, axes = plt.subplots(-(-len(datasets) // across), across, squeeze=False,
-                                figsize=(3.6 * across, 2.7 * -(-len(datasets) // across)))
-    looks = look(run.method for run in curves)
-    for axis, dataset in zip(axes.flat, datasets, strict=False):
-        for run, (epochs, losses) in curves.items():
-            if run.dataset == dataset:
-                axis.plot(epochs, losses, label=run.method, alpha=0.7, markevery=max(1, len(epochs) // 6), **looks[run.method])
-        axis.set(title=column_name(dataset), xlabel="Epoch", ylabel="Training loss", yscale="log")
-    for axis in list(axes.flat)[len(datasets):]:
+    across = min(4, len(panels))
+    down = -(-len(panels) // across)
+    figure, axes = plt.subplots(down, across, squeeze=False, figsize=(3.6 * across, 2.7 * down))
+    looks = look(method for methods in panels.values() for method in methods)
+    for axis, (words, methods) in zip(axes.flat, panels.items(), strict=False):
+        for method, kind in looks.items():
+            if method in methods:
+                lines = np.array([line[:min(map(len, methods[method]))] for line in methods[method]])
+                epochs = np.arange(1, lines.shape[1] + 1)
+                axis.plot(epochs, lines.mean(0), label=method, markevery=max(1, len(epochs) // 6), **kind)
+                axis.fill_between(epochs, lines.min(0), lines.max(0), color=kind["color"], alpha=0.2, linewidth=0)
+        axis.set(title=words, xlabel="Epoch", ylabel="Training loss", ylim=(0, None))
+    for axis in list(axes.flat)[len(panels):]:
         axis.remove()
     handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(5, len(handles)))

@@ -10,7 +10,7 @@ from .record import write_atomically
 LOG_LINES = 200
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em;color:#1a1a1a;background:#fff}
-h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ccc}
+h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ccc}h3{font-size:1em;margin-bottom:.2em}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .wide{overflow-x:auto}
 td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #e5e5e5;white-space:nowrap}
@@ -18,7 +18,7 @@ td:first-child,th:first-child,.word{text-align:left}
 th button{all:unset;cursor:pointer;font-weight:600}
 th button:focus-visible{outline:2px solid #0072b2}
 th[aria-sort=ascending] button::after{content:" ▲"}th[aria-sort=descending] button::after{content:" ▼"}
-figure{margin:1em 0}img{max-width:100%}pre{background:#f5f5f5;padding:.8em;overflow:auto;max-height:30em;font-size:12px}
+figure{margin:1em 0}img{max-width:100%;height:auto}pre{background:#f5f5f5;padding:.8em;overflow:auto;max-height:30em;font-size:12px}
 summary{cursor:pointer}.quiet{color:#555}
 """
 SCRIPT = """
@@ -42,12 +42,12 @@ document.querySelectorAll("th button").forEach(button => button.addEventListener
 CAPTIONS = {"few_shot": "Accuracy over the number of training images a class; bars are one standard deviation over seeds.",
             "base_new": "Base against new accuracy; dashed lines are of equal harmonic mean.",
             "gains": "What each class gains over zero-shot CLIP, mean over seeds.",
-            "training": "Training loss, mean of each epoch, a line a run."}
+            "training": "Training loss, mean of each epoch and over seeds; the band is from the least to the greatest seed."}
 
 
 def sortable(heads, rows, words):
     """Return an HTML table; ``rows`` are of (text, sort value or None); the first ``words`` columns are text."""
-    head = "".join(f'<th class="{"word" if n < words else "number"}"><button>{html.escape(text or "Part")}</button></th>'
+    head = "".join(f'<th class="{"word" if n < words else "number"}"><button>{html.escape(text)}</button></th>'
                    for n, text in enumerate(heads))
     body = "".join("<tr>" + "".join(
         f'<td class="{"word" if n < words else "number"}"' + (f' data-value="{value!r}"' if value is not None else "")
@@ -56,13 +56,35 @@ def sortable(heads, rows, words):
 
 
 def results_table(table):
-    """Return a section of one table; each row names its method, so that it can be sorted by any column."""
-    words = 2 if any(row.part for row in table.rows) else 1
-    heads = ["Method", *([""] if words == 2 else []), *map(render.column_name, table.columns)]
-    rows = [[(row.label, None), *([(row.part, None)] if words == 2 else []),
-             *((render.figure(cell), getattr(cell, "mean", None)) for cell in row.cells)] for row in table.rows]
-    return (f"<h2>{html.escape(render.title(table))}</h2>{sortable(heads, rows, words)}"
+    """Return a section of one table: for several datasets a table a part (Base, New, H; a number of shots), so that
+    sorting a column compares like with like."""
+    parts = list(dict.fromkeys(row.part for row in table.rows))
+    if len(table.columns) == 1 and len(parts) > 1:
+        labels = list(dict.fromkeys(row.label for row in table.rows))
+        cells = [[(label, None), *(entry(table.cell(label, part, table.columns[0])) for part in parts)] for label in labels]
+        body = sortable(["Method", *parts], cells, 1)
+    else:
+        body = ""
+        for part in parts:
+            rows = [[(row.label, None), *map(entry, row.cells)] for row in table.rows if row.part == part]
+            body += (f"<h3>{html.escape(part)}</h3>" if part else "") + sortable(
+                ["Method", *map(render.column_name, table.columns)], rows, 1)
+    return (f"<h2>{html.escape(render.title(table))}</h2>{body}"
             f'<p class="quiet">{html.escape(render.caption(table, "std"))}</p>')
+
+
+def entry(cell):
+    """Return (text, sort value) of a table's cell."""
+    return render.figure(cell), getattr(cell, "mean", None)
+
+
+def image(path):
+    """Return a picture as HTML, at the size its letters were made for."""
+    data = path.read_bytes()
+    width = int.from_bytes(data[16:20], "big") * 110 // pictures.DPI  # of the PNG's header
+    caption = html.escape(CAPTIONS[path.stem])
+    return (f'<figure><img alt="{caption}" width="{width}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+            f"<figcaption>{caption}</figcaption></figure>")
 
 
 def runs_table(runs):
@@ -88,11 +110,7 @@ def details(run):
 def page(runs, tables, missing=()):
     """Return the whole page as text."""
     with tempfile.TemporaryDirectory() as folder:
-        images = "".join(
-            f'<figure><img alt="{html.escape(CAPTIONS[path.stem])}" '
-            f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}">'
-            f"<figcaption>{html.escape(CAPTIONS[path.stem])}</figcaption></figure>"
-            for path in pictures.write(runs, tables, folder))
+        images = "".join(map(image, pictures.write(runs, tables, folder)))
     gaps = f"<h2>Missing runs</h2><pre>{html.escape(chr(10).join(missing))}</pre>" if missing else ""
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Results</title>'
             f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
