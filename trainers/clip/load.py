@@ -121,7 +121,8 @@ def build_from_openai(state):
         if missing or unexpected:
             raise KeyError(", ".join((missing or unexpected)[:3]))
     except (KeyError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"these are not the weights of a CLIP (trouble with {str(error).splitlines()[0]})") from error
+        raise InputError(f"these are not the weights of a CLIP (trouble with {str(error).splitlines()[0]}): "
+                         "correct MODEL.BACKBONE.NAME") from error
     return model
 
 
@@ -157,8 +158,8 @@ def load_clip(name, precision="fp32", device="cpu"):
             quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
             model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
             open_clip.load_checkpoint(model, str(path))
-    except InputError:
-        raise
+    except InputError as error:
+        raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
     except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} does not fit {name} ({str(error).splitlines()[0][:150]}): "
                          "fetch the file again") from error

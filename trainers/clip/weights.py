@@ -96,7 +96,7 @@ def read(path):
         found = torch.load(path, map_location="cpu", weights_only=True)
         found = found.get("state_dict", found)
         return {name.removeprefix("module."): value for name, value in found.items() if torch.is_tensor(value)}
-    except (OSError, MemoryError):
+    except (PermissionError, MemoryError):
         raise
     except Exception as error:  # every format has its own way to be broken
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,170 @@
+"""The frozen CLIP: reading weights in their true formats, prefix sharing on random prompts, kept text features."""
+import os
+
+import numpy as np
+import plain
+import pytest
+import reference
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from trainers import frozen
+from trainers.clip import arrange, load_clip, plain_rows, prompt_rows, weights
+from trainers.errors import InputError
+
+TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory):
+    return load_clip(str(reference.weights_file("vit", tmp_path_factory.mktemp("clip"))))
+
+
+def torchscript(state, path):
+    """Save ``state`` as OpenAI does: a TorchScript archive of a module with these parameters."""
+    root = torch.nn.Module()
+    for name, value in state.items():
+        node = root
+        *parts, leaf = name.split(".")
+        for part in parts:
+            if part not in node._modules:
+                node.add_module(part, torch.nn.Module())
+            node = node._modules[part]
+        node.register_parameter(leaf, torch.nn.Parameter(value, requires_grad=False))
+    root.register_buffer("input_resolution", torch.tensor(32))
+    torch.jit.save(torch.jit.script(root), path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["torchscript", "half torchscript", "state dict", "safetensors"])
+def test_weights_are_read_bit_for_bit(form, tmp_path):
+    state = {k: v.half() if "half" in form else v for k, v in TINY.items()}
+    path = tmp_path / ("tiny.safetensors" if form == "safetensors" else "tiny.pt")
+    {"torchscript": torchscript, "half torchscript": torchscript, "state dict": torch.save,
+     "safetensors": save_file}[form](state, path)
+    assert weights.archive.is_torchscript(path) == ("torchscript" in form)
+    loaded = load_clip(str(path)).model.state_dict()
+    for name, value in state.items():
+        assert torch.equal(loaded[name], value.float()), name
+        assert loaded[name].dtype == torch.float32
+
+
+def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(InputError, match=r"ViT-B/16 \(ViT-B-16.pt\).*looked for .*\.cache/clip/ViT-B-16.pt and "
+                                         r"timm/\S+ in the model hub's cache; fetch them with: python -m trainers.clip.fetch"):
+        weights.locate("ViT-B/16")
+    cache = tmp_path / ".cache" / "clip"
+    cache.mkdir(parents=True)
+    torch.save(TINY, cache / "ViT-B-16.pt")
+    assert load_clip("ViT-B/16").embed_dim == 32
+
+
+def test_hub_name_is_found_in_the_hubs_cache(tmp_path, monkeypatch):
+    import huggingface_hub
+    name = "ViT-B-32:laion2b_s34b_b79k"
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(InputError, match="laion/CLIP-ViT-B-32-laion2B-s34B-b79K in the model hub's cache"):
+        weights.locate(name)
+    folder = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("abc")
+    (folder / "snapshots" / "abc").mkdir(parents=True)
+    (folder / "snapshots" / "abc" / "open_clip_model.safetensors").write_bytes(b"x")
+    assert weights.locate(name).name == "open_clip_model.safetensors"
+
+
+@pytest.mark.parametrize("name", ["ViT-B/17", "RN51", "ViT-B-32:nobody"])
+def test_unknown_backbone(name):
+    with pytest.raises(InputError, match="names no CLIP"):
+        weights.locate(name)
+
+
+@pytest.mark.parametrize("kind", ["cut", "text", "empty", "other tensors", "evil"])
+def test_damaged_weights_are_named_and_not_run(kind, tmp_path):
+    path = tmp_path / "clip.pt"
+    if kind == "evil":
+        class Evil:
+            def __reduce__(self):
+                return os.mkdir, (str(tmp_path / "ran"),)
+        torch.save({"state_dict": Evil()}, path)
+    elif kind == "other tensors":
+        torch.save({"weight": torch.zeros(3)}, path)
+    else:
+        torch.save(TINY, path)
+        path.write_bytes({"cut": path.read_bytes()[:5000], "text": b"hello", "empty": b""}[kind])
+    with pytest.raises(InputError, match="clip.pt"):
+        load_clip(str(path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_demo_is_part_of_the_package():
+    clip = load_clip("demo")
+    assert len(clip.text.blocks) >= 6 and len(clip.vision.blocks) >= 6
+    assert weights.DEMO.stat().st_size < 3 * 2 ** 20
+
+
+WORDS = st.lists(st.sampled_from(["cat", "dog", "golden retriever", "a", "Boeing 737-800", "éclair", "x" * 20]), min_size=1,
+                 max_size=4).map(" ".join)
+
+
+@settings(max_examples=12, deadline=None)
+@given(names=st.lists(WORDS, min_size=1, max_size=5), n_ctx=st.integers(1, 6), depth=st.integers(1, 12),
+       position=st.sampled_from(["end", "middle", "front"]), chunk=st.sampled_from([None, 1, 9]), seed=st.integers(0, 99))
+def test_prefix_sharing_equals_the_plain_way(clip, names, n_ctx, depth, position, chunk, seed):
+    """Features and gradients on random names, context lengths, depths, positions and chunk sizes."""
+    torch.manual_seed(seed)
+    rows = prompt_rows(names, clip.tokenizer, " ".join("X" * n_ctx), n_ctx, position)
+    context = torch.randn(n_ctx, 64).mul_(0.1).requires_grad_()
+    deep = [torch.randn(n_ctx, 64).mul_(0.1).requires_grad_() for _ in range(depth - 1)] if position == "end" else []
+    target = torch.randn(len(names), 32)
+    fast = clip.text(arrange(rows, chunk), context, deep)
+    slow = plain.text_features(clip, rows, context, deep)
+    assert (fast - slow).abs().max() < 1e-5 * max(1, slow.abs().max())
+    for a, b in zip(*(torch.autograd.grad((f * target).sum(), [context, *deep]) for f in (fast, slow)), strict=True):
+        assert (a - b).abs().max() < 1e-5 * max(1, b.abs().max())
+
+
+def test_tokens_shared_by_all_classes_are_encoded_once(clip):
+    rows = prompt_rows(["big cat", "big dog"], clip.tokenizer, "X X", 2)
+    layout = arrange(rows)
+    assert layout.prefix.tolist()[0] == clip.tokenizer.sot_token_id and len(layout.prefix) == 4  # SOS, X, X, "big"
+    assert len(layout.chunks[0].tokens) == 2 * 3  # cat/dog, full stop, end-of-text
+
+
+def test_name_too_long_is_named(clip):
+    with pytest.raises(InputError, match=r'"a photo of a snow snow.*has \d+ tokens, CLIP reads at most 77'):
+        prompt_rows(["snow " * 80], clip.tokenizer, "a photo of a", 4)
+    with pytest.raises(InputError, match="class 1 has an empty name"):
+        prompt_rows(["cat", "_"], clip.tokenizer, "X", 1)
+
+
+def test_frozen_features_are_kept_and_found_again(clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("PROMPTREG_CACHE", str(tmp_path))
+    first = frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."])
+    file, = tmp_path.glob("text-*.safetensors")
+    stamp = file.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(clip.text), "__call__", lambda *_: pytest.fail("computed again"))
+        assert torch.equal(frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
+    for names, templates in ((["cat", "cow"], ["a photo of a {}.", "{}."]), (["cat", "dog"], ["{}."])):
+        assert not torch.equal(frozen.template_features(clip, names, templates), first)
+    assert len(list(tmp_path.glob("text-*"))) == 3
+    file.write_bytes(stamp[:100])  # a full disk's leftover
+    assert torch.equal(frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
+    monkeypatch.setattr(frozen, "LIMIT_BYTES", 1)
+    frozen.template_features(clip, ["one"], ["{}."])
+    assert len(list(tmp_path.glob("text-*"))) == 1
+    frozen.template_features(clip, ["two"], ["{}."], cache=False)
+    assert len(list(tmp_path.glob("text-*"))) == 1
+
+
+def test_template_features_equal_the_plain_way(clip):
+    names = ["egyptian_mau", "cat", "a very long name of a cat"]
+    for normalize in (False, True):
+        ours = frozen.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize, cache=False)
+        theirs = plain.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize)
+        assert (ours - theirs).abs().max() < 1e-6
+    assert [t for t, _ in plain_rows(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
