@@ -262,11 +262,13 @@ def test_control_c_leaves_a_download_to_be_continued(tiny, monkeypatch, capsys):
 def test_a_file_that_changed_is_fetched_afresh(tiny, server, monkeypatch):
     server.drops = [None, 10000, 0, 0]
     assert tiny.run() == 3
-    changed = pack("tar.gz", tree_entries(tiny.source, "food-101/images", "food-101/images"))
+    changed = pack("tar.gz", tree_entries(tiny.source, "food-101/images", "food-101/images")
+                   + [("food-101/noise", os.urandom(70000))])
     server.files["images.tar.gz"] = changed
     images, split = tiny.cls.sources
     tiny.cls.sources = (dataclasses.replace(images, checksum=f"sha256:{hashlib.sha256(changed).hexdigest()}"), split)
     assert tiny.run() == 0
+    assert tiny.gets()[-1] == "bytes=10000-"  # asked to continue, and was sent the new file whole
     assert_whole(tiny)
 
 
