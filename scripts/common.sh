@@ -87,7 +87,8 @@ base2new_test() {
 evaluate_classes() {
   local classes=$1 model=$2 trainer=$3 cfg=$4 shots=$5 dataset=$6 seed=$7 epoch=$8
   shift 8
-  run "$trainer" "$cfg" "$dataset" "$seed" "$OUTPUT/base2new/test_$classes/$dataset/shots_$shots/$trainer/$cfg/seed$seed" \
+  run "$trainer" "$cfg" "$dataset" "$seed" \
+    "$OUTPUT/base2new/test_$classes/$dataset/shots_$shots/$trainer/$cfg/seed$seed" \
     --model-dir "$model" --load-epoch "$epoch" --eval-only \
     DATASET.NUM_SHOTS "${shots%%_*}" DATASET.SUBSAMPLE_CLASSES "$classes" "$@"
 }
@@ -147,7 +148,7 @@ coop_keys() {
   keys=(TRAINER.COOP.N_CTX "$1" TRAINER.COOP.CSC "$2" TRAINER.COOP.CLASS_TOKEN_POSITION "$3")
 }
 
-# prograd_lambda DATASET SHOTS: the published share of the conflicting gradient that is taken away, unless LAMBDA is set.
+# prograd_lambda DATASET SHOTS: the published share of the conflicting gradient that is taken away; LAMBDA wins.
 prograd_lambda() {
   case $1:$2 in
     oxford_flowers:8 | oxford_flowers:16 | dtd:8 | dtd:16 | eurosat:8 | eurosat:16) echo "${LAMBDA:-0.8}" ;;

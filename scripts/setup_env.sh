@@ -3,7 +3,8 @@
 # is taken as it is where it has the packages; else .venv is made with it (default: python3), once.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 VENV=$ROOT/.venv
-NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown pytest hypothesis"
+NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown pytest"
+NEEDED="$NEEDED hypothesis"
 
 # has_packages INTERPRETER
 has_packages() {

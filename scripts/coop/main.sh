@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # CoOp, few-shot: train on all classes of DATASET with SHOTS images each, for each of SEEDS. With two arguments
-# the rest is as published: ResNet-50 (BACKBONE), epochs by shots, 16 context tokens before the class name; CFG, NCTX, CSC and CTP win.
+# the rest is as published: ResNet-50 (BACKBONE), epochs by shots, 16 context tokens before the class name; CFG, NCTX,
+# CSC and CTP win.
 source "$(dirname "$0")/../common.sh"
 if [ $# -eq 2 ]; then
   cfg=${CFG:-$(epochs_by_shots "${BACKBONE:-rn50}" "$1" "$2")}

@@ -6,5 +6,6 @@ shots=${SHOTS:-4}
 cfg=${CFG:-$(epochs_by_shots "${BACKBONE:-rn50}" "$1" 4)}
 coop_keys "${NCTX:-16}" "${CSC:-False}" "${CTP:-end}"
 for seed in "${seeds[@]}"; do
-  base2new_test ProGrad "$cfg" "$shots" "$1" "$seed" "$(last_epoch ProGrad "$cfg")" LOSS.LAMBDA "$(prograd_lambda "$1" "$shots")" "${keys[@]}"
+  base2new_test ProGrad "$cfg" "$shots" "$1" "$seed" "$(last_epoch ProGrad "$cfg")" \
+    LOSS.LAMBDA "$(prograd_lambda "$1" "$shots")" "${keys[@]}"
 done

@@ -60,7 +60,8 @@ def run(args):
         report.write(runs, made, args.html, calls)
         print(f"wrote {args.html}", file=sys.stderr)
     if calls:
-        print(f"{len(calls)} runs are missing (--missing prints all commands), for example:\n    {calls[0]}", file=sys.stderr)
+        print(f"{len(calls)} runs are missing (--missing prints all commands), for example:\n    {calls[0]}",
+              file=sys.stderr)
     notes = sorted({note for table in made for note in table.notes})
     for note in notes[:3]:
         print(f"note: {note}", file=sys.stderr)

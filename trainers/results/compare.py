@@ -31,7 +31,8 @@ def published(path=PUBLISHED):
         for number, row in enumerate(csv.DictReader(file), 2):
             try:
                 row = {**row, "mean": float(row["mean"]), "std": float(row["std"]) if row["std"] else None}
-                found[row["setting"], row["method"], row["backbone"], int(row["shots"]), row["dataset"], row["part"]] = row
+                key = row["setting"], row["method"], row["backbone"], int(row["shots"]), row["dataset"], row["part"]
+                found[key] = row
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: {error!r}: correct it") from None
     return found
@@ -93,8 +94,8 @@ class Paired:
 
     def __str__(self):
         p = "all pairs are equal" if self.p is None else f"Wilcoxon p = {self.p:.3g}"
-        return (f"{self.first} - {self.second}: {self.mean:+.2f} points, 95% interval [{self.low:+.2f}, {self.high:+.2f}], "
-                f"{p} ({self.pairs} pairs over {self.datasets} dataset{'s' * (self.datasets > 1)})")
+        return (f"{self.first} - {self.second}: {self.mean:+.2f} points, "
+                f"95% interval [{self.low:+.2f}, {self.high:+.2f}], {p} ({self.pairs} pairs over {self.datasets} dataset{'s' * (self.datasets > 1)})")
 
 
 def paired(runs, first, second, draws=10000):
@@ -115,8 +116,10 @@ def paired(runs, first, second, draws=10000):
     differences = np.array([values[first][key] - values[second][key] for key in shared])
     groups = [differences[[key[1] == name for key in shared]] for name in sorted({key[1] for key in shared})]
     random = np.random.default_rng(0)
-    means = [np.concatenate([random.choice(groups[g], len(groups[g])) for g in random.integers(len(groups), size=len(groups))])
-             .mean() for _ in range(draws)]
+    means = []
+    for _ in range(draws):
+        drawn = [groups[number] for number in random.integers(len(groups), size=len(groups))]
+        means.append(np.concatenate([random.choice(group, len(group)) for group in drawn]).mean())
     low, high = np.percentile(means, [2.5, 97.5])
     p = float(wilcoxon(differences).pvalue) if differences.any() else None
     return Paired(first, second, len(shared), len(groups), float(differences.mean()), float(low), float(high), p)
@@ -134,7 +137,8 @@ def missing(table, output):
             seedless = line.method in ZERO_SHOT and table.setting != "base2new"
             if dataset == "average" or not lacking or seedless and all(cells):
                 continue
-            setting = "few_shot" if (table.setting, dataset) in (("xd", "imagenet"), ("dg", "imagenet")) else table.setting
+            source = table.setting in ("xd", "dg") and dataset == "imagenet"
+            setting = "few_shot" if source else table.setting
             shots = [line.shots] if line.shots > 0 else []
             own = {"OUTPUT": output}
             try:

@@ -8,18 +8,18 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
-import numpy as np  # noqa: E402
+import matplotlib.pyplot as plt
+import numpy as np
 
-from .collect import ZERO_SHOT  # noqa: E402
-from .table import ORDER, Cell, column_name, shots_words  # noqa: E402
+from .collect import ZERO_SHOT
+from .table import ORDER, Cell, column_name, shots_words
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
 MARKERS = "osD^vPX*<>"
 DPI = 180
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
-         "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.6, "lines.markersize": 5, "pdf.fonttype": 42,
-         "legend.frameon": False}
+STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+         "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.6,
+         "lines.markersize": 5, "pdf.fonttype": 42, "legend.frameon": False}
 EPOCH = re.compile(r"epoch \[(\d+)/\d+\].*?loss ([\d.eE+-]+|nan) \(([\d.eE+-]+|nan)\)")
 
 
@@ -70,8 +70,8 @@ def few_shot(table):
                             if row.label == label and isinstance(row.cells[number], Cell))
             if points:
                 x, cells = zip(*points, strict=True)
-                axis.errorbar(x, [cell.mean for cell in cells], yerr=[cell.std for cell in cells], capsize=2, elinewidth=0.8,
-                              linestyle="-" if len(x) > 1 else "none", label=label, **kind)
+                axis.errorbar(x, [cell.mean for cell in cells], yerr=[cell.std for cell in cells], capsize=2,
+                              elinewidth=0.8, linestyle="-" if len(x) > 1 else "none", label=label, **kind)
         shots = sorted({row.line.shots for row in rows})
         axis.set_xticks(shots, shots)
         axis.set_title(column_name(column), fontweight="bold" if column == "average" else None)
@@ -139,7 +139,8 @@ def gains(runs):
     if not panels:
         return None
     most = max(map(len, panels.values()))
-    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, figsize=(3.4 * len(panels), 1.2 + 0.2 * min(most, 60)))
+    size = 3.4 * len(panels), 1.2 + 0.2 * min(most, 60)
+    figure, axes = plt.subplots(1, len(panels), squeeze=False, sharex=True, figsize=size)
     for axis, (method, found) in zip(axes.flat, panels.items(), strict=True):
         names = [c if part == "all" else f"{c} ({part})" for part, c in found]
         values = list(found.values())
@@ -169,7 +170,8 @@ def training(runs):
     for run in runs:
         epochs, losses = curve(run.folder)
         if len(epochs) > 1:
-            words = [column_name(run.dataset), *([f"{run.classes} classes"] if run.classes != "all" else []), shots_words(run.shots)]
+            classes = [f"{run.classes} classes"] if run.classes != "all" else []
+            words = [column_name(run.dataset), *classes, shots_words(run.shots)]
             panels.setdefault(", ".join(words), {}).setdefault(run.method, []).append(losses)
     if not panels:
         return None
@@ -187,7 +189,9 @@ def training(runs):
         axis.set(title=words, xlabel="Epoch", ylabel="Training loss", ylim=(0, None))
     for axis in list(axes.flat)[len(panels):]:
         axis.remove()
-    handles = {label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=min(5, len(handles)))
+    pairs = [pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
+    handles = {label: handle for handle, label in pairs}
+    figure.legend(handles.values(), handles.keys(), loc="upper center", bbox_to_anchor=(0.5, 0.0),
+                  ncols=min(5, len(handles)))
     figure.tight_layout()
     return figure

@@ -41,7 +41,8 @@ def write(trainer, seconds):
     """Write result.json into the trainer's output folder, atomically: its presence marks a finished run."""
     cfg = trainer.cfg
     content = {
-        "trainer": cfg.TRAINER.NAME, "dataset": cfg.DATASET.NAME, "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
+        "trainer": cfg.TRAINER.NAME, "dataset": cfg.DATASET.NAME,
+        "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
         "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "backbone": cfg.MODEL.BACKBONE.NAME,
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,

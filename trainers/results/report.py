@@ -18,7 +18,8 @@ td:first-child,th:first-child,.word{text-align:left}
 th button{all:unset;cursor:pointer;font-weight:600}
 th button:focus-visible{outline:2px solid #0072b2}
 th[aria-sort=ascending] button::after{content:" ▲"}th[aria-sort=descending] button::after{content:" ▼"}
-figure{margin:1em 0}img{max-width:100%;height:auto}pre{background:#f5f5f5;padding:.8em;overflow:auto;max-height:30em;font-size:12px}
+figure{margin:1em 0}img{max-width:100%;height:auto}
+pre{background:#f5f5f5;padding:.8em;overflow:auto;max-height:30em;font-size:12px}
 summary{cursor:pointer}.quiet{color:#555}
 """
 SCRIPT = """
@@ -39,10 +40,10 @@ document.querySelectorAll("th button").forEach(button => button.addEventListener
   [...body.rows].sort(compare).forEach(row => body.append(row));
 }));
 """
-CAPTIONS = {"few_shot": "Accuracy over the number of training images a class; bars are one standard deviation over seeds.",
+CAPTIONS = {"few_shot": "Accuracy over training images a class; bars are one standard deviation over seeds.",
             "base_new": "Base against new accuracy; dashed lines are of equal harmonic mean.",
             "gains": "What each class gains over zero-shot CLIP, mean over seeds.",
-            "training": "Training loss, mean of each epoch and over seeds; the band is from the least to the greatest seed."}
+            "training": "Training loss of each epoch, mean over seeds; the band is from the least to the greatest."}
 
 
 def sortable(heads, rows, words):
@@ -61,7 +62,8 @@ def results_table(table):
     parts = list(dict.fromkeys(row.part for row in table.rows))
     if len(table.columns) == 1 and len(parts) > 1:
         labels = list(dict.fromkeys(row.label for row in table.rows))
-        cells = [[(label, None), *(entry(table.cell(label, part, table.columns[0])) for part in parts)] for label in labels]
+        column = table.columns[0]
+        cells = [[(label, None), *(entry(table.cell(label, part, column)) for part in parts)] for label in labels]
         body = sortable(["Method", *parts], cells, 1)
     else:
         body = ""
@@ -83,14 +85,15 @@ def image(path):
     data = path.read_bytes()
     width = int.from_bytes(data[16:20], "big") * 110 // pictures.DPI  # of the PNG's header
     caption = html.escape(CAPTIONS[path.stem])
-    return (f'<figure><img alt="{caption}" width="{width}" src="data:image/png;base64,{base64.b64encode(data).decode()}">'
+    return (f'<figure><img alt="{caption}" width="{width}" '
+            f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
             f"<figcaption>{caption}</figcaption></figure>")
 
 
 def runs_table(runs):
     heads = ["Run", "Method", "Dataset", "Classes", "Shots", "Seed", "Accuracy", "Seconds", "Peak MiB"]
-    rows = [[(run.folder, None), (run.method, None), (run.dataset, None), (run.classes, None), (str(run.shots), run.shots),
-             (str(run.seed), run.seed), (f"{run.accuracy:.2f}", run.accuracy),
+    rows = [[*((text, None) for text in (run.folder, run.method, run.dataset, run.classes)),
+             (str(run.shots), run.shots), (str(run.seed), run.seed), (f"{run.accuracy:.2f}", run.accuracy),
              *((f"{run.content[key]:.0f}" if run.content.get(key) is not None else "–", run.content.get(key))
                for key in ("seconds", "peak_memory_mib"))] for run in runs]
     return f"<h2>All runs</h2>{sortable(heads, rows, 4)}"
@@ -113,7 +116,8 @@ def page(runs, tables, missing=()):
         images = "".join(map(image, pictures.write(runs, tables, folder)))
     gaps = f"<h2>Missing runs</h2><pre>{html.escape(chr(10).join(missing))}</pre>" if missing else ""
     return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Results</title>'
-            f'<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width"><style>{STYLE}</style></head>'
+            '<link rel="icon" href="data:,"><meta name="viewport" content="width=device-width">'
+            f"<style>{STYLE}</style></head>"
             f"<body><h1>Results of {len(runs)} runs</h1><p>A click on a column's head sorts by it.</p>"
             f"{''.join(map(results_table, tables))}{gaps}<h2>Pictures</h2>{images}{runs_table(runs)}"
             f"<h2>Configs and logs</h2>{''.join(map(details, runs))}<script>{SCRIPT}</script></body></html>")

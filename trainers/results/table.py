@@ -130,7 +130,8 @@ def labels(lines):
     told = {}
     for line in lines:
         same = [other for other in lines if other.method == line.method]
-        more = [str(getattr(line, name)) for name in ("config", "variant", "backbone") if len({getattr(o, name) for o in same}) > 1]
+        more = [str(getattr(line, name)) for name in ("config", "variant", "backbone")
+                if len({getattr(other, name) for other in same}) > 1]
         shots = [f"{line.shots} shots"] if len({o.shots for o in same}) > 1 else []
         told[line] = line.method + (f" ({', '.join(filter(None, more + shots))})" if any(more + shots) else "")
     return told
@@ -177,8 +178,8 @@ def few_shot(runs):
     families = ordered_lines(merged)
     names, rows = labels([shotless(f) for f in families]), []
     for family in families:
-        values = [next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None) for d in columns]
-        row = [Cell.of(v) for v in values]
+        row = [Cell.of(next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None))
+               for d in columns]
         rows.append(Row(family, names[shotless(family)], shots_words(family.shots),
                         row + ([average(row)] if len(columns) > 1 else [])))
     return finish("few_shot", columns, rows, notes, average_from=columns)

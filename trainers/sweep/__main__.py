@@ -80,7 +80,8 @@ def report(pool, console):
         failure = pool.failures.get(job.slug)
         if failure:
             code = failure["code"]
-            how = f"killed by signal {-code}" if code < 0 else f"killed by signal {code - 128}" if code > 128 else f"exit code {code}"
+            number = -code if code < 0 else code - 128  # the script's own signal, or the one that its command died of
+            how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
             console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
             for line in failure["lines"]:
                 console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
@@ -143,7 +144,8 @@ def main(argv=None):
     try:
         return run(parser().parse_args(argv))
     except Stopped as signal:
-        print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off", file=sys.stderr)
+        print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off",
+              file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -38,8 +38,8 @@ def running_table(pool):
     for worker in pool.workers:
         if worker.job:
             share = worker.share
-            table.add_row(Text(worker.job.name), Text(worker.step.words[0], style="dim"), ProgressBar(1.0, share, width=24),
-                          f"{100 * share:3.0f}%", duration(time.time() - worker.begin))
+            table.add_row(Text(worker.job.name), Text(worker.step.words[0], style="dim"),
+                          ProgressBar(1.0, share, width=24), f"{100 * share:3.0f}%", duration(time.time() - worker.begin))
     return table
 
 

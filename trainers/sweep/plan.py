@@ -13,7 +13,8 @@ from ..results import FILE
 from ..results.collect import KEYS, VARIANTS
 
 HOUSE = Path(__file__).resolve().parents[1]
-SCRIPTS = next((folder for folder in (HOUSE.parent / "scripts", HOUSE / "scripts") if folder.is_dir()), HOUSE / "scripts")
+PLACES = HOUSE.parent / "scripts", HOUSE / "scripts"  # of a checkout, of an installed package
+SCRIPTS = next((folder for folder in PLACES if folder.is_dir()), PLACES[0])
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
 SHOTS = (1, 2, 4, 8, 16)
 BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets
@@ -140,7 +141,8 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
 def check(name, known, flag):
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0.4)
-        raise InputError(f"{flag} {name}: " + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"))
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+        raise InputError(f"{flag} {name}: {hint}")
 
 
 def call(method, part, arguments, seed, environment):
@@ -201,8 +203,8 @@ def interpreter():
 def expand(steps):
     """Fill in the steps' commands, which the scripts print under DRY_RUN."""
     def ask(step):
-        done = subprocess.run(step.argv, env={**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "1"},
-                              capture_output=True, text=True)
+        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "1"}
+        done = subprocess.run(step.argv, env=environment, capture_output=True, text=True)
         if done.returncode:
             raise InputError(f"{step}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it fails'}")
         step.commands[:] = [shlex.split(line) for line in done.stdout.splitlines()]

@@ -254,7 +254,7 @@ def signals():
 
 
 def visible_gpus():
-    """Return the names by which processes may be given GPUs: CUDA_VISIBLE_DEVICES' entries, else all of nvidia-smi's."""
+    """Return the names by which processes are given GPUs: CUDA_VISIBLE_DEVICES' entries, else all of nvidia-smi's."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]
     try:

@@ -15,9 +15,9 @@ from .pool import FAILED, FINISHED, RUNNING, WAITING, Books, Pool, Stopped, sign
 try:
     import submitit
 except ImportError as error:
-    raise EnvironmentFault("--executor slurm needs submitit: pip install 'promptreg[cluster]', or pip install submitit") from error
+    raise EnvironmentFault("--executor slurm needs submitit: pip install submitit") from error
 
-POLL = float(os.environ.get("PROMPTREG_POLL", 10))  # seconds between two questions to SLURM
+POLL = 10.0  # seconds between two questions to SLURM
 
 
 class Chunk(submitit.helpers.Checkpointable):
@@ -82,8 +82,7 @@ class Array:
         self.seconds[job.slug] = time.time() - self.begun.get(job.slug, time.time())
 
     def seconds_left(self):
-        """SLURM alone knows when it will start what waits."""
-        return None
+        """Return None: SLURM alone knows when it will start what waits."""
 
     def cancel(self):
         for task, _ in self.elements:
