@@ -1,4 +1,4 @@
-"""Installs one package, promptreg: trainers/ as itself, datasets/ and minidassl/ below it, configs and scripts as data."""
+"""Installs one package, promptreg: trainers/ as itself, datasets/ and minidassl/ below it, the rest as data."""
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -25,7 +25,7 @@ EXTRAS = {
     "cluster": ["submitit>=1.5"],
     "gram": ["webdataset>=0.2.86"],
     "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
-    "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15"],
+    "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15", "pytest-xdist>=3.3"],
     # Never required: without it the house runs on minidassl.
     "dassl": ["dassl @ git+https://github.com/KaiyangZhou/Dassl.pytorch@c61a1b570ac6333bd50fb5ae06aea59002fb20bb"],
 }

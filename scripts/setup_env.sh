@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 VENV=$ROOT/.venv
 NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown pytest"
-NEEDED="$NEEDED hypothesis"
+NEEDED="$NEEDED hypothesis xdist"
 
 # has_packages INTERPRETER
 has_packages() {
