@@ -1,5 +1,7 @@
-"""What must work on Dassl 0.6.3 once it is repaired. `test_repairs.py` runs this file on the stand-in, in a process of its own;
-it also runs on Dassl itself: PROMPTREG_REAL_DASSL=PATH python -m pytest tests/repaired_dassl.py
+"""What must work on Dassl 0.6.3 once it is repaired.
+
+`test_repairs.py` runs this file on the stand-in, in a process of its own; it also runs on Dassl itself:
+PROMPTREG_REAL_DASSL=PATH python -m pytest tests/repaired_dassl.py
 """
 import importlib
 import inspect
@@ -96,7 +98,8 @@ def test_its_schedulers_are_left_alone_where_pytorch_takes_verbose(monkeypatch):
 def test_augmentations_find_numpys_and_pillows_old_names():
     assert np.array([1.9]).astype(np.int).tolist() == [1]
     assert Image.LANCZOS == getattr(Image, "ANTIALIAS", Image.LANCZOS)
-    assert repairs.numpy_names(engine.dassl) is None and repairs.pillow_names(engine.dassl) is None  # nothing left to do
+    assert repairs.numpy_names(engine.dassl) is None  # nothing is left to do
+    assert repairs.pillow_names(engine.dassl) is None
 
 
 def test_warnings_stay_on_after_the_import():
@@ -127,7 +130,7 @@ def test_a_dassl_that_cannot_be_imported_is_named_with_what_to_do(monkeypatch):
     def fail(name):
         raise ModuleNotFoundError("No module named 'tensorboard'")
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(EnvironmentFault, match="tensorboard.*uninstall it, and minidassl"):
+    with pytest.raises(EnvironmentFault, match="tensorboard.*uninstall it: minidassl"):
         repairs.run(engine.dassl)
 
 

@@ -1,5 +1,6 @@
 """Trained prompts outside of Dassl's loop: PromptedCLIP, its files, and ONNX."""
 import os
+import re
 import subprocess
 import sys
 
@@ -16,8 +17,8 @@ from trainers import checkpoint, export, load
 from trainers.errors import InputError
 from trainers.load import PromptedCLIP
 
-CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc", "VPT": "vpt",
-           "MaPLe": "maple", "CoCoOp": "cocoop"}
+CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",
+           "VPT": "vpt", "MaPLe": "maple", "CoCoOp": "cocoop"}
 DEPTHS = {"IVLP": ("TEXT", "VISION"), "PromptSRC": ("TEXT", "VISION"), "VPT": ("VISION",)}
 LAYERS = 3
 FOUND = {}
@@ -29,7 +30,7 @@ def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("weights")
     for kind in ("vit", "rn"):
         state = {name: torch.as_tensor(np.asarray(value)) for name, value in tiny_clip.state_dict(kind).items()
-                 if "transformer.resblocks." not in name or int(name.partition("resblocks.")[2].partition(".")[0]) < LAYERS}
+                 if int((re.findall(r"resblocks\.(\d+)", name) or [0])[0]) < LAYERS}
         save_file(state, folder / f"tiny_{kind}.safetensors")
     return folder
 
@@ -39,9 +40,9 @@ def trained(name, weights, tmp_path_factory):
     if name not in FOUND:
         case, kind = CASE_OF[name], "rn" if name == "ProGrad" else "vit"
         depth = [x for tower in DEPTHS.get(name, ()) for x in (f"TRAINER.{name.upper()}.PROMPT_DEPTH_{tower}", LAYERS)]
-        output = tmp_path_factory.mktemp(name)
+        output, size = tmp_path_factory.mktemp(name), tiny_clip.CONFIG[kind]["image_size"]
         trainer = reference.make(case, weights / f"tiny_{kind}.safetensors", output,
-                                 settings=[*depth, "OPTIM.MAX_EPOCH", 1, "INPUT.SIZE", (tiny_clip.CONFIG[kind]["image_size"],) * 2])
+                                 settings=[*depth, "OPTIM.MAX_EPOCH", 1, "INPUT.SIZE", (size, size)])
         type(trainer).__name__ = name  # the golden files' trainer is a subclass; its checkpoint is to name the method
         trainer.train()
         images = torch.tensor(tiny_clip.batches(kind)[0][0])
@@ -98,7 +99,8 @@ def test_in_a_fresh_process(weights, tmp_path_factory):
 def test_an_exported_file_holds_all_but_clips_weights(name, weights, tmp_path_factory, tmp_path):
     output, images, logits, kind = trained(name, weights, tmp_path_factory)
     assert export.main([str(output), str(tmp_path / "prompts.safetensors")]) == 0
-    model = PromptedCLIP.from_checkpoint(tmp_path / "prompts.safetensors", backbone=weights / f"tiny_{kind}.safetensors")
+    model = PromptedCLIP.from_checkpoint(tmp_path / "prompts.safetensors",
+                                         backbone=weights / f"tiny_{kind}.safetensors")
     torch.testing.assert_close(model.logits(images), logits, atol=1e-5, rtol=0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["prompts.safetensors"]
 
@@ -137,8 +139,8 @@ def test_published_checkpoints_need_their_method_and_classes(weights, tmp_path_f
         PromptedCLIP.from_checkpoint(path)
     with pytest.raises(InputError, match="does not name its classes"):
         PromptedCLIP.from_checkpoint(path, trainer="PromptSRC")
-    model = PromptedCLIP.from_checkpoint(path, tiny_clip.CLASSNAMES, weights / f"tiny_{kind}.safetensors", trainer="PromptSRC",
-                                         precision="fp32", opts=[
+    model = PromptedCLIP.from_checkpoint(path, tiny_clip.CLASSNAMES, weights / f"tiny_{kind}.safetensors",
+                                         trainer="PromptSRC", precision="fp32", opts=[
                                              "INPUT.SIZE", (32, 32), "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", LAYERS,
                                              "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", LAYERS])
     torch.testing.assert_close(model.logits(images), logits, atol=1e-5, rtol=0)
@@ -162,7 +164,8 @@ def test_images_are_classified_from_the_shell(weights, tmp_path_factory, tmp_pat
     picture = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 50, 3), dtype=np.uint8))
     picture.save(tmp_path / "one.png")
     (tmp_path / "names.txt").write_text("cat\ndog\n\n")
-    assert load.main([str(output), str(tmp_path / "one.png"), "--classnames", str(tmp_path / "names.txt"), "--top", "2"]) == 0
+    assert load.main([str(output), str(tmp_path / "one.png"), "--classnames", str(tmp_path / "names.txt"),
+                      "--top", "2"]) == 0
     path, best, second = capsys.readouterr().out.splitlines()[-1].split("\t")
     assert path.endswith("one.png") and {best.split()[0], second.split()[0]} == {"cat", "dog"}
     assert float(best.split()[1][:-1]) + float(second.split()[1][:-1]) == pytest.approx(100, abs=0.2)

@@ -118,8 +118,10 @@ def test_sections_that_the_host_added_to_dassls_defaults_before_us_stay(monkeypa
 
 
 def test_the_doctor_and_init_import_nothing(monkeypatch):
-    for words, expected in ((["python", "/x/bin/promptreg", "doctor"], True), (["python", "-m", "trainers", "init", "."], True),
-                            (["python", "-m", "promptreg.cli", "doctor"], True), (["python", "promptreg", "train"], False),
+    for words, expected in ((["python", "/x/bin/promptreg", "doctor"], True),
+                            (["python", "-m", "trainers", "init", "."], True),
+                            (["python", "-m", "promptreg.cli", "doctor"], True),
+                            (["python", "promptreg", "train"], False),
                             (["python", "train.py", "doctor"], False), (["python", "-c", "import promptreg"], False)):
         monkeypatch.setattr(sys, "orig_argv", words)
         assert trainers._needs_nothing() is expected, words
@@ -128,4 +130,4 @@ def test_the_doctor_and_init_import_nothing(monkeypatch):
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
     assert trainers.PromptedCLIP.__name__ == "PromptedCLIP"
     with pytest.raises(AttributeError, match="no attribute 'Prompted'"):
-        trainers.Prompted
+        _ = trainers.Prompted

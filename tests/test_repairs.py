@@ -11,7 +11,8 @@ from conftest import ROOT
 FAULTS = {
     "No module named 'wilds'": "import dassl.data",
     "positional arguments": "from dassl.optim import ConstantWarmupScheduler as C; import torch; o = torch.optim.SGD("
-                            "[torch.nn.Parameter(torch.ones(1))], lr=1.0); C(o, torch.optim.lr_scheduler.StepLR(o, 1), 1, 1e-5)",
+                            "[torch.nn.Parameter(torch.ones(1))], lr=1.0); "
+                            "C(o, torch.optim.lr_scheduler.StepLR(o, 1), 1, 1e-5)",
 }
 
 
@@ -34,7 +35,7 @@ def test_unrepaired_it_fails(dassl, message):
 
 
 def test_repaired_it_works_and_trains_as_minidassl_does(dassl):
-    """The same golden figures on the stand-in as on minidassl: one method of each kind of prompt, and the resumption."""
+    """The same golden figures on the stand-in as on minidassl: one method of each kind of prompt."""
     done = run(["-m", "pytest", "-q", "-p", "no:randomly", "tests/repaired_dassl.py", "tests/test_golden_trainers.py",
                 "-k", "repaired or promptsrc_depth3 or prograd_lambda08 or coop_end"], PROMPTREG_REAL_DASSL=str(dassl))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]

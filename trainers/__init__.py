@@ -9,10 +9,10 @@ import sys
 
 
 def _needs_nothing():
-    """Whether this process is ``promptreg doctor`` or ``promptreg init``, which run where torch cannot be imported, too."""
+    """Whether this process is ``promptreg doctor`` or ``promptreg init``, which also run where torch is broken."""
     names = [word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe") for word in sys.orig_argv]
     return any(word in ("promptreg", "promptreg.cli", __name__, f"{__name__}.cli") and after in ("doctor", "init")
-               for word, after in zip(names, names[1:]))
+               for word, after in zip(names, names[1:], strict=False))
 
 
 # engine comes first: it settles which Dassl answers to the name, before anything asks.

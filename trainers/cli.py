@@ -1,6 +1,6 @@
 """The command promptreg: train here, prepare a host repository, or tell what this machine lacks.
 
-  promptreg train …           CoOp's flags (train.py's), in any directory; configs that are not there come from the package
+  promptreg train …           CoOp's flags (train.py's), in any directory; configs may come from the package
   promptreg init [FOLDER]     write our configs and scripts into a host repository
   promptreg doctor            tell which Dassl, torch, weights and datasets are found, and what to do about the rest
 """

@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 # import name -> name for pip; torch first, since the others stand on it
-NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs", "ftfy": "ftfy",
-          "regex": "regex", "safetensors": "safetensors", "sklearn": "scikit-learn", "scipy": "scipy", "yaml": "PyYAML",
-          "tqdm": "tqdm", "open_clip": "open_clip_torch"}
+NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs",
+          "ftfy": "ftfy", "regex": "regex", "safetensors": "safetensors", "sklearn": "scikit-learn",
+          "scipy": "scipy", "yaml": "PyYAML", "tqdm": "tqdm", "open_clip": "open_clip_torch"}
 OPTIONAL = {"onnxruntime": ("onnx", "ONNX export"), "webdataset": ("gram", "meta-training on web images"),
             "submitit": ("cluster", "runs on a cluster")}
 BACKBONES = ("demo", "ViT-B/16", "ViT-B/32", "ViT-L/14", "RN50", "RN101")
@@ -46,14 +46,15 @@ def reason(error):
 def main(argv=None):
     """Print the report; returns 0, or 3 where something needed is broken."""
     parser = argparse.ArgumentParser(prog="promptreg doctor", description=__doc__)
-    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the datasets (default: $DATA, data)")
+    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the datasets")
     args = parser.parse_args(argv)
     report = Report()
     usable = packages(report)
     if usable:
         usable = dassl(report)
     else:
-        report.note("Dassl, weights and datasets are not looked at", "mend the packages above and run promptreg doctor again")
+        report.note("Dassl, weights and datasets are not looked at",
+                    "mend the packages above and run promptreg doctor again")
     if usable:
         weights(report)
         cache(report)
@@ -64,13 +65,17 @@ def main(argv=None):
 
 def packages(report):
     """Report on Python and the packages; returns whether all that are needed can be imported."""
-    before = report.broken
+    before, broken = report.broken, set()
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info >= (3, 10):
         report.ok(f"Python {version}")
     else:
         report.fail(f"Python {version} is too old", "make an environment with Python 3.10 or newer")
     for name, pip in NEEDED.items():
+        if name == "open_clip" and broken & {"torch", "torchvision"}:
+            report.note("open_clip is not tried", "it stands on torch and torchvision; mend these first")
+            continue
+        already = report.broken
         try:
             module = importlib.import_module(name)
         except ImportError as error:
@@ -83,6 +88,8 @@ def packages(report):
             report.fail(f"{name} cannot be imported ({reason(error)})", reinstall(pip))
         else:
             report.ok(f"{name} {getattr(module, '__version__', '')}{devices(module) if name == 'torch' else ''}")
+        if report.broken > already:
+            broken.add(name)
     for name, (extra, purpose) in OPTIONAL.items():
         if importlib.util.find_spec(name) is None:
             report.note(f"{name} is not installed", f'for {purpose}, pip install "promptreg[{extra}]"')
@@ -107,7 +114,8 @@ def dassl(report):
             importlib.import_module(f".{part}", __package__)
         from . import engine
     except Exception as error:
-        report.fail(f"the trainers cannot be imported ({reason(error)})", "mend what it names; with Dassl, uninstalling it helps too")
+        report.fail(f"the trainers cannot be imported ({reason(error)})",
+                    "mend what it names; if it is Dassl, uninstalling it helps too")
         return False
     report.ok(engine.describe())
     for line in engine.repaired:
@@ -131,7 +139,8 @@ def weights(report):
             fetch = f"fetch them with python -m {__package__}.clip.fetch {name}"
             report.note(f"weights of {name} are not there", fetch if name != "demo" else str(error))
         except OSError as error:
-            report.fail(f"weights of {name} cannot be looked for ({error.strerror}: {error.filename})", "mend its permissions")
+            report.fail(f"weights of {name} cannot be looked for ({error.strerror}: {error.filename})",
+                        "mend its permissions")
 
 
 def cache(report):
@@ -154,7 +163,7 @@ def datasets(report, root):
         return
     root = os.path.abspath(os.path.expanduser(root))
     for name, cls in sorted(package.CLASSES.items()):
-        if name in ("ImageFolder", "Digits"):  # the one's root is a folder of its own, the other is made where it is missing
+        if name in ("ImageFolder", "Digits"):  # the one has a root of its own, the other is made where it is missing
             continue
         missing = cls.missing(root)
         if os.path.isdir(os.path.join(root, cls.folder)) and not missing:

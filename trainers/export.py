@@ -27,10 +27,12 @@ OPSET = 18
 
 def to_safetensors(model, path):
     """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
-    tensors = {f"prompts.{name}": value.detach().cpu().contiguous() for name, value in model.trainer.prompts.state_dict().items()}
+    tensors = {f"prompts.{name}": value.detach().cpu().contiguous()
+               for name, value in model.trainer.prompts.state_dict().items()}
     with contextlib.suppress(InputError):  # CoCoOp has none
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
-    about = {"trainer": type(model.trainer).__name__, "config": model.trainer.cfg.dump(), "classnames": model.classnames}
+    about = {"trainer": type(model.trainer).__name__, "config": model.trainer.cfg.dump(),
+             "classnames": model.classnames}
     with _whole(path) as part:
         save_file(tensors, part, {"promptreg": json.dumps(about)})
 
@@ -59,8 +61,10 @@ def to_onnx(model, path):
     example = torch.zeros(2, 3, model.image_size, model.image_size, device=model.device)
     names = {"input_names": ["images"], "output_names": ["logits"], "opset_version": OPSET}
     current = "dynamo" in inspect.signature(torch.onnx.export).parameters
-    names |= ({"dynamo": True, "dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "external_data": False} if current
-              else {"dynamic_axes": {"images": {0: "batch"}, "logits": {0: "batch"}}})
+    if current:
+        names |= {"dynamo": True, "dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "external_data": False}
+    else:
+        names["dynamic_axes"] = {"images": {0: "batch"}, "logits": {0: "batch"}}
     level = logging.getLogger("onnxscript").level
     try:
         with _whole(path) as part, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -36,8 +36,8 @@ def main(argv=None):
         for source, target in new + replaced:
             put(source, target)
     done = "would be " if args.dry_run else ""
-    print(f"{len(new)} files {done}written, {len(replaced)} {done}replaced, {len(same)} there already, {len(kept)} differ and "
-          "are left as they are" + (" (--force replaces them)" if kept else ""))
+    print(f"{len(new)} files {done}written, {len(replaced)} {done}replaced, {len(same)} there already, "
+          f"{len(kept)} differ and are left as they are" + (" (--force replaces them)" if kept else ""))
     for line in advice(host):
         print(line)
     return 0
@@ -81,6 +81,7 @@ def advice(host):
     """Yield what is left for the user to do."""
     train = host / "train.py"
     if not train.is_file():
-        yield f"{host} has no train.py, which the scripts run: name the root of a CoOp-style repository, or use promptreg train"
+        yield (f"{host} has no train.py, which the scripts run: name the root of a CoOp-style repository, or use "
+               "promptreg train")
     elif __package__ not in train.read_text(encoding="utf-8", errors="replace"):
         yield f"now add this line to {train}, above its other imports: import {__package__}"

@@ -1,8 +1,8 @@
 """Config keys: declared beside their method, and kept through what a host repository does with Dassl's config.
 
-A host's ``extend_cfg`` writes sections of its own over ours: with fewer keys, or a key of another type (CTX_INIT is words
-to CoOp and a boolean to ProGrad). yacs would then refuse our config files. So the root of Dassl's default config becomes a
-``HostConfig``, which before every merge fills in what our methods have declared.
+A host's ``extend_cfg`` writes sections of its own over ours: with fewer keys, or a key of another type (CTX_INIT is
+words to CoOp and a boolean to ProGrad). yacs would then refuse our config files. So the root of Dassl's default config
+becomes a ``HostConfig``, which before every merge fills in what our methods have declared.
 """
 import contextlib
 
@@ -54,7 +54,7 @@ class HostConfig(CfgNode):
 
     @contextlib.contextmanager
     def _prepared(self):
-        """While it lasts, all declared keys are there, and those of any type are None, which yacs lets anything replace."""
+        """While it lasts, all declared keys are there; those of any type are None, which yacs lets anything replace."""
         _fill(self)
         kept = []
         for section, keys in _DECLARED.items():

@@ -29,8 +29,8 @@ from .registry import PREFIX
 class PromptedCLIP:
     """A frozen CLIP with trained prompts and a list of classes.
 
-    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow where the caller
-    lets them; the prompts are in evaluation mode.
+    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow to the images
+    where the caller lets them; the prompts are constants.
 
     Attributes:
         classnames: C names.
@@ -62,8 +62,8 @@ class PromptedCLIP:
             backbone: MODEL.BACKBONE.NAME, if not the run's: a file's path, say, which lies elsewhere here.
             device: where to compute.
             precision: "fp32", "fp16", "amp" or "bf16", if not the run's.
-            trainer, config_file, opts: the method, its config file and KEY VALUE pairs, for published checkpoints, which
-                do not say.
+            trainer, config_file, opts: the method, its config file and KEY VALUE pairs, for published checkpoints,
+                which do not say.
 
         Raises:
             InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit.
@@ -81,7 +81,7 @@ class PromptedCLIP:
         names = list(classnames if classnames is not None else about.get("classnames") or [])
         if not names:
             raise InputError(f"{path} does not name its classes: give classnames")
-        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read: the caller's generator stays as it was
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
             clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
         return cls(_without_data(method, cfg, clip, names), state, path)
 
@@ -166,7 +166,8 @@ def read(path):
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
-            state = {name.removeprefix("prompts."): file.get_tensor(name) for name in file.keys() if name.startswith("prompts.")}
+            state = {name.removeprefix("prompts."): file.get_tensor(name)
+                     for name in file.keys() if name.startswith("prompts.")}
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): export it again") from error
     return state, about
@@ -186,15 +187,15 @@ def _config(about, trainer, config_file, opts, path):
             raise InputError(f"{path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer and "
                              "config_file") from error
         return cfg, name
-    flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name, opts=list(opts),
-                               no_cache=False)
+    flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name,
+                               opts=list(opts), no_cache=False)
     cfg, _ = setup_cfg(flags)
     cfg.defrost()
     return cfg, name
 
 
 def _without_data(method, cfg, clip, classnames):
-    """Build a trainer; the start that it draws for its prompts is overwritten, and must not touch the caller's generator."""
+    """Build a trainer; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
     with torch.random.fork_rng(devices=[]):
         return method.without_data(cfg, clip, classnames)
 
@@ -223,13 +224,14 @@ def from_arguments(args):
         names = [line.strip() for line in Path(names).read_text(encoding="utf-8").splitlines() if line.strip()]
     elif names:
         names = [name.strip() for name in names.split(",")]
-    return PromptedCLIP.from_checkpoint(args.checkpoint, names, args.backbone, precision=args.precision, trainer=args.trainer,
-                                        config_file=args.config_file)
+    return PromptedCLIP.from_checkpoint(args.checkpoint, names, args.backbone, precision=args.precision,
+                                        trainer=args.trainer, config_file=args.config_file)
 
 
 def main(argv=None):
     """Print the most likely classes of images; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.load", description="Classify images with trained prompts.")
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.load",
+                                     description="Classify images with trained prompts.")
     add_arguments(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=1, help="how many classes to print")

@@ -33,7 +33,8 @@ class Shelf:
         if obj is None:
             return lambda decorated: self.register(decorated, force)
         name = obj.__name__
-        if name in self.ours and name in self.registry.registered_names() and self.registry.get(name) is self.ours[name]:
+        held = name in self.ours and name in self.registry.registered_names()
+        if held and self.registry.get(name) is self.ours[name]:
             self._keep_aside(name)
             force = True
         self._register(obj, force=force)

@@ -45,8 +45,8 @@ def run(dassl):
             try:
                 importlib.import_module(f"dassl.{part}")
             except Exception as error:
-                raise EnvironmentFault(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): install what "
-                                       "it lacks, or uninstall it, and minidassl takes its place") from error
+                raise EnvironmentFault(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): "
+                                       "install what it lacks; or uninstall it: minidassl takes its place") from error
     done += [schedulers(), resuming(), loading(), images()]
     done = [line for line in done if line]
     for line in done:
@@ -93,7 +93,8 @@ def numpy_names(dassl):
 def pillow_names(dassl):
     """Give Pillow back the names of filters (gone since 10) that Dassl uses."""
     import PIL.Image
-    gone = sorted(name for name in _used(dassl, rf"\bImage\.({'|'.join(PILLOW_NAMES)})\b") if not hasattr(PIL.Image, name))
+    used = _used(dassl, rf"\bImage\.({'|'.join(PILLOW_NAMES)})\b")
+    gone = sorted(name for name in used if not hasattr(PIL.Image, name))
     for name in gone:
         setattr(PIL.Image, name, getattr(PIL.Image, PILLOW_NAMES[name]))
     return f"Pillow {PIL.__version__} has no {', '.join('Image.' + name for name in gone)}" if gone else None
@@ -119,8 +120,8 @@ def _init_warmup(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbos
 def resuming():
     """Let a resumed warm-up scheduler's successor, the cosine schedule say, step the run's own optimizer.
 
-    In Dassl the successor comes back from the checkpoint with an optimizer of its own, and the run's learning rate stays
-    where it was.
+    In Dassl the successor comes back from the checkpoint with an optimizer of its own, and the run's learning rate
+    stays where it was.
     """
     base = sys.modules["dassl.optim.lr_scheduler"]._BaseWarmupScheduler
     if "load_state_dict" in vars(base):
@@ -177,10 +178,12 @@ def _harmless():
     import collections
 
     import numpy
-    multiarray = importlib.import_module("numpy._core.multiarray" if hasattr(numpy, "_core") else "numpy.core.multiarray")
+    core = "numpy._core" if hasattr(numpy, "_core") else "numpy.core"
+    multiarray = importlib.import_module(f"{core}.multiarray")
+    kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
     torchs = [value for module in (torch.optim, torch.optim.lr_scheduler, sys.modules["dassl.optim.lr_scheduler"])
               for value in vars(module).values()
-              if inspect.isclass(value) and issubclass(value, (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler))]
+              if inspect.isclass(value) and issubclass(value, kinds)]
     dtypes = [type(numpy.dtype(name)) for name in ("float64", "float32", "int64")]
     return [*torchs, collections.defaultdict, collections.Counter, dict, multiarray.scalar, numpy.dtype, *dtypes]
 

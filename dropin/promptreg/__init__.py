@@ -1,6 +1,7 @@
 """Lets a checkout answer to the installed name: with this folder's parent on PYTHONPATH, ``import promptreg`` works.
 
-The package is ``trainers/`` of this checkout under the name ``promptreg``; ``promptreg.datasets`` and the rest lie beside it.
+The package is ``trainers/`` of this checkout under the name ``promptreg``; ``promptreg.datasets`` and the rest lie
+beside it.
 """
 import importlib.util
 import sys
