@@ -42,7 +42,7 @@ declare("GRAM",
         FIRST_ORDER=False,
         OTHER_WEIGHT=1.0,  # w, of the other domain's query loss
         STEPS=2000, EPISODES=4,  # outer steps; episodes of one
-        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and for the regulating function
+        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and the function; both fall to 0 linearly
         CLIP_NORM=1.0,  # of the outer gradient
         SAVE_EVERY=50,  # outer steps
         EVALUATE=100)  # held-out episodes of the final report
@@ -173,6 +173,8 @@ class GRAM:
             waiting = ahead.submit(self.load, tasks, done)
             for step in bar:
                 episodes, waiting = waiting.result(), ahead.submit(self.load, tasks, step + 1)
+                for group, rate in zip(self.optimizer.param_groups, (own.META_LR, own.REGULATOR_LR), strict=True):
+                    group["lr"] = rate * (1 - step / own.STEPS)  # few episodes are noisy: settle towards the end
                 losses = self.outer_step(episodes, learned)
                 mean = losses if mean is None else 0.98 * mean + 0.02 * losses
                 bar.set_postfix(query=f"{mean[0]:.3f}", other=f"{mean[1]:.3f}", refresh=False)
