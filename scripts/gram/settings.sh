@@ -1,9 +1,12 @@
+#!/usr/bin/env bash
 # What GRAM's scripts share. Taken from the environment where set there:
 #   TRAINER  UNIGRAM (default), GRAMCoOp, GRAMCoCoOp, GRAMVPT, GRAMProGrad, GRAMPromptSRC
 #   META     meta-trained file; default: the config's
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 trainer=${TRAINER:-UNIGRAM}
+# shellcheck disable=SC2034  # read by the scripts
 meta=()
+# shellcheck disable=SC2034
 if [ -n "${META:-}" ]; then meta=(TRAINER.GRAM.META "$META"); fi
 
 # config SETTING: the trainer's config for base2new, xd or few_shot; CFG wins.
