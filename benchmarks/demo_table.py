@@ -1,6 +1,7 @@
 """Every trainer in every precision on the demo, trained on base classes and evaluated on new ones: docs/demo-table.md.
 
-python benchmarks/demo_table.py [--shots 4] [--seed 1] [--out docs/demo-table.md]. Each cell is what
+python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/demo-table.md]. Rows of trainers that are not
+asked for stay as they are. Each cell is what
 ``python train.py --trainer T … TRAINER.<SECTION>.PREC P`` and then ``--eval-only`` on the new classes print.
 """
 import argparse
@@ -40,17 +41,21 @@ def run(trainer, precision, output, classes, args, *more):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("trainers", nargs="*", default=list(TRAINERS), metavar="TRAINER")
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", default="data")
     parser.add_argument("--out", default=str(ROOT / "docs" / "demo-table.md"))
     args = parser.parse_args()
-    lines = ["# Every trainer in every precision, on the demo", "",
-             f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after training on them, "
-             "and on the new classes with the same prompts. Made by `python benchmarks/demo_table.py`.", "",
-             "| trainer | " + " | ".join(f"{p} base / new" for p in PRECISIONS) + " | s a cell |",
-             "|---|" + "---|" * (len(PRECISIONS) + 1)]
-    for trainer in TRAINERS:
+    head = ["# Every trainer in every precision, on the demo", "",
+            f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after training on them, "
+            "and on the new classes with the same prompts. Made by `python benchmarks/demo_table.py`.", "",
+            "| trainer | " + " | ".join(f"{p} base / new" for p in PRECISIONS) + " | s a cell |",
+            "|---|" + "---|" * (len(PRECISIONS) + 1)]
+    out = Path(args.out)
+    before = out.read_text().splitlines() if out.exists() else []
+    rows = {line.split("|")[1].strip(): line for line in before if line.startswith("| ")}
+    for trainer in args.trainers:
         cells, begin = [], time.time()
         for precision in PRECISIONS:
             with tempfile.TemporaryDirectory() as folder:
@@ -60,9 +65,9 @@ def main():
                 on_new = run(trainer, precision, new, "new", args, "--eval-only", "--model-dir", str(base), "--load-epoch",
                              str(epoch))
                 cells.append(f"{on_base:.1f} / {on_new:.1f}")
-        lines.append(f"| {trainer} | " + " | ".join(cells) + f" | {(time.time() - begin) / len(PRECISIONS):.0f} |")
-        print(lines[-1], flush=True)
-    Path(args.out).write_text("\n".join(lines) + "\n")
+        rows[trainer] = f"| {trainer} | " + " | ".join(cells) + f" | {(time.time() - begin) / len(PRECISIONS):.0f} |"
+        print(rows[trainer], flush=True)
+        out.write_text("\n".join(head + [rows[name] for name in TRAINERS if name in rows]) + "\n")
 
 
 if __name__ == "__main__":
