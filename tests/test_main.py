@@ -103,9 +103,16 @@ def test_script_without_data_or_weights(dataset, prepare, said, data, tmp_path):
 def test_read_only_output_folder(data, tmp_path, capsys, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", str(tmp_path / "out"))
-    monkeypatch.setattr("trainers.main.os.makedirs", refuse)
+    monkeypatch.setattr("trainers.main.Log.open", refuse)
     assert main([*DEMO, "--trainer", "CoOp", "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]) == 3
     assert "Permission denied" in capsys.readouterr().err
+
+
+def test_output_folder_that_is_a_file(data, tmp_path, capsys):
+    (tmp_path / "out").write_text("mine")
+    assert main([*DEMO, "--trainer", "CoOp", "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "out").read_text() == "mine"
 
 
 def test_published_configs_parse():

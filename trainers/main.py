@@ -147,6 +147,8 @@ def exit_code(error):
     said_by_dassl = frame.tb_frame.f_globals["__name__"].startswith(engine.dassl.__name__)
     if said_by_dassl and engine.is_mini and isinstance(error, (FileNotFoundError, ValueError)):
         return InputError.exit_code
+    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):  # the output folder is a file, say
+        return InputError.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT,
                                                       errno.ENOMEM, errno.EMFILE):
         return EnvironmentFault.exit_code
