@@ -57,7 +57,7 @@ def measure(n, threads):
         found = features.Features(Path(folder) / "f", folder)
         before, cpu = time.time(), time.process_time()
         tree = hierarchy.build(found, Path(folder) / "h.tree", {"domains": DOMAINS, "classes": CLASSES, "least": 2,
-                                                               "sample": 65536, "seed": 1, "backend": "sklearn"})
+                                                               "sample": 32768, "seed": 1, "backend": "sklearn"})
         seconds, cpu = time.time() - before, time.process_time() - cpu
     kept = tree.pseudo >= 0
     planted = CLASSES * domain + kind

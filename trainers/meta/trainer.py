@@ -31,7 +31,7 @@ declare("GRAM",
         PREC="fp32",  # fp32 or bf16: gradients of gradients are too small for float16
         BAD_LIMIT=0.05,  # share of unusable pairs that is accepted
         DOMAINS=64, CLASSES=100,  # k of the two levels of clustering
-        SAMPLE=65536,  # pairs that k-means is fitted on
+        SAMPLE=32768,  # pairs that k-means is fitted on
         CLUSTER="auto",  # auto, sklearn, faiss
         HELD_OUT=0.25,  # share of the domains that only the final report sees
         WAYS=5, SHOTS=4, QUERIES=4,  # classes of a task; support and query pairs of a class
