@@ -6,7 +6,8 @@
 Both get the same images and the same transforms (CoOp's: random resized crop to 224x224 bicubic, flip, normalize) in
 the same batch size. The plain loader is ``torchvision.datasets.ImageFolder`` in a ``DataLoader``; it is measured
 without workers and with two. The loaders take turns, so that whatever else the machine does meets them alike, and the
-best of the rounds counts.
+best of the rounds counts. The load average before and after is printed: well above that of one job, the figures are
+those of a busy machine.
 """
 import argparse
 import json
@@ -114,6 +115,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", help="JSON file to write")
     arguments = parser.parse_args()
+    load = [round(os.getloadavg()[0], 1)]
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         name, root = arguments.dataset, arguments.root
@@ -131,15 +133,18 @@ def main():
             for title, make in loaders.items():
                 rates = measure(make(), arguments.epochs)
                 best[title] = [max(pair) for pair in zip(rates, best.get(title, rates), strict=True)]
+    load.append(round(os.getloadavg()[0], 1))
     images = len(manager.dataset.train_x)
-    print(f"{images} training images of {name}, batches of {BATCH}, {loader.cores()} cores, images per second")
+    print(f"{images} training images of {name}, batches of {BATCH}, {loader.cores()} cores, "
+          f"load average {load[0]} before and {load[1]} after, images per second")
     print(f"{'':24}{'first epoch':>12}{'later epochs':>14}")
     for title, (first, later) in best.items():
         print(f"{title:24}{first:12.0f}{later:14.0f}")
     if arguments.out:
         Path(arguments.out).write_text(json.dumps(
             {"images": images, "dataset": name, "batch": BATCH, "cores": loader.cores(), "epochs": arguments.epochs,
-             "rounds": arguments.rounds, "python": platform.python_version(), "torch": torch.__version__,
+             "rounds": arguments.rounds, "load_average": load,
+             "python": platform.python_version(), "torch": torch.__version__,
              "images_per_second": {title: {"first": round(first, 1), "later": round(later, 1)}
                                    for title, (first, later) in best.items()}}, indent=1) + "\n")
 

@@ -79,11 +79,11 @@ def test_killed_run_ends_with_the_same_file(whole, ground, monkeypatch):
     assert (output / "meta.safetensors").read_bytes() == (whole / "meta.safetensors").read_bytes()
 
 
-def test_state_of_other_settings_is_refused(ground, capsys, monkeypatch):
+def test_state_of_other_settings_is_refused(whole, ground, capsys, monkeypatch):
     monkeypatch.setattr(GRAM, "evaluate", lambda *_: pytest.fail("it must not come to that"))
     output = ground / "killed-too"
     output.mkdir()
-    (output / STATE).write_bytes((ground / "whole" / STATE).read_bytes())
+    (output / STATE).write_bytes((whole / STATE).read_bytes())
     assert main(arguments(ground, output, RANK=3)) == 2
     assert "another config" in capsys.readouterr().err
 
