@@ -1,7 +1,7 @@
 """Every trainer in every precision on the demo, trained on base classes and evaluated on new ones: docs/demo-table.md.
 
-python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/demo-table.md]. Rows of trainers that are not
-asked for stay as they are. Each cell is what
+python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/demo-table.md]. Rows of trainers that are
+not asked for stay as they are. Each cell is what
 ``python train.py --trainer T … TRAINER.<SECTION>.PREC P`` and then ``--eval-only`` on the new classes print.
 """
 import argparse
@@ -48,8 +48,8 @@ def main():
     parser.add_argument("--out", default=str(ROOT / "docs" / "demo-table.md"))
     args = parser.parse_args()
     head = ["# Every trainer in every precision, on the demo", "",
-            f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after training on them, "
-            "and on the new classes with the same prompts. Made by `python benchmarks/demo_table.py`.", "",
+            f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after "
+            "training on them, and on the new classes with the same prompts. Made by `python benchmarks/demo_table.py`.", "",
             "| trainer | " + " | ".join(f"{p} base / new" for p in PRECISIONS) + " | s a cell |",
             "|---|" + "---|" * (len(PRECISIONS) + 1)]
     out = Path(args.out)
@@ -62,8 +62,8 @@ def main():
                 base, new = Path(folder) / "base", Path(folder) / "new"
                 on_base = run(trainer, precision, base, "base", args, *(["--eval-only"] if "Zero" in trainer else []))
                 epoch = max([int(p.name.rpartition("-")[2]) for p in base.rglob("model.pth.tar-*")], default=0)
-                on_new = run(trainer, precision, new, "new", args, "--eval-only", "--model-dir", str(base), "--load-epoch",
-                             str(epoch))
+                on_new = run(trainer, precision, new, "new", args, "--eval-only", "--model-dir", str(base),
+                             "--load-epoch", str(epoch))
                 cells.append(f"{on_base:.1f} / {on_new:.1f}")
         rows[trainer] = f"| {trainer} | " + " | ".join(cells) + f" | {(time.time() - begin) / len(PRECISIONS):.0f} |"
         print(rows[trainer], flush=True)

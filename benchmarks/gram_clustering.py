@@ -81,8 +81,8 @@ def main():
     for n in args.pairs:
         command = [sys.executable, __file__, "--one", str(n), "--threads", str(args.threads)]
         r = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
-        print(f"| {n:,} | {r['domain_ari']:.4f} | {r['class_ari']:.4f} | {r['kept']:.1%} of {r['agreeing']:.1%} agreeing | "
-              f"{r['seconds']:.1f} | {r['cpu_seconds']:.1f} | {r['peak_mib']:.0f} MiB |", flush=True)
+        print(f"| {n:,} | {r['domain_ari']:.4f} | {r['class_ari']:.4f} | {r['kept']:.1%} of {r['agreeing']:.1%} "
+              f"agreeing | {r['seconds']:.1f} | {r['cpu_seconds']:.1f} | {r['peak_mib']:.0f} MiB |", flush=True)
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ def main():
                  clock(lambda: features.encode_captions(clip, texts), 2) / n]
         cfg = get_cfg_default()
         deep = 6 if name == "demo" else 9
-        cfg.merge_from_list(["TRAINER.IVLP.N_CTX_TEXT", 4, "TRAINER.IVLP.N_CTX_VISION", 4, "TRAINER.IVLP.PROMPT_DEPTH_TEXT",
-                             deep, "TRAINER.IVLP.PROMPT_DEPTH_VISION", deep, "TRAINER.COOP.N_CTX", 4])
+        cfg.merge_from_list(["TRAINER.IVLP.N_CTX_TEXT", 4, "TRAINER.IVLP.N_CTX_VISION", 4,
+                             "TRAINER.IVLP.PROMPT_DEPTH_TEXT", deep, "TRAINER.IVLP.PROMPT_DEPTH_VISION", deep, "TRAINER.COOP.N_CTX", 4])
         costs = []
         for kind, order in (("unigram", 2), ("unigram", 1), ("coop", 2)):
             learner = Learner(kind, cfg, clip)
@@ -86,8 +86,8 @@ def main():
 
             def episode(loss=loss, start=start, regulator=regulator, order=order):
                 with twice_differentiable():
-                    meta_gradients(loss, [(1.0, loss), (1.0, loss)], start, dict.fromkeys(start, 0.01), regulator, 3, order,
-                                   [*start.values(), *regulator.parameters()])
+                    meta_gradients(loss, [(1.0, loss), (1.0, loss)], start, dict.fromkeys(start, 0.01), regulator, 3,
+                                   order, [*start.values(), *regulator.parameters()])
             costs.append(clock(episode, episodes))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {name} | " + " | ".join(f"{1e4 * p:.0f} s" for p in parts) + f" | {1e4 * sum(parts):.0f} s | "

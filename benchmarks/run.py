@@ -1,8 +1,8 @@
 """Ours and the published way of working, side by side: python benchmarks/run.py [text steps steps500 build evaluate memory].
 
 The slow side is tests/plain.py (77 positions, the prefix once per class, every position through every layer), which the
-golden tests prove equal to the published code; both sides run in turns in one process. Random weights of published shape,
-two-word class names, float32. Each part keeps its figures in benchmarks/results/.
+golden tests prove equal to the published code; both sides run in turns in one process. Random weights of published
+shape, two-word class names, float32. Each part keeps its figures in benchmarks/results/.
 """
 import argparse
 import subprocess
@@ -107,8 +107,8 @@ def steps(weights, rounds, cases=(("PromptSRC", "ViT-B/16", 100, 4), ("ProGrad",
         floor = counter.get_total_flops() / rate
         floors[what] = {"gflop": counter.get_total_flops() / 1e9, "floor_s": floor,
                         "over_floor": timing["ours"]["median"] / floor}
-        print(f"  {what}: {counter.get_total_flops() / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s: floor {floor:.2f} s, "
-              f"we take {timing['ours']['median'] / floor:.2f} times that")
+        print(f"  {what}: {counter.get_total_flops() / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s: floor {floor:.2f} "
+              f"s, we take {timing['ours']['median'] / floor:.2f} times that")
         rows_out.append((what, timing))
         del fast, slow
     show("Training step", rows_out)
@@ -127,8 +127,8 @@ def build(weights, rounds):
     with torch.no_grad():  # 3 of the 60 sentences: each is the same work
         slow = 20 * seconds(lambda: [plain.text_features(clip, plain_rows(fill(t, names), clip.tokenizer))
                                      for t in DIVERSE[:3]])
-    print(f"\nBuilding PromptSRC, ViT-B/16, 100 classes: cold {cold:.1f} s, from the cache {warm:.1f} s; template features the "
-          f"published way {slow:.1f} s: {slow / cold:.1f} times the whole cold build")
+    print(f"\nBuilding PromptSRC, ViT-B/16, 100 classes: cold {cold:.1f} s, from the cache {warm:.1f} s; template "
+          f"features the published way {slow:.1f} s: {slow / cold:.1f} times the whole cold build")
     return {"cold_s": cold, "cached_s": warm, "published_templates_s": slow, "ratio": slow / cold}
 
 

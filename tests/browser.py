@@ -29,9 +29,9 @@ class Browser:
             os.dup2(a, 3)
             os.dup2(b, 4)
         self.process = subprocess.Popen(
-            [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}",
-             f"--window-size={size[0]},{size[1]}", "--no-first-run", "--disable-dev-shm-usage", "about:blank"],
-            preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+            [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
+             f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "--no-first-run",
+            "--disable-dev-shm-usage", "about:blank"], preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         os.close(read_there)
         os.close(write_there)
         self.input, self.output = os.fdopen(write_here, "wb", 0), os.fdopen(read_here, "rb")

@@ -1,7 +1,7 @@
 """Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
 
-FAKE_KILL, FAKE_FAIL: part of the output folder of the run that, the first time, is killed, or fails. FAKE_SLEEP: seconds
-each run takes.
+FAKE_KILL, FAKE_FAIL: part of the output folder of the run that, the first time, is killed, or fails. FAKE_SLEEP:
+seconds each run takes.
 """
 import json
 import os

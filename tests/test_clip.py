@@ -106,8 +106,8 @@ def test_demo_is_part_of_the_package():
     assert weights.DEMO.stat().st_size < 3 * 2 ** 20
 
 
-WORDS = st.lists(st.sampled_from(["cat", "dog", "golden retriever", "a", "Boeing 737-800", "éclair", "x" * 20]), min_size=1,
-                 max_size=4).map(" ".join)
+WORDS = st.lists(st.sampled_from(["cat", "dog", "golden retriever", "a", "Boeing 737-800", "éclair", "x" * 20]),
+                 min_size=1, max_size=4).map(" ".join)
 
 
 @settings(max_examples=12, deadline=None)

@@ -103,8 +103,8 @@ def test_eight_by_eight_counts_the_ink_of_blocks():
 
 
 def test_drawing_and_training_never_load_the_digits():
-    code = ("import sys; from trainers.clip.demo import render, train; list(render.render_pairs(8, 1)); train.draw(0, 1); "
-            "print([m for m in sys.modules if m.startswith('sklearn.datasets')])")
+    code = ("import sys; from trainers.clip.demo import render, train; list(render.render_pairs(8, 1)); train.draw(0, "
+            "1); print([m for m in sys.modules if m.startswith('sklearn.datasets')])")
     done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
 

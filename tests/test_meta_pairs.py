@@ -152,8 +152,8 @@ def planted(folder, n=1200, width=32, seed=0):
     image = places[0][domain] + classes[0][domain, shown] + 0.05 * rng.normal(size=(n, width))
     text = places[1][domain] + classes[1][domain, kind] + 0.05 * rng.normal(size=(n, width))
     words = [[f"word{d}{c}" for c in range(4)] for d in range(3)]
-    features.write_shards(folder, *(torch.nn.functional.normalize(torch.tensor(x).float(), dim=-1) for x in (image, text)),
-                          lambda i: f"a photo of the {words[domain[i]][kind[i]]} here", block=500)
+    features.write_shards(folder,
+                          *(torch.nn.functional.normalize(torch.tensor(x).float(), dim=-1) for x in (image, text)), lambda i: f"a photo of the {words[domain[i]][kind[i]]} here", block=500)
     return domain, kind, shown
 
 

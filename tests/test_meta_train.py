@@ -17,8 +17,8 @@ from trainers.meta.trainer import GRAM, STATE
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = ("red", "green", "blue", "white", "orange", "purple")
-SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 2, "STEPS": 6, "EPISODES": 2,
-            "INNER_STEPS": 1, "SAVE_EVERY": 2, "EVALUATE": 2, "RANK": 2, "CLUSTER": "sklearn"}
+SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 2, "STEPS": 6,
+            "EPISODES": 2, "INNER_STEPS": 1, "SAVE_EVERY": 2, "EVALUATE": 2, "RANK": 2, "CLUSTER": "sklearn"}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,8 @@ def arguments(ground, output, **changes):
     gram = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
     pairs = [word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
     return ["--trainer", "GRAM", "--seed", "1", "--root", str(ground), "--output-dir", str(output), "--config-file",
-            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "USE_CUDA", "False", "TRAINER.IVLP.PROMPT_DEPTH_TEXT",
-            "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
+            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "USE_CUDA", "False",
+            "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_state_of_other_settings_is_refused(whole, ground, capsys, monkeypatch):
 
 
 def test_two_processes_come_to_the_same(whole, ground):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(ROOT / "train.py"),
-               *arguments(ground, ground / "two")]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+               str(ROOT / "train.py"), *arguments(ground, ground / "two")]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     for a, b in zip(file.read(whole / "meta.safetensors")[:1], file.read(ground / "two" / "meta.safetensors")[:1], strict=True):

@@ -13,8 +13,8 @@ from minidassl.engine import build_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = re.findall(r"^\| `([\w.]+)` \|.*\| (yes|no) \|$", (ROOT / "docs" / "minidassl.md").read_text(), re.MULTILINE)
-PACKAGES = ["config", "data", "data.datasets", "data.transforms", "engine", "evaluation", "metrics", "modeling", "optim",
-            "utils"]
+PACKAGES = ["config", "data", "data.datasets", "data.transforms", "engine", "evaluation", "metrics", "modeling",
+            "optim", "utils"]
 
 
 def has(name):

@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from trainers.sweep.plan import METHODS, plan
 
-ELEVEN = ["imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft", "sun397",
-          "dtd", "eurosat", "ucf101"]
+ELEVEN = ["imagenet", "caltech101", "oxford_pets", "stanford_cars", "oxford_flowers", "food101", "fgvc_aircraft",
+          "sun397", "dtd", "eurosat", "ucf101"]
 VARIANTS = ["imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r"]
 SRC = "vit_b16_c2_ep20_batch4_4+4ctx"
 # method: (config, last epoch, shots) of base-to-new, (config, last epoch, shots) of cross-dataset
@@ -49,8 +49,8 @@ def flags(method, cfg, dataset, seed, folder, model=None, epoch=None):
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
-    for name in ("DATA", "OUTPUT", "CFG", "SHOTS", "LOADEP", "SEEDS", "OPTS", "LAMBDA", "GPA_MEAN", "GPA_STD", "BACKBONE",
-                 "NCTX", "CSC", "CTP", "WEIGHT", "TRAINER", "SOURCE", "DRY_RUN", "SEED"):
+    for name in ("DATA", "OUTPUT", "CFG", "SHOTS", "LOADEP", "SEEDS", "OPTS", "LAMBDA", "GPA_MEAN", "GPA_STD",
+                 "BACKBONE", "NCTX", "CSC", "CTP", "WEIGHT", "TRAINER", "SOURCE", "DRY_RUN", "SEED"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -162,8 +162,8 @@ def dry(script, *arguments, **environment):
 
 
 @pytest.mark.parametrize("script,method,cfg,epoch", [
-    ("promptsrc/reproduce_base2novel_setting.sh", "PromptSRC", SRC, 20), ("vpt/reproduce_vpt.sh", "VPT", VIT["VPT"][0][0], 5),
-    ("maple/reproduce_maple.sh", "MaPLe", VIT["MaPLe"][0][0], 5), ("independent-vlp/reproduce_ivlp.sh", "IVLP", SRC, 20)])
+    ("promptsrc/reproduce_base2novel_setting.sh", "PromptSRC", SRC, 20),
+    ("vpt/reproduce_vpt.sh", "VPT", VIT["VPT"][0][0], 5), ("maple/reproduce_maple.sh", "MaPLe", VIT["MaPLe"][0][0], 5), ("independent-vlp/reproduce_ivlp.sh", "IVLP", SRC, 20)])
 def test_published_checkpoints_base_to_new(script, method, cfg, epoch):
     below = f"dtd/shots_16/{method}/{cfg}/seed2"
     assert dry(script, "dtd", "2", "W") == [

@@ -15,8 +15,8 @@ from trainers.sweep.__main__ import main
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Pool
 
-EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots", "1",
-            "2", "--cfg", "demo", "--jobs", "2"]
+EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots",
+            "1", "2", "--cfg", "demo", "--jobs", "2"]
 
 
 @pytest.fixture(autouse=True)
@@ -67,8 +67,8 @@ def test_only_what_failed(monkeypatch, capsys):
 
 def test_a_test_waits_for_its_training(monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "train_base/digits/shots_16/PromptSRC/demo/seed1")
-    args = ["--methods", "PromptSRC", "ZeroshotCLIP", "--setting", "base2new", "--datasets", "digits", "--seeds", "1", "2",
-            "--cfg", "demo", "--jobs", "3"]
+    args = ["--methods", "PromptSRC", "ZeroshotCLIP", "--setting", "base2new", "--datasets", "digits", "--seeds", "1",
+            "2", "--cfg", "demo", "--jobs", "3"]
     assert main(args) == 1
     assert not Path("output/base2new/test_new/digits/shots_16/PromptSRC/demo/seed1").exists()
     assert main(args) == 0
@@ -117,8 +117,8 @@ def test_two_sweeps_at_once_share_no_job(monkeypatch, capsys):
     monkeypatch.setenv("FAKE_SLEEP", "2")
     jobs = plan(["CoOp"], "few_shot", ["digits"], [1, 2], [1], {"CFG": "demo"})
     held = Books("output").lock(jobs[0])
-    assert main(["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--seeds", "1", "2", "--shots", "1",
-                 "--cfg", "demo"]) == 1
+    assert main(["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--seeds", "1", "2", "--shots",
+                 "1", "--cfg", "demo"]) == 1
     held.close()
     assert "left out: CoOp digits 1 shots seed 1: another sweep is running it" in capsys.readouterr().out
     assert len(logs()) == 1
@@ -228,9 +228,9 @@ def slurm(tmp_path, monkeypatch):
     return folder
 
 
-ARRAY = ["--methods", "CoOp", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--seeds", "1", "2",
-         "--cfg", "demo", "--executor", "slurm", "--per-gpu", "2", "--jobs", "7", "--time", "90", "--partition", "gpu",
-         "--slurm", "qos=long"]
+ARRAY = ["--methods", "CoOp", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--seeds",
+         "1", "2", "--cfg", "demo", "--executor", "slurm", "--per-gpu", "2", "--jobs", "7", "--time", "90",
+         "--partition", "gpu", "--slurm", "qos=long"]
 
 
 def test_slurm_array(slurm, monkeypatch, capsys):

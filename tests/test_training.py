@@ -214,8 +214,8 @@ def test_two_processes_equal_one_with_the_doubled_batch(case, weights, tmp_path)
     one.train()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     script.write_text(script.read_text().replace("parallel.broadcast(", f"trainer.load_prompts({str(start)!r})\nparallel.broadcast("))
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), case,
-                    str(weights(kind)), str(tmp_path / "two")], check=True, env=env, timeout=300, capture_output=True)
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script),
+                    case, str(weights(kind)), str(tmp_path / "two")], check=True, env=env, timeout=300, capture_output=True)
     ours = checkpoint.read(tmp_path / "two" / one.FOLDER / "model.pth.tar-3")["state_dict"]
     for name, value in one.prompts.state_dict().items():
         assert (ours[name] - value).abs().max() < 1e-6, name

@@ -81,8 +81,8 @@ def read(path):
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
             return archive.read(path)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError, IndexError,
-            TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
+            IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): delete it or fetch it again") from error
 
@@ -112,8 +112,8 @@ def fit(prompts, state, path):
         if value is None:
             raise InputError(f"{path} has no {name}: it was written by another method")
         if value.shape != parameter.shape:
-            raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the depth, the "
-                             "context length, the backbone or (for class-specific contexts) the classes differ")
+            raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the "
+                             "depth, the context length, the backbone or (for class-specific contexts) the classes differ")
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: {name} has entries that are not finite: train it again")
         parameter.copy_(value)
@@ -194,8 +194,8 @@ def resume(trainer, directory):
                 trainer.sched.step()
         lr = [group["lr"] for group in trainer.optim.param_groups]
         if lr != content["scheduler"]["lr"]:
-            raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
-                             "resume with the config it was started with, or choose another --output-dir")
+            raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to "
+                             f"{lr}: resume with the config it was started with, or choose another --output-dir")
         if trainer.loss_scale:
             trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
         trainer.load_extra_state(content["extra"])

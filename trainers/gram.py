@@ -43,14 +43,14 @@ class Regulated:
         gram = settings(self.cfg, "GRAM")
         command = f"bash scripts/gram/meta_train.sh CORPUS {self.PROMPTS}"
         if not gram.META:
-            raise InputError(f"{type(self).__name__} starts from a meta-trained file and TRAINER.GRAM.META is empty: make "
-                             f"one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes along)")
+            raise InputError(f"{type(self).__name__} starts from a meta-trained file and TRAINER.GRAM.META is empty: "
+                             f"make one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes along)")
         path = file.DEMO / f"{self.PROMPTS}.safetensors" if gram.META == "demo" else gram.META
         start, self.regulator, about = file.read(path, command)
         own = dict(self.prompts.named_parameters())
         if {n: v.shape for n, v in own.items()} != {n: v.shape for n, v in start.items()}:
-            raise InputError(f"{path} was made for {_describe(start)}, and {type(self).__name__} has {_describe(own)} here: "
-                             f"set {self.SECTION}'s context length and depth, and the backbone, to the file's, or {command}")
+            raise InputError(f"{path} was made for {_describe(start)}, and {type(self).__name__} has {_describe(own)} "
+                             f"here: set {self.SECTION}'s context length and depth, and the backbone, to the file's, or {command}")
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(start[name])

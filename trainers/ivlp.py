@@ -14,8 +14,8 @@ declare("IVLP", N_CTX_VISION=2, N_CTX_TEXT=2, CTX_INIT="a photo of a", PREC="fp1
 class IVLP(PromptTrainer):
     """Cross-entropy with learned vectors in both towers, in the input and in each layer up to a depth.
 
-    Keys, TRAINER.IVLP: N_CTX_TEXT and N_CTX_VISION (vectors a layer), PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION (layers,
-    the input's included; 0 for vision means none), CTX_INIT, PREC.
+    Keys, TRAINER.IVLP: N_CTX_TEXT and N_CTX_VISION (vectors a layer), PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION
+    (layers, the input's included; 0 for vision means none), CTX_INIT, PREC.
     """
 
     SECTION, FOLDER, WHOLE_MODEL = "IVLP", "VLPromptLearner", True
@@ -23,8 +23,8 @@ class IVLP(PromptTrainer):
     def build_prompts(self):
         own = self.own
         if own.PROMPT_DEPTH_TEXT < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {own.PROMPT_DEPTH_TEXT}: it must be at least 1 "
-                             "(for visual prompts alone use VPT)")
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {own.PROMPT_DEPTH_TEXT}: it must be at "
+                             "least 1 (for visual prompts alone use VPT)")
         words, context = joint_context(self.clip, own.CTX_INIT, own.N_CTX_TEXT)
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, own.N_CTX_TEXT)
         self.prompts.put("prompt_learner.ctx", context)

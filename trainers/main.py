@@ -149,8 +149,8 @@ def exit_code(error):
         return InputError.exit_code
     if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):  # the output folder is a file, say
         return InputError.exit_code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT,
-                                                      errno.ENOMEM, errno.EMFILE):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS,
+                                                      errno.EDQUOT, errno.ENOMEM, errno.EMFILE):
         return EnvironmentFault.exit_code
     return None
 

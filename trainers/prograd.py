@@ -16,8 +16,8 @@ declare("LOSS", at_root=True, GM=False, NAME="", ALPHA=0.0, T=1.0, LAMBDA=1.0)
 class ProGrad(CoOp):
     """CoOp whose gradient is projected away from conflict with the frozen model's knowledge (equation 4).
 
-    Keys: TRAINER.COOP's; CTX_INIT may be True (the dataset's own words, in the last of N_CTX places behind zero vectors);
-    LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of the conflicting component taken away).
+    Keys: TRAINER.COOP's; CTX_INIT may be True (the dataset's own words, in the last of N_CTX places behind zero
+    vectors); LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of the conflicting component taken away).
     """
 
     def build_prompts(self):

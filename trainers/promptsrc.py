@@ -17,8 +17,8 @@ declare("PROMPTSRC", N_CTX_VISION=4, N_CTX_TEXT=4, CTX_INIT="a photo of a", PREC
 class PromptSRC(IVLP):
     """IVLP with mutual agreement, aggregation over the epochs and diverse frozen text (sections 3.2 to 3.4).
 
-    Keys, TRAINER.PROMPTSRC: IVLP's, and TEXT_LOSS_WEIGHT, IMAGE_LOSS_WEIGHT (of the agreement terms), GPA_MEAN, GPA_STD (in
-    epochs, of the aggregation's weights).
+    Keys, TRAINER.PROMPTSRC: IVLP's, and TEXT_LOSS_WEIGHT, IMAGE_LOSS_WEIGHT (of the agreement terms), GPA_MEAN, GPA_STD
+    (in epochs, of the aggregation's weights).
     """
 
     SECTION = "PROMPTSRC"

@@ -56,17 +56,17 @@ class _DataUnpickler(pickle.Unpickler):
     """Builds tensors and plain containers; any other class becomes an _Inert, so no foreign code can run."""
 
     ALLOWED = frozenset({
-        ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"), ("builtins", "dict"),
-        ("torch", "Size"), ("torch._utils", "_rebuild_tensor_v2"), ("torch._utils", "_rebuild_parameter"),
-    })
+        ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
+        ("builtins", "dict"), ("torch", "Size"), ("torch._utils", "_rebuild_tensor_v2"),
+    ("torch._utils", "_rebuild_parameter"), })
 
     def find_class(self, module, name):
         return super().find_class(module, name) if (module, name) in self.ALLOWED else _Inert
 
 
 # what torch.load asks of a pickle module
-_data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, load=lambda file, **kw: _DataUnpickler(file, **kw).load(),
-                                     __name__="minidassl's data-only pickle")
+_data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, load=lambda file,
+                                     **kw: _DataUnpickler(file, **kw).load(), __name__="minidassl's data-only pickle")
 
 
 def load_checkpoint(fpath):

@@ -60,8 +60,8 @@ class VisionEncoder:
 class PlainVision:
     """Any other vision tower (ResNets, timm models): frozen features only.
 
-    Images go through in channels-last order, which convolutions on CPUs and tensor cores read as it lies: RN50's forward
-    on two cores takes 2.8 s for 32 images instead of 4.8 s.
+    Images go through in channels-last order, which convolutions on CPUs and tensor cores read as it lies: RN50's
+    forward on two cores takes 2.8 s for 32 images instead of 4.8 s.
     """
 
     def __init__(self, tower):

@@ -24,8 +24,8 @@ def adapt(loss, start, rates, regulator, steps, order=2):
         rates: {name: alpha}, numbers or scalar tensors.
         regulator: ``Regulator`` or None for plain gradients.
         steps: how many.
-        order: 2 keeps what the result owes to ``start`` through the loss's gradient (its Hessian); 1 takes the gradients as
-            given, yet keeps what the result owes to the regulator; 0 keeps nothing, for evaluation.
+        order: 2 keeps what the result owes to ``start`` through the loss's gradient (its Hessian); 1 takes the
+            gradients as given, yet keeps what the result owes to the regulator; 0 keeps nothing, for evaluation.
 
     Returns:
         {name: tensor}.

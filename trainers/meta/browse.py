@@ -1,7 +1,7 @@
 """One HTML page of a hierarchy: python -m trainers.meta.browse HIERARCHY [--out PAGE]
 
-Domains, their pseudo-classes with sample images and captions, sizes and agreement: how many of a cluster's pairs have an
-image that lies nearest to the same cluster's images.
+Domains, their pseudo-classes with sample images and captions, sizes and agreement: how many of a cluster's pairs have
+an image that lies nearest to the same cluster's images.
 """
 import argparse
 import base64
@@ -50,8 +50,8 @@ def page(tree, features, samples=6):
     agreement = sum(d["agreement"] * d["pairs"] for d in tree.domains) / max(len(tree.domain), 1)
     out = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Hierarchy</title><style>{STYLE}</style>",
            f"<h1>{len(tree.domain):,} pairs, {len(tree.domains)} domains, {classes} pseudo-classes</h1>",
-           f"<p>{kept:,} pairs ({kept / len(tree.domain):.0%}) are in a pseudo-class; the image agrees with the caption's "
-           f"cluster in {agreement:.0%} of all pairs. A pseudo-class has at least {tree.about['options']['least']}.</p>",
+           f"<p>{kept:,} pairs ({kept / len(tree.domain):.0%}) are in a pseudo-class; the image agrees with the "
+           f"caption's cluster in {agreement:.0%} of all pairs. A pseudo-class has at least {tree.about['options']['least']}.</p>",
            "<nav>", *(f'<a href="#d{d}">domain {d}</a>' for d in range(len(tree.domains))), "</nav>"]
     for d, domain in enumerate(tree.domains):
         out.append(f'<h2 id="d{d}">Domain {d} <small>{domain["pairs"]:,} pairs, agreement {domain["agreement"]:.0%}, '

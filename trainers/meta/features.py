@@ -1,8 +1,8 @@
 """Frozen features of a corpus, on disk in shards: made once, block by block, resumable, by any number of processes.
 
-A shard holds what became of one block of the corpus: unit features of image and caption in float16, each pair's caption and
-its image's place, and the list of pairs that could not be used. Shards are written whole, so a run that was killed goes on
-with the blocks that have none.
+A shard holds what became of one block of the corpus: unit features of image and caption in float16, each pair's caption
+and its image's place, and the list of pairs that could not be used. Shards are written whole, so a run that was killed
+goes on with the blocks that have none.
 """
 import concurrent.futures
 import functools
@@ -159,8 +159,8 @@ class Features:
         sizes = [self._open(i).get_slice("record_ends").get_shape()[0] for i in range(len(self.paths))]
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         if self.starts[-1] != self.pairs:
-            raise InputError(f"{self.folder} has shards for {self.starts[-1]} of its {self.pairs} pairs: delete the folder and "
-                             "run again")
+            raise InputError(f"{self.folder} has shards for {self.starts[-1]} of its {self.pairs} pairs: delete the "
+                             "folder and run again")
 
     def _open_shard(self, i):
         try:

@@ -164,15 +164,15 @@ def build(features, path, options, provenance=None):
         parallel.barrier()
         domain = load_file(first)["domain"].numpy()
         count = int(domain.max()) + 1
-        for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain", mininterval=2,
-                      disable=parallel.rank() > 0):
+        for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain",
+                      mininterval=2, disable=parallel.rank() > 0):
             part = parts / f"domain-{d:05d}.safetensors"
             if not part.exists():
                 rows = np.flatnonzero(domain == d)
                 if not len(rows):
                     continue
-                cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"], seed + d + 1,
-                                                          options["least"], backend)
+                cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"],
+                                                          seed + d + 1, options["least"], backend)
                 found = {"names": _name(features, rows, cluster, len(rates), seed), "rates": rates, "agreement": agreement}
                 write_bytes(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
         parallel.barrier()
@@ -197,8 +197,8 @@ def _join(parts, domain, count, path, about):
             number += len(classes)
         domains.append({"pairs": len(rows), "agreement": found["agreement"], "classes": classes})
     if number == 0:
-        raise InputError(f"no pseudo-class of {about['options']['least']} agreeing pairs came out of {len(domain)} pairs: "
-                         "lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
+        raise InputError(f"no pseudo-class of {about['options']['least']} agreeing pairs came out of {len(domain)} "
+                         "pairs: lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
     write_bytes(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
     shutil.rmtree(parts)

@@ -7,8 +7,8 @@ WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LONGEST = 4  # words in a name
 APART = 1.2  # how much more frequent than on average a telling word is
 # Words a name neither begins nor ends with.
-FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their for "
-                     "from by as be no not what you i we he she they has have had very some many s".split())
+FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their "
+                     "for from by as be no not what you i we he she they has have had very some many s".split())
 
 
 def words(caption):

@@ -106,8 +106,8 @@ class Corpus:
             self.root, self.files = path, sorted(path.glob("*.tar"))
             self._read = self._tars if self.files else self._folder
         else:
-            raise InputError(f"there is no corpus {path}: give demo, a .tsv of path and caption, a folder of images with .txt "
-                             "captions, or webdataset .tar shards")
+            raise InputError(f"there is no corpus {path}: give demo, a .tsv of path and caption, a folder of images "
+                             "with .txt captions, or webdataset .tar shards")
         if self._read is None:
             raise InputError(f"{path} is no corpus: a .tsv of path and caption, a folder of images with .txt captions, "
                              "or webdataset .tar shards would be")

@@ -67,8 +67,8 @@ class GRAM:
         self.cfg, self.own, self.house, self.results = cfg, settings(cfg, "GRAM"), settings(cfg, HOUSE), {}
         own = self.own
         if own.PREC not in ("fp32", "bf16"):
-            raise InputError(f"TRAINER.GRAM.PREC is {own.PREC!r}: meta-training takes fp32 or bf16, whatever the few-shot runs "
-                             "take")
+            raise InputError(f"TRAINER.GRAM.PREC is {own.PREC!r}: meta-training takes fp32 or bf16, whatever the "
+                             "few-shot runs take")
         for key, least in (("WAYS", 2), ("SHOTS", 1), ("QUERIES", 1), ("INNER_STEPS", 1), ("EPISODES", 1), ("DOMAINS", 2)):
             if own[key] < least:
                 raise InputError(f"TRAINER.GRAM.{key} is {own[key]}: it must be at least {least}")
@@ -102,8 +102,8 @@ class GRAM:
         with _timed(seconds, "evaluation"):
             report = self.evaluate(Episodes(tree, held_out, own.WAYS, own.SHOTS, own.QUERIES, 0))
         report |= {"pairs": features.pairs, "bad": features.bad, "domains": len(tree.domains), "classes": classes,
-                   "kept": kept, "held_out_domains": held_out, "stage_seconds": seconds, "peak_memory_mib": peak_memory(),
-                   "hierarchy": str(self.tree_path)}
+                   "kept": kept, "held_out_domains": held_out, "stage_seconds": seconds,
+                   "peak_memory_mib": peak_memory(), "hierarchy": str(self.tree_path)}
         self.results = {"held_out": report}
         print(describe([report]))
         print(f"Meta-trained file: {self.path}")
@@ -119,8 +119,8 @@ class GRAM:
     def cluster(self, features):
         """Return the ``Hierarchy`` of the features, from a file beside them."""
         own = self.own
-        options = {"domains": own.DOMAINS, "classes": own.CLASSES, "least": own.SHOTS + own.QUERIES, "sample": own.SAMPLE,
-                   "seed": 1, "backend": own.CLUSTER}
+        options = {"domains": own.DOMAINS, "classes": own.CLASSES, "least": own.SHOTS + own.QUERIES,
+                   "sample": own.SAMPLE, "seed": 1, "backend": own.CLUSTER}
         provenance = {"clip": self.clip.fingerprint, "corpus": features.digest, "root": str(features.root),
                       "features": str(self.folder)}
         self.tree_path = self.folder / f"hierarchy-{_hash(options)}.tree"
@@ -141,8 +141,8 @@ class GRAM:
         """Return what the meta-trained file says of itself."""
         passing = ("META", "CORPUS", "SAVE_EVERY", "EVALUATE")
         return {"prompts": self.own.PROMPTS, "backbone": Path(self.cfg.MODEL.BACKBONE.NAME).name,
-                "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs, "seed": self.cfg.SEED,
-                "domains": len(tree.domains), "config": {k: v for k, v in self.own.items() if k not in passing}}
+                "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs,
+                "seed": self.cfg.SEED, "domains": len(tree.domains), "config": {k: v for k, v in self.own.items() if k not in passing}}
 
     # ---- the bi-level loop
 
@@ -282,8 +282,8 @@ def compare(trainer, tasks, ways, rates, count):
         {name: {"loss": mean query loss, "accuracy": percent of the queries, "before": mean query loss unadapted}}.
     """
     sums = {way: torch.zeros(3) for way in ways}
-    for i in tqdm(range(parallel.rank(), count, parallel.world_size()), "held-out episodes", unit="episode", mininterval=2,
-                  disable=parallel.rank() > 0):
+    for i in tqdm(range(parallel.rank(), count, parallel.world_size()), "held-out episodes", unit="episode",
+                  mininterval=2, disable=parallel.rank() > 0):
         episode = tasks.draw(i)
         support = trainer.loss(episode.support, trainer.inputs(episode.support.rows))
         logits, labels = trainer.learner.on(episode.query.names), episode.query.labels.to(trainer.device)
@@ -292,8 +292,8 @@ def compare(trainer, tasks, ways, rates, count):
             theta = adapt(support, start, rates, regulator, trainer.own.INNER_STEPS, order=0)
             with torch.no_grad():
                 before, after = logits(start, inputs), logits(theta, inputs)
-                sums[way] += torch.stack([F.cross_entropy(after, labels), 100 * (after.argmax(1) == labels).float().mean(),
-                                          F.cross_entropy(before, labels)]).cpu()
+                sums[way] += torch.stack([F.cross_entropy(after, labels),
+                                          100 * (after.argmax(1) == labels).float().mean(), F.cross_entropy(before, labels)]).cpu()
     share = parallel.world_size() / count
     means = parallel.mean([total.to(trainer.device) * share for total in sums.values()])
     return {way: dict(zip(("loss", "accuracy", "before"), map(float, mean), strict=True))

@@ -1,7 +1,7 @@
 """GRAM's gradient regulating function: a small network from a prompt's gradient to a direction that holds across domains.
 
-The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start; its form here is ours,
-after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of a prompt [n, d]:
+The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start; its form here is
+ours, after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of a prompt [n, d]:
 
     h = g + |g| U relu(V g / |g| + b)     a bend of rank r, none at the start (U = 0)
     h <- h |g| / |h|                      the length stays the base method's
