@@ -1,4 +1,4 @@
-"""Nearest vocabulary words of each learned context token: python interpret_prompt.py CHECKPOINT TOPK [--backbone NAME]."""
+"""Nearest words of each learned context token: python interpret_prompt.py CHECKPOINT TOPK [--backbone NAME]."""
 import sys
 
 from trainers.interpret import main

@@ -21,7 +21,6 @@ import trainers  # noqa: E402, F401
 from dassl.config import get_cfg_default  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY  # noqa: E402
 
-
 SHAPES = {  # of OpenAI's published models
     "ViT-B/16": (512, CLIPVisionCfg(layers=12, width=768, patch_size=16, image_size=224), 512),
     "ViT-L/14": (768, CLIPVisionCfg(layers=24, width=1024, patch_size=14, image_size=224), 768),

@@ -23,19 +23,18 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torchvision  # noqa: E402
-from PIL import Image  # noqa: E402
-from torchvision import transforms as T  # noqa: E402
+import numpy as np
+import torch
+import torchvision
+from PIL import Image
+from torchvision import transforms as T
 
-import datasets  # noqa: E402
-import trainers  # noqa: E402, F401  adds its keys to the default config
-from trainers import loader  # noqa: E402
-
-from dassl.config import get_cfg_default  # noqa: E402  isort: skip
-from dassl.data import DataManager  # noqa: E402  isort: skip
-from dassl.utils import set_random_seed  # noqa: E402  isort: skip
+import datasets
+import trainers  # noqa: F401  adds its keys to the default config
+from dassl.config import get_cfg_default
+from dassl.data import DataManager
+from dassl.utils import set_random_seed
+from trainers import loader
 
 SIZE, BATCH = 224, 4
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]

@@ -49,7 +49,8 @@ def main():
     args = parser.parse_args()
     head = ["# Every trainer in every precision, on the demo", "",
             f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after "
-            "training on them, and on the new classes with the same prompts. Made by `python benchmarks/demo_table.py`.", "",
+            "training on them, and on the new classes with the same prompts. "
+            "Made by `python benchmarks/demo_table.py`.", "",
             "| trainer | " + " | ".join(f"{p} base / new" for p in PRECISIONS) + " | s a cell |",
             "|---|" + "---|" * (len(PRECISIONS) + 1)]
     out = Path(args.out)

@@ -69,7 +69,8 @@ def main():
         cfg = get_cfg_default()
         deep = 6 if name == "demo" else 9
         cfg.merge_from_list(["TRAINER.IVLP.N_CTX_TEXT", 4, "TRAINER.IVLP.N_CTX_VISION", 4,
-                             "TRAINER.IVLP.PROMPT_DEPTH_TEXT", deep, "TRAINER.IVLP.PROMPT_DEPTH_VISION", deep, "TRAINER.COOP.N_CTX", 4])
+                             "TRAINER.IVLP.PROMPT_DEPTH_TEXT", deep, "TRAINER.IVLP.PROMPT_DEPTH_VISION", deep,
+                             "TRAINER.COOP.N_CTX", 4])
         costs = []
         for kind, order in (("unigram", 2), ("unigram", 1), ("coop", 2)):
             learner = Learner(kind, cfg, clip)

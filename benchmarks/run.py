@@ -1,4 +1,6 @@
-"""Ours and the published way of working, side by side: python benchmarks/run.py [text steps steps500 build evaluate memory].
+"""Ours and the published way of working, side by side.
+
+    python benchmarks/run.py [text steps steps500 build evaluate memory]
 
 The slow side is tests/plain.py (77 positions, the prefix once per class, every position through every layer), which the
 golden tests prove equal to the published code; both sides run in turns in one process. Random weights of published
@@ -10,13 +12,12 @@ import sys
 import tempfile
 import unittest.mock
 
+import plain
 import torch
 import torch.nn.functional as F
-from common import (class_names, keep, make_trainer, matmul_rate, peak_mib, random_clip_file, seconds,
-                    side_by_side)
+from common import class_names, keep, make_trainer, matmul_rate, peak_mib, random_clip_file, seconds, side_by_side
 from torch.utils.flop_counter import FlopCounterMode
 
-import plain
 from trainers.base import PromptTrainer
 from trainers.clip import arrange, load_clip, plain_rows, prompt_rows
 from trainers.clip.load import build_from_openai
@@ -65,7 +66,7 @@ def text(weights, rounds):
         print(f"  {classes} classes: features and gradients differ by {error:.1e}")
         rows_out.append((f"{classes} classes", timing))
     show("Text branch, ViT-B/16, depth 9, forward and backward", rows_out)
-    return {what: timing for what, timing in rows_out}
+    return dict(rows_out)
 
 
 def step_of(trainer, images, labels):
@@ -165,11 +166,13 @@ def memory(weights, rounds):
                              capture_output=True, text=True, check=True).stdout.split()
         loaded, peak, taken = map(float, out[-3:])
         rows[f"{shape}, {classes} classes"] = {"loaded_mib": loaded, "peak_mib": peak, "step_s": taken}
-        print(f"  {shape}, {classes:6d} classes: {taken:8.2f} s a step, peak {peak:7.0f} MiB (model alone {loaded:.0f} MiB)")
+        print(f"  {shape}, {classes:6d} classes: {taken:8.2f} s a step, peak {peak:7.0f} MiB "
+              f"(model alone {loaded:.0f} MiB)")
     few, many = rows["ViT-B/16, 1000 classes"], rows["ViT-B/16, 21841 classes"]
     slope = {"s_per_1000": (many["step_s"] - few["step_s"]) / 20.841,
              "mib_per_1000": (many["peak_mib"] - few["peak_mib"]) / 20.841}
-    print(f"  slope from 1,000 classes on: {slope['s_per_1000']:.2f} s and {slope['mib_per_1000']:.1f} MiB per 1,000 classes")
+    print(f"  slope from 1,000 classes on: {slope['s_per_1000']:.2f} s and {slope['mib_per_1000']:.1f} MiB "
+          "per 1,000 classes")
     return {**rows, "slope": slope}
 
 

@@ -2,12 +2,12 @@
 
 `check` tells, before anything is built, whether a config's dataset can be had.
 """
-from .home import engine  # noqa: F401  it finds Dassl, so it comes first
+from .home import engine
 
 # isort: split
 from dassl.config import defaults
 
-from . import (  # noqa: F401
+from . import (
     caltech101,
     digits,
     dtd,

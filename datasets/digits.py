@@ -81,7 +81,7 @@ def write_images(folder):
         for classname in NAMES:
             os.mkdir(os.path.join(making, classname))
         digits = load_digits()
-        for number, (pixels, digit) in enumerate(zip(digits.images, digits.target)):
+        for number, (pixels, digit) in enumerate(zip(digits.images, digits.target, strict=True)):
             image = Image.fromarray((pixels * (255 / 16)).round().astype("uint8"))
             image = image.resize((SIZE, SIZE), Image.BICUBIC).convert("RGB")
             image.save(os.path.join(making, NAMES[digit], f"{NAMES[digit]}_{number:04d}.png"))

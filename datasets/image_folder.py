@@ -87,7 +87,7 @@ class ImageFolder(FewShotDataset):
         val = read_class_folders(self.path("val"), rename=names) if os.path.isdir(self.path("val")) else []
         labels = {item.path.split("/")[0]: item.label for item in train}
         splits = []
-        for split, items in zip(Splits._fields, (train, val, test)):
+        for split, items in zip(Splits._fields, (train, val, test), strict=True):
             strange = sorted({item.path.split("/")[0] for item in items} - set(labels))
             if strange:
                 raise InputError(f"{self.path(split, strange[0])}: no such class in {self.path('train')}")

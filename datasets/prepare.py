@@ -188,7 +188,7 @@ def examine(cls, root, decode=True):
     look = _fault if decode else lambda path: None if os.path.exists(path) else "missing"
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = tqdm(pool.map(look, paths), total=len(paths), desc=f"look at {cls.__name__}", unit=" images")
-        bad = [f"{path}: {fault}" for path, fault in zip(paths, found) if fault]
+        bad = [f"{path}: {fault}" for path, fault in zip(paths, found, strict=True) if fault]
     faults += bad[:LISTED] + ([f"and {len(bad) - LISTED:,} more images"] if len(bad) > LISTED else [])
     return f"{cls.__name__}: " + ", ".join(cells), faults
 

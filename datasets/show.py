@@ -8,9 +8,10 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 
+from tqdm import tqdm
+
 from dassl.config import get_cfg_default
 from dassl.utils import read_image, set_random_seed
-from tqdm import tqdm
 
 from .files import write_text
 from .home import InputError, PromptRegError
@@ -92,7 +93,7 @@ def page(cls, root, shots, seed):
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = tqdm(pool.map(_thumbnail, dataset.train_x), total=len(dataset.train_x), unit=" images")
         images = defaultdict(list)
-        for item, image in zip(dataset.train_x, done):
+        for item, image in zip(dataset.train_x, done, strict=True):
             images[item.label].append(image)
     sections = "\n".join(
         SECTION.format(half="base" if label < half else "new", label=label, name=escape(name),

@@ -31,7 +31,9 @@ class Browser:
         self.process = subprocess.Popen(
             [find(), "--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe",
              f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "--no-first-run",
-            "--disable-dev-shm-usage", "about:blank"], preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+             "--disable-dev-shm-usage", "about:blank"],
+            preexec_fn=pipes, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
         os.close(read_there)
         os.close(write_there)
         self.input, self.output = os.fdopen(write_here, "wb", 0), os.fdopen(read_here, "rb")
@@ -87,8 +89,9 @@ class Browser:
 
     def click(self, selector):
         """Click in the middle of the first element of a CSS selector, by the mouse."""
-        x, y = self.evaluate(f"(() => {{const e = document.querySelector({selector!r}); e.scrollIntoView({{block: 'center'}});"
-                             "const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]})()")
+        x, y = self.evaluate(f"(() => {{const e = document.querySelector({selector!r}); "
+                             "e.scrollIntoView({block: 'center'}); const r = e.getBoundingClientRect(); "
+                             "return [r.x + r.width / 2, r.y + r.height / 2]})()")
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 

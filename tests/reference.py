@@ -9,11 +9,11 @@ from conftest import GOLDEN
 from safetensors.torch import save_file
 
 sys.path.insert(0, str(GOLDEN))
-import tiny_clip  # noqa: E402
+import tiny_clip
 
-import trainers  # noqa: E402, F401
-from dassl.config import get_cfg_default  # noqa: E402
-from dassl.engine import TRAINER_REGISTRY  # noqa: E402
+import trainers  # noqa: F401
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
 
 # golden file -> trainer, kind of tiny CLIP, config
 CASES = {
@@ -64,7 +64,8 @@ def config(case, weights, output, new=False):
 def batches(kind, name):
     """The golden batches as Dassl's batch dicts."""
     size = 1 if name == "CoCoOp" else 4
-    return [{"img": torch.tensor(images), "label": torch.tensor(labels), "impath": [f"{i}-{j}.jpg" for j in range(size)]}
+    return [{"img": torch.tensor(images), "label": torch.tensor(labels),
+             "impath": [f"{i}-{j}.jpg" for j in range(size)]}
             for i, (images, labels) in enumerate(tiny_clip.batches(kind, batch_size=size))]
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-import trainers  # noqa: F401  settles which Dassl this is, and repairs it
+import trainers
 from dassl.config import get_cfg_default
 from dassl.utils import load_checkpoint, save_checkpoint
 from trainers import engine, repairs

@@ -10,7 +10,6 @@ from conftest import ROOT
 from trainers import cli, host
 from trainers.errors import InputError
 
-
 # ---------------------------------------------------------------- train
 
 

@@ -54,7 +54,8 @@ def test_weights_are_read_bit_for_bit(form, tmp_path):
 def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"ViT-B/16 \(ViT-B-16.pt\).*looked for .*\.cache/clip/ViT-B-16.pt and "
-                                         r"timm/\S+ in the model hub's cache; fetch them with: python -m trainers.clip.fetch"):
+                                         r"timm/\S+ in the model hub's cache; fetch them with: "
+                                         "python -m trainers.clip.fetch"):
         weights.locate("ViT-B/16")
     cache = tmp_path / ".cache" / "clip"
     cache.mkdir(parents=True)
@@ -112,7 +113,8 @@ WORDS = st.lists(st.sampled_from(["cat", "dog", "golden retriever", "a", "Boeing
 
 @settings(max_examples=12, deadline=None)
 @given(names=st.lists(WORDS, min_size=1, max_size=5), n_ctx=st.integers(1, 6), depth=st.integers(1, 12),
-       position=st.sampled_from(["end", "middle", "front"]), chunk=st.sampled_from([None, 1, 9]), seed=st.integers(0, 99))
+       position=st.sampled_from(["end", "middle", "front"]), chunk=st.sampled_from([None, 1, 9]),
+       seed=st.integers(0, 99))
 def test_prefix_sharing_equals_the_plain_way(clip, names, n_ctx, depth, position, chunk, seed):
     """Features and gradients on random names, context lengths, depths, positions and chunk sizes."""
     torch.manual_seed(seed)

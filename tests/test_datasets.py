@@ -84,7 +84,7 @@ def test_annotations_give_items_labels_and_names(tree, name):
 
     splits = [as_dict(described(data or [], folder)) for data in (dataset.train_x, dataset.val, dataset.test)]
     assert splits[0] | splits[1] | splits[2] == items
-    names = {label: classname for label, classname in items.values()}
+    names = dict(items.values())
     assert dataset.classnames == [names[label] for label in sorted(names)]
     assert dataset.num_classes == len(names)
     if name in TEST_ONLY:
@@ -499,7 +499,6 @@ def test_split_by_class_keeps_a_training_image_of_small_classes():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_truncated_image_is_named_when_it_is_read(tree, workers):
     from dassl.data import DataManager
-
     from trainers.main import one_line
 
     root, *_ = tree("OxfordPets")

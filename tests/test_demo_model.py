@@ -56,7 +56,8 @@ def test_long_prompts_still_name_the_digit(model):
     images, labels = images[:500], labels[:500]
     with torch.no_grad():
         features = model.encode_image(images)
-        names = zeroshot.text_features(model, ["this is a picture of a thing on a background. " * 6 + "a photo of a {}."])
+        long = "this is a picture of a thing on a background. " * 6
+        names = zeroshot.text_features(model, [long + "a photo of a {}."])
     assert ((features @ names.T).argmax(1) == labels).float().mean() > 0.35  # chance is 0.1
 
 
@@ -64,7 +65,7 @@ def test_pictures_follow_from_the_seed_alone():
     first = list(render.render_pairs(40, seed=3))
     again = list(render.render_pairs(25, seed=3))
     other = list(render.render_pairs(25, seed=4))
-    for (image, caption, domain), (image2, caption2, domain2) in zip(first, again):
+    for (image, caption, domain), (image2, caption2, domain2) in zip(first, again, strict=False):
         assert (caption, domain) == (caption2, domain2) and np.array_equal(image, image2)
         assert image.size == (32, 32) and image.mode == "RGB"
     assert [c for _, c, _ in again] != [c for _, c, _ in other]
@@ -114,7 +115,8 @@ def test_captions_true_of_another_image_are_no_negatives():
     mentioned = torch.tensor([[1, -1], [1, 3], [4, -1]])
     true = train.applies(mentioned, shown)
     assert true.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
-    features = torch.nn.functional.normalize(torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).double(), dim=1)
+    drawn = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).double()
+    features = torch.nn.functional.normalize(drawn, dim=1)
     logits = 10 * features @ features.T
     loss = train.contrastive_loss(features, features, 10, true)
     by_caption = [torch.logsumexp(logits[0, [0, 2]], 0) - logits[0, 0], torch.logsumexp(logits[1, [1, 2]], 0)
@@ -130,7 +132,7 @@ def test_fast_encoders_equal_open_clips(model):
     images = torch.randn(3, 3, 32, 32)
     tokens = torch.zeros(3, 77, dtype=torch.long)
     ids = torch.tensor(language.vocabulary(render.WORDS))
-    for row, length in zip(tokens, (30, 77, 9)):
+    for row, length in zip(tokens, (30, 77, 9), strict=True):
         row[:length - 1] = ids[torch.randint(1, len(ids) - 1, (length - 1,))]
         row[length - 1] = ids[-1]
     with torch.no_grad():

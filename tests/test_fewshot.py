@@ -4,8 +4,11 @@ import multiprocessing
 import os
 import pickle
 import random
+import sys
+import types
 from pathlib import Path
 
+import miniature
 import pytest
 from conftest import GOLDEN
 
@@ -59,11 +62,16 @@ def assert_recorded(dataset, case):
     assert dataset.classnames == case["classnames"]
 
 
-def write_pickle(path, monkeypatch, sets):
-    """Write sets of Datum as CoOp does, under the names that Dassl's classes have."""
-    monkeypatch.setattr(Datum, "__module__", "dassl.data.datasets.base_dataset")
+HOME_OF_DATUM = "dassl.data.datasets.base_dataset"
+
+
+def write_pickle(path, monkeypatch, sets, module=HOME_OF_DATUM):
+    """Write sets of Datum as CoOp does, under the name that Dassl's class, or minidassl's, has."""
+    for name in (module, module.partition(".")[0]):  # pickle wants to find the class under its name
+        monkeypatch.setitem(sys.modules, name, types.SimpleNamespace(Datum=Datum))
+    monkeypatch.setattr(Datum, "__module__", module)
     path.write_bytes(pickle.dumps(sets, protocol=pickle.HIGHEST_PROTOCOL))
-    assert b"dassl.data.datasets.base_dataset" in path.read_bytes()
+    assert module.encode() in path.read_bytes()
     monkeypatch.undo()
 
 
@@ -106,6 +114,44 @@ def test_pickled_paths_of_any_machine_are_found(root, caches, monkeypatch, folde
                  {split: recorded_datums(root, case[split], monkeypatch, folder or f"{root}/oxford_pets/images/")
                   for split in ("train", "val")})
     assert_recorded(load(root, case["shots"], case["seed"]), case)
+
+
+@pytest.mark.parametrize("package", ["dassl", "minidassl", "promptreg.minidassl", "Dassl.dassl"])
+def test_caches_written_on_any_dassl_are_read(root, caches, monkeypatch, package):
+    """On Dassl, on minidassl from a checkout, on the installed one; and where Dassl's checkout is itself a package."""
+    case = next(case for case in CASES if case["subsample"] == "all")
+    write_pickle(caches / f"shot_{case['shots']}-seed_{case['seed']}.pkl", monkeypatch,
+                 {split: recorded_datums(root, case[split], monkeypatch) for split in ("train", "val")},
+                 f"{package}.data.datasets.base_dataset")
+    assert_recorded(load(root, case["shots"], case["seed"]), case)
+
+
+@pytest.mark.parametrize("module, name", [("dassl.data.datasets.base_dataset", "DatasetBase"), ("datasets", "Datum"),
+                                          ("dassl.data.datasets.base_dataset.evil", "Datum")])
+def test_other_names_of_dassls_are_refused(root, caches, module, name):
+    path = caches / "shot_1-seed_1.pkl"
+    path.write_bytes(b"\x80\x04}\x8c\x05train]" + f"c{module}\n{name}\n".encode() + b")\x81as.")
+    rejects(root, path, "refused", f"{module}.{name}")
+
+
+def test_imagenets_caches_hold_training_images_alone(tmp_path, monkeypatch):
+    """CoOp keeps no validation images of ImageNet, and lists its images in the order of the file system."""
+    miniature.build("ImageNet", tmp_path)
+    cfg = get_cfg_default()
+    cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = "ImageNet", str(tmp_path), 2, 1
+    folder = tmp_path / "imagenet" / "split_fewshot"
+    folder.mkdir()
+    wanted = [Datum(impath=str(path), label=label, classname=name)
+              for label, (wnid, name) in enumerate(miniature.WNIDS.items())
+              for path in sorted((tmp_path / "imagenet" / "images" / "train" / wnid).iterdir())[5:3:-1]]
+    paths = [item.impath for item in wanted]
+    for item in wanted:
+        item._impath = item.impath.replace(str(tmp_path), "/elsewhere")
+    write_pickle(folder / "shot_2-seed_1.pkl", monkeypatch, {"train": wanted})
+    dataset = build_dataset(cfg)
+    assert [item.impath for item in dataset.train_x] == paths
+    assert [item.impath for item in dataset.val] == [item.impath for item in dataset.test]
+    assert len(dataset.test) == len(miniature.WNIDS) * miniature.PER_CLASS
 
 
 class Runs:

@@ -52,8 +52,8 @@ def test_register_takes_names_only_with_override(monkeypatch):
 
 
 def test_register_brings_the_datasets(monkeypatch):
-    from dassl.data.datasets import DATASET_REGISTRY
     import datasets
+    from dassl.data.datasets import DATASET_REGISTRY
     monkeypatch.setattr(DATASET_REGISTRY, "_obj_map", {})
     trainers.register(datasets=False)
     assert DATASET_REGISTRY.registered_names() == []

@@ -34,7 +34,8 @@ BAD = [
     (["MODEL.BACKBONE.NAME", "ViT-B/17"], "MODEL.BACKBONE.NAME 'ViT-B/17' names no CLIP"),
     (["MODEL.BACKBONE.NAME", "nowhere.safetensors"], "names the file nowhere.safetensors, which does not exist"),
     (["MODEL.BACKBONE.NAME", "ViT-L/14"], "ViT-L-14.pt) are not on this machine"),
-    (["--eval-only", "--model-dir", "nowhere", "--load-epoch", "7"], "there is no checkpoint nowhere/prompt_learner/model.pth.tar-7"),
+    (["--eval-only", "--model-dir", "nowhere", "--load-epoch", "7"],
+     "there is no checkpoint nowhere/prompt_learner/model.pth.tar-7"),
     (["--dataset-config-file", str(ROOT / "configs/datasets/imagenet.yaml")], "ImageNet"),
     (["--trainer", "VPT", "MODEL.BACKBONE.NAME", "RN50.safetensors"], "names the file RN50.safetensors"),
 ]
@@ -116,9 +117,8 @@ def test_output_folder_that_is_a_file(data, tmp_path, capsys):
 
 
 def test_published_configs_parse():
-    from dassl.config import get_cfg_default
-
     import trainers  # noqa: F401
+    from dassl.config import get_cfg_default
     found = sorted(Path(ROOT / "configs" / "trainers").rglob("*.yaml"))
     assert len(found) > 40
     for path in found:

@@ -26,7 +26,8 @@ def toy(seed=0):
             parameter.data = torch.randn_like(parameter) * 0.5
         start = {n: torch.randn(s, requires_grad=True) for n, s in SHAPES.items()}
         rates = {n: torch.tensor(0.3 + 0.1 * i, requires_grad=True) for i, n in enumerate(SHAPES)}
-        queries = [(1.0, loss(torch.tensor([3, 3, 1, 0, 2, 5]), 0.2)), (0.7, loss(torch.tensor([0, 1, 2, 3, 4, 5]), -0.4))]
+        queries = [(1.0, loss(torch.tensor([3, 3, 1, 0, 2, 5]), 0.2)),
+                   (0.7, loss(torch.tensor([0, 1, 2, 3, 4, 5]), -0.4))]
         return loss(torch.tensor([0, 2, 1, 5, 3, 4]), 0.0), queries, start, rates, regulator
     finally:
         torch.set_default_dtype(torch.float32)
@@ -98,8 +99,8 @@ def test_plain_adaptation_is_gradient_descent():
 
 def test_attention_of_the_real_towers_differentiates_twice(tmp_path):
     import reference
-    from dassl.config import get_cfg_default
 
+    from dassl.config import get_cfg_default
     from trainers.clip import load_clip
     from trainers.meta.bilevel import twice_differentiable
     from trainers.meta.learner import Learner

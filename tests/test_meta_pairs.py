@@ -76,12 +76,12 @@ def test_every_kind_of_corpus_gives_the_same_features(kind, clip, tmp_path):
 
 
 def spoil(folder, n):
-    """Among n good pairs: a missing image, a broken one, an empty caption, one that is not UTF-8, a line of one field."""
+    """Among n good pairs: a missing image, a broken one, an empty caption, one not in UTF-8, a line of one field."""
     path = make("tsv", folder, n)
     (folder / "images" / "bad.png").write_bytes(b"no image")
     with open(path, "ab") as file:
-        file.write(b"images/nowhere.png\ta thing\nimages/bad.png\ta thing\nimages/001.png\t  \nimages/002.png\t\xff\xfe\n"
-                   b"images/003.png\n")
+        file.write(b"images/nowhere.png\ta thing\nimages/bad.png\ta thing\nimages/001.png\t  \n"
+                   b"images/002.png\t\xff\xfe\nimages/003.png\n")
     return path
 
 
@@ -152,8 +152,8 @@ def planted(folder, n=1200, width=32, seed=0):
     image = places[0][domain] + classes[0][domain, shown] + 0.05 * rng.normal(size=(n, width))
     text = places[1][domain] + classes[1][domain, kind] + 0.05 * rng.normal(size=(n, width))
     words = [[f"word{d}{c}" for c in range(4)] for d in range(3)]
-    features.write_shards(folder,
-                          *(torch.nn.functional.normalize(torch.tensor(x).float(), dim=-1) for x in (image, text)), lambda i: f"a photo of the {words[domain[i]][kind[i]]} here", block=500)
+    units = (torch.nn.functional.normalize(torch.tensor(x).float(), dim=-1) for x in (image, text))
+    features.write_shards(folder, *units, lambda i: f"a photo of the {words[domain[i]][kind[i]]} here", block=500)
     return domain, kind, shown
 
 
@@ -215,7 +215,8 @@ def test_page_shows_the_hierarchy(clip, tmp_path, capsys):
     assert browse.main([str(tmp_path / "f" / "h.tree"), "--samples", "2"]) == 0
     text = (tmp_path / "f" / "h.html").read_text()
     classes = [c for d in tree.domains for c in d["classes"]]
-    assert text.count("<section>") == len(classes) and text.count("data:image/png") == sum(min(2, c["pairs"]) for c in classes)
+    assert text.count("<section>") == len(classes)
+    assert text.count("data:image/png") == sum(min(2, c["pairs"]) for c in classes)
     assert all(f"<h3>{c['name']}</h3>" in text for c in classes) and f"{len(tree.domains)} domains" in text
     assert browse.main([str(tmp_path / "nowhere.tree")]) == 2 and "there is no hierarchy" in capsys.readouterr().err
 

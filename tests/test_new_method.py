@@ -9,7 +9,8 @@ from conftest import ROOT
 
 def test_the_page_adds_a_method(tmp_path):
     page = (ROOT / "docs" / "new-method.md").read_text()
-    (module_name, module), (config_name, config) = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", page, re.S)
+    files = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", page, re.S)
+    (module_name, module), (config_name, config) = files
     assert module_name == "trainers/anchored.py" and config_name == "configs/trainers/AnchoredCoOp/demo.yaml"
     (tmp_path / "anchored.py").write_text(module.replace("from .", "from trainers."))
     (tmp_path / "demo.yaml").write_text(config)

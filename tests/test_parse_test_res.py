@@ -86,14 +86,16 @@ def test_nothing_to_read_is_one_line(state, args, logs, capsys):
 
 def test_result_json_is_read_before_the_log(logs, capsys):
     write_runs(logs)
-    (logs / "seed2" / "result.json").write_text(json.dumps({"results": {"test": {"accuracy": 90.126, "macro_f1": 80.0}}}))
+    figures = {"accuracy": 90.126, "macro_f1": 80.0}
+    (logs / "seed2" / "result.json").write_text(json.dumps({"results": {"test": figures}}))
     (logs / "seed4").mkdir()
     (logs / "seed4" / "result.json").write_text(json.dumps({"results": {"test": {"accuracy": 70.0}}}))
     (logs / "seed5").mkdir()
     (logs / "seed5" / "result.json").write_text("{")
     assert parse_test_res.main([str(logs)]) == 0
     output = capsys.readouterr()
-    assert "seed1/log.txt. accuracy: 91.80%. \n" in output.out and "seed2/result.json. accuracy: 90.13%. \n" in output.out
+    assert "seed1/log.txt. accuracy: 91.80%. \n" in output.out
+    assert "seed2/result.json. accuracy: 90.13%. \n" in output.out
     assert "* accuracy: 86.03% +- 9.29%" in output.out
     assert "left out: " in output.err and "seed5/result.json is not a whole result" in output.err
     assert parse_test_res.main([str(logs), "--keyword", "error"]) == 0

@@ -22,7 +22,8 @@ EPOCHS = "".join(f"epoch [{e}/9] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss 
                  for e in range(1, 10))
 
 
-def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbone="ViT-B/16", config="c", per_class=None):
+def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbone="ViT-B/16", config="c",
+        per_class=None):
     """Write one run's result.json and log."""
     path = Path(root) / folder / f"seed{seed}"
     path.mkdir(parents=True, exist_ok=True)
@@ -30,7 +31,8 @@ def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbo
     (path / "result.json").write_text(json.dumps({
         "trainer": method, "dataset": NAMES[dataset], "classes": classes, "shots": shots, "seed": seed,
         "backbone": backbone, "results": {"test": {"accuracy": accuracy, "per_class": per_class or {}}},
-        "seconds": 61.4, "peak_memory_mib": 900.0, "versions": {"python": "3.12"}, "git": "abc", "config": "OPTIM: <&>", "command": ["x", "--config-file", f"a/{config}.yaml"]}))
+        "seconds": 61.4, "peak_memory_mib": 900.0, "versions": {"python": "3.12"}, "git": "abc",
+        "config": "OPTIM: <&>", "command": ["x", "--config-file", f"a/{config}.yaml"]}))
 
 
 def base2new(root, method, dataset, seed, base, new, config="c", **more):
@@ -61,7 +63,8 @@ def tree(tmp_path):
         put(root, "imagenet/PromptSRC/c_16shots", "PromptSRC", "imagenet", "all", seed, 70.0 + seed)
         for dataset in ("dtd", "ucf101", "imagenet_a", "imagenet_r"):
             known["xd", dataset, seed] = draw.uniform(40, 95)
-            put(root, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", seed, known["xd", dataset, seed], -1)
+            put(root, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", seed,
+                known["xd", dataset, seed], -1)
     return root, known
 
 
@@ -70,7 +73,8 @@ def printed(text):
     found = {}
     for block in text.split("\n\n**"):
         title = block.lstrip("*").split(".**")[0]
-        lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line.startswith("|")]
+        lines = [[cell.strip() for cell in line.strip("|").split("|")]
+                 for line in block.splitlines() if line.startswith("|")]
         heads, method = lines[0], None
         for line in lines[2:]:
             method = line[0] or method
@@ -89,27 +93,30 @@ def test_tables_agree_with_numpy_to_the_last_digit(tree, capsys):
         return f"{np.mean(values):.2f}", f"{np.std(values):.2f}"
     short = {"dtd": "DTD", "eurosat": "EuroSAT", "digits": "Digits"}
     for method in ("ZeroshotCLIP", "PromptSRC", "ProGrad"):
-        values = np.array([[known[method, dataset, seed] for seed in (1, 2, 3)] for dataset in short])  # [dataset, seed, part]
+        # [dataset, seed, part]
+        values = np.array([[known[method, dataset, seed] for seed in (1, 2, 3)] for dataset in short])
         h = 2 * values.prod(-1) / values.sum(-1)
         for number, name in enumerate(short.values()):
             key = "Base-to-new, 16 shots", method
-            assert cells[*key, "Base", name] == text(values[number, :, 0])
-            assert cells[*key, "New", name] == text(values[number, :, 1])
+            assert cells[(*key, "Base", name)] == text(values[number, :, 0])
+            assert cells[(*key, "New", name)] == text(values[number, :, 1])
             base, new = values[number].mean(0)
-            assert cells[*key, "H", name] == (f"{2 * base * new / (base + new):.2f}", f"{h[number].std():.2f}")
-        assert cells[*key, "Base", "Average"] == text(values[:, :, 0].mean(0))
+            assert cells[(*key, "H", name)] == (f"{2 * base * new / (base + new):.2f}", f"{h[number].std():.2f}")
+        assert cells[(*key, "Base", "Average")] == text(values[:, :, 0].mean(0))
         base, new = values.mean((0, 1))
-        assert cells[*key, "H", "Average"][0] == f"{2 * base * new / (base + new):.2f}"
+        assert cells[(*key, "H", "Average")][0] == f"{2 * base * new / (base + new):.2f}"
     for shots in (1, 4, 16):
         values = np.array([[known["ProGrad", d, shots, seed] for seed in (1, 2, 3)] for d in short])
         for number, name in enumerate(short.values()):
-            assert cells["Few-shot", "ProGrad", "1 shot" if shots == 1 else f"{shots} shots", name] == text(values[number])
+            column = "1 shot" if shots == 1 else f"{shots} shots"
+            assert cells["Few-shot", "ProGrad", column, name] == text(values[number])
     assert cells["Few-shot", "ZeroshotCLIP", "zero-shot", "DTD"] == ("44.00",)
-    for title, targets in (("Cross-dataset", ("dtd", "ucf101")), ("Domain generalization", ("imagenet_a", "imagenet_r"))):
+    for title, targets in (("Cross-dataset", ("dtd", "ucf101")),
+                           ("Domain generalization", ("imagenet_a", "imagenet_r"))):
         values = np.array([[known["xd", d, seed] for seed in (1, 2)] for d in targets])
         row = next(key for key in cells if key[0].startswith(title))[0], "PromptSRC", ""
-        assert cells[*row, "ImageNet"] == ("71.50", "0.50")
-        assert cells[*row, "Average"] == text(values.mean(0))
+        assert cells[(*row, "ImageNet")] == ("71.50", "0.50")
+        assert cells[(*row, "Average")] == text(values.mean(0))
 
 
 def test_interval_is_students(tree, capsys):
@@ -134,7 +141,8 @@ def test_latex_compiles(tree, tmp_path, capsys):
     assert main([str(tree[0]), "--format", "latex"]) == 0
     (tmp_path / "t.tex").write_text("\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\n"
                                     f"{capsys.readouterr().out}\\end{{document}}\n")
-    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True)
+    done = subprocess.run(["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path,
+                          capture_output=True)
     assert done.returncode == 0 and (tmp_path / "t.pdf").stat().st_size > 1000, done.stdout[-2000:]
 
 
@@ -176,7 +184,8 @@ def test_published_figures_have_sources_and_fit_together():
         if part == "H":
             base, new = (figures[setting, method, backbone, shots, dataset, p]["mean"] for p in ("base", "new"))
             assert abs(2 * base * new / (base + new) - row["mean"]) < 0.02, (method, dataset)
-    rerun = {part: np.mean([figures["base2new", "PromptSRC (rerun)", "ViT-B/16", 16, d, part]["mean"] for d in compare.ELEVEN])
+    rerun = {part: np.mean([figures["base2new", "PromptSRC (rerun)", "ViT-B/16", 16, d, part]["mean"]
+                            for d in compare.ELEVEN])
              for part in ("base", "new")}
     assert abs(rerun["base"] - 84.24) < 0.01 and abs(rerun["new"] - 75.67) < 0.01
 
@@ -208,7 +217,8 @@ def test_missing_runs_are_named(tmp_path, capsys, monkeypatch):
     base2new(root, "PromptSRC", "eurosat", 2, 50, 50, config="demo")
     shutil.rmtree(root / "base2new/test_new/eurosat/shots_16/PromptSRC/demo/seed2")
     assert main([str(root), "--missing"]) == 0
-    assert capsys.readouterr().out == f"CFG=demo OUTPUT={root} SHOTS=16 bash scripts/promptsrc/base2new_test.sh eurosat 2\n"
+    command = f"CFG=demo OUTPUT={root} SHOTS=16 bash scripts/promptsrc/base2new_test.sh eurosat 2"
+    assert capsys.readouterr().out == f"{command}\n"
     base2new(root, "PromptSRC", "eurosat", 2, 50, 50, config="demo")
     assert main([str(root), "--missing"]) == 0
     assert capsys.readouterr().out == ""
@@ -222,7 +232,8 @@ def test_same_run_twice_is_said(tmp_path, capsys):
     assert "50.00" in out.out and "60.00" not in out.out and "is left out" in out.err
 
 
-@pytest.mark.parametrize("state,words", [("none", "no finished run"), ("folder", "there is no folder"), ("broken", "not a whole")])
+@pytest.mark.parametrize("state,words", [
+    ("none", "no finished run"), ("folder", "there is no folder"), ("broken", "not a whole")])
 def test_nothing_to_read_is_one_line(state, words, tmp_path, capsys):
     if state == "broken":
         base2new(tmp_path, "PromptSRC", "dtd", 1, 50, 50)
@@ -236,7 +247,8 @@ def test_a_thousand_runs_in_five_seconds(tmp_path):
     classes = {f"class {n}": {"correct": 3, "total": 5} for n in range(100)}
     for shots in range(1, 21):
         for seed in range(1, 51):
-            put(tmp_path, f"dtd/PromptSRC/c_{shots}shots", "PromptSRC", "dtd", "all", seed, 50.0, shots, per_class=classes)
+            put(tmp_path, f"dtd/PromptSRC/c_{shots}shots", "PromptSRC", "dtd", "all", seed, 50.0, shots,
+                per_class=classes)
     begin = time.process_time()
     made = tables(collect([tmp_path]))
     assert time.process_time() - begin < 5
@@ -254,7 +266,8 @@ def test_pictures(tree, tmp_path):
     line = next(c for c in panel.containers if c.get_label() == "ProGrad")[0]
     assert list(line.get_xdata()) == [1, 4, 16]
     assert line.get_ydata()[1] == pytest.approx(np.mean([tree[1]["ProGrad", "dtd", 4, seed] for seed in (1, 2, 3)]))
-    assert pictures.curve(next(run.folder for run in runs)) == (list(range(1, 10)), [float(f"{3.3 / e:.4f}") for e in range(1, 10)])
+    steps = list(range(1, 10))
+    assert pictures.curve(next(run.folder for run in runs)) == (steps, [float(f"{3.3 / e:.4f}") for e in steps])
     looks = pictures.look(["ProGrad", "PromptSRC", "CoOp"])
     assert len({kind["color"] for kind in looks.values()}) == len({kind["marker"] for kind in looks.values()}) == 3
 
@@ -268,14 +281,15 @@ def test_report_in_a_browser(tree, tmp_path):
         page.open((tmp_path / "report.html").as_uri())
         assert page.evaluate("[...document.images].length") == 4
         assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 300)")
-        column = "[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => parseFloat(r.cells[3].textContent))"
+        rows = "[...document.querySelectorAll('table')[0].tBodies[0].rows]"
+        column = f"{rows}.map(r => parseFloat(r.cells[3].textContent))"
         before = page.evaluate(column)
         page.click("table th:nth-child(4) button")
         assert page.evaluate(column) == sorted(before, reverse=True)
         page.click("table th:nth-child(4) button")
         assert page.evaluate(column) == sorted(before)
         page.click("table th:first-child button")
-        methods = page.evaluate("[...document.querySelectorAll('table')[0].tBodies[0].rows].map(r => r.cells[0].textContent)")
+        methods = page.evaluate(f"{rows}.map(r => r.cells[0].textContent)")
         assert methods == sorted(methods)
         page.click("details summary")
         assert "OPTIM: <&>" in page.evaluate("document.querySelector('details[open] pre').textContent")

@@ -98,7 +98,8 @@ def test_few_shot(method):
             if method == "PromptSRC":
                 mean, std = ("30", "30") if dataset in broad else ("45", "5")
                 keys |= {"TRAINER.PROMPTSRC.GPA_MEAN": mean, "TRAINER.PROMPTSRC.GPA_STD": std}
-            expected.append((flags(method, cfg, dataset, 1, f"output/{dataset}/{method}/{cfg}_{shots}shots/seed1"), keys))
+            output = f"output/{dataset}/{method}/{cfg}_{shots}shots/seed1"
+            expected.append((flags(method, cfg, dataset, 1, output), keys))
     assert commands([method], "few_shot", seeds=[1]) == expected
 
 
@@ -146,8 +147,8 @@ def test_transfer_of_coop_and_prograd(method, shots, setting):
 @pytest.mark.parametrize("method", ["ZeroshotCLIP", "ZeroshotCLIP2"])
 @pytest.mark.parametrize("setting,datasets", [("few_shot", ELEVEN), ("xd", ELEVEN[1:]), ("dg", VARIANTS)])
 def test_zero_shot(method, setting, datasets):
-    expected = [({**flags(method, "vit_b16", dataset, 1, f"output/{method}/vit_b16/{dataset}"), "--eval-only": True}, {})
-                for dataset in datasets]
+    expected = [({**flags(method, "vit_b16", dataset, 1, f"output/{method}/vit_b16/{dataset}"),
+                  "--eval-only": True}, {}) for dataset in datasets]
     for flag, _ in expected:
         flag["--config-file"] = f"{ROOT}/configs/trainers/ZeroshotCLIP/vit_b16.yaml"
     assert commands([method], setting) == expected
@@ -163,7 +164,8 @@ def dry(script, *arguments, **environment):
 
 @pytest.mark.parametrize("script,method,cfg,epoch", [
     ("promptsrc/reproduce_base2novel_setting.sh", "PromptSRC", SRC, 20),
-    ("vpt/reproduce_vpt.sh", "VPT", VIT["VPT"][0][0], 5), ("maple/reproduce_maple.sh", "MaPLe", VIT["MaPLe"][0][0], 5), ("independent-vlp/reproduce_ivlp.sh", "IVLP", SRC, 20)])
+    ("vpt/reproduce_vpt.sh", "VPT", VIT["VPT"][0][0], 5), ("maple/reproduce_maple.sh", "MaPLe", VIT["MaPLe"][0][0], 5),
+    ("independent-vlp/reproduce_ivlp.sh", "IVLP", SRC, 20)])
 def test_published_checkpoints_base_to_new(script, method, cfg, epoch):
     below = f"dtd/shots_16/{method}/{cfg}/seed2"
     assert dry(script, "dtd", "2", "W") == [
@@ -185,15 +187,18 @@ def test_published_checkpoints_of_the_other_settings():
 
 def test_published_arguments_and_the_environment_win():
     six = dry("prograd/prograd.sh", "dtd", "rn50_ep100", "middle", "4", "8", "True", LAMBDA="0.5", SEEDS="3")
-    assert six == [(flags("ProGrad", "rn50_ep100", "dtd", 3, "output/dtd/ProGrad/rn50_ep100_8shots/nctx4_cscTrue_ctpmiddle/seed3"),
+    assert six == [(flags("ProGrad", "rn50_ep100", "dtd", 3,
+                          "output/dtd/ProGrad/rn50_ep100_8shots/nctx4_cscTrue_ctpmiddle/seed3"),
                     {"LOSS.LAMBDA": "0.5", "TRAINER.COOP.N_CTX": "4", "TRAINER.COOP.CSC": "True",
                      "TRAINER.COOP.CLASS_TOKEN_POSITION": "middle", "DATASET.NUM_SHOTS": "8"})]
     (flag, keys), = dry("promptsrc/few_shot.sh", "dtd", "4", GPA_MEAN="7", SEEDS="1", OUTPUT="/o o", DATA="/d",
                         OPTS="OPTIM.LR 0.1")
     assert keys["TRAINER.PROMPTSRC.GPA_MEAN"] == "7" and keys["TRAINER.PROMPTSRC.GPA_STD"] == "5"
-    assert keys["OPTIM.LR"] == "0.1" and flag["--root"] == "/d" and flag["--output-dir"].startswith("/o o/dtd/PromptSRC/")
+    assert keys["OPTIM.LR"] == "0.1" and flag["--root"] == "/d"
+    assert flag["--output-dir"].startswith("/o o/dtd/PromptSRC/")
     (flag, keys), = dry("promptsrc/base2new_test.sh", "digits", "1", CFG="demo", SHOTS="2", LOADEP="9")
-    assert flag["--load-epoch"] == "9" and keys["DATASET.NUM_SHOTS"] == "2" and "/shots_2/PromptSRC/demo/" in flag["--model-dir"]
+    assert flag["--load-epoch"] == "9" and keys["DATASET.NUM_SHOTS"] == "2"
+    assert "/shots_2/PromptSRC/demo/" in flag["--model-dir"]
     (flag, _), = dry("vpt/base2new_test_vpt.sh", "digits", "1", CFG="demo")
     assert flag["--load-epoch"] == "5"  # of configs/trainers/VPT/demo.yaml
 

@@ -132,7 +132,8 @@ def test_jobs_that_share_gpus(monkeypatch):
 
 
 def test_dry_run_prints_and_runs_nothing(capsys):
-    assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "dtd", "--seeds", "1", "--dry-run"]) == 0
+    assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "dtd", "--seeds", "1",
+                 "--dry-run"]) == 0
     out = capsys.readouterr().out
     assert "\nbash scripts/promptsrc/base2new_train.sh dtd 1\n" in out and "--load-epoch 20 --eval-only" in out
     assert not Path("output").exists()
@@ -241,7 +242,8 @@ def test_slurm_array(slurm, monkeypatch, capsys):
     assert "failed: PromptSRC digits 1 shots seed 2 (exit code 1)\n    error: no room on the disk: free some" in out
     batch = (slurm / "batch.sh").read_text().splitlines()
     for line in ("#SBATCH --array=0-1%2", "#SBATCH --gpus-per-node=1", "#SBATCH --time=90", "#SBATCH --partition=gpu",
-                 "#SBATCH --qos=long", "#SBATCH --job-name=promptreg", "#SBATCH --cpus-per-task=8", "#SBATCH --mem=32GB"):
+                 "#SBATCH --qos=long", "#SBATCH --job-name=promptreg", "#SBATCH --cpus-per-task=8",
+                 "#SBATCH --mem=32GB"):
         assert line in batch, (line, batch)
     assert len(list(Path("output").rglob("result.json"))) == 3
     assert main(ARRAY) == 0

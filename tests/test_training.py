@@ -111,7 +111,7 @@ PUBLISHED = ["promptsrc", "ivlp", "vpt", "coop_end", "kgcoop", "cocoop", "progra
 
 @pytest.mark.parametrize("case", PUBLISHED)
 def test_published_checkpoint_loads_and_goes_back(case, weights, tmp_path):
-    """A file as the published code writes it (whole CLIP, class-dependent buffers, scheduler object) gives its logits."""
+    """A file as the published code writes it (whole CLIP, class-dependent buffers, scheduler) gives its logits."""
     golden = np.load(GOLDEN / f"trainer_{case}.npz")
     kind = reference.CASES[case][1]
     trainer = make(case, weights, tmp_path / "ours")
@@ -150,7 +150,7 @@ def test_checkpoint_that_names_code_is_not_run(weights, tmp_path):
     path.parent.mkdir()
     torch.save({"state_dict": {"ctx": torch.zeros(16, 64)}, "epoch": 3, "scheduler": Evil()}, path)
     trainer = make("coop_end", weights, tmp_path / "ours")
-    with pytest.raises(InputError, match=r"model.pth.tar-3 cannot be read as a checkpoint \(it names (posix|nt).system"):
+    with pytest.raises(InputError, match=r"tar-3 cannot be read as a checkpoint \(it names (posix|nt).system"):
         trainer.load_model(str(tmp_path), 3)
     assert not (tmp_path / "ran").exists()
 
@@ -195,8 +195,7 @@ case, weights, output = sys.argv[1:]
 parallel.start("cpu")
 trainer = reference.make(case, Path(weights), Path(output))
 trainer.train_loader_x = [
-    {{"img": b["img"][parallel.rank()::2], "label": b["label"][parallel.rank()::2], "impath": b["impath"][parallel.rank()::2]}}
-    for b in trainer.train_loader_x]
+    {{key: batch[key][parallel.rank()::2] for key in ("img", "label", "impath")}} for batch in trainer.train_loader_x]
 parallel.broadcast(trainer.parameters)
 trainer.train()
 """
@@ -213,9 +212,11 @@ def test_two_processes_equal_one_with_the_doubled_batch(case, weights, tmp_path)
     checkpoint.write({"state_dict": one.prompts.state_dict(), "epoch": 0}, start)
     one.train()
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script.write_text(script.read_text().replace("parallel.broadcast(", f"trainer.load_prompts({str(start)!r})\nparallel.broadcast("))
+    load = f"trainer.load_prompts({str(start)!r})\n"
+    script.write_text(script.read_text().replace("parallel.broadcast(", load + "parallel.broadcast("))
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script),
-                    case, str(weights(kind)), str(tmp_path / "two")], check=True, env=env, timeout=300, capture_output=True)
+                    case, str(weights(kind)), str(tmp_path / "two")], check=True, env=env, timeout=300,
+                   capture_output=True)
     ours = checkpoint.read(tmp_path / "two" / one.FOLDER / "model.pth.tar-3")["state_dict"]
     for name, value in one.prompts.state_dict().items():
         assert (ours[name] - value).abs().max() < 1e-6, name

@@ -31,6 +31,6 @@ class CoOp(PromptTrainer):
     def initial_words(self):
         """The words of CTX_INIT, or "" for a random start."""
         if self.own.CTX_INIT is True:
-            raise InputError("TRAINER.COOP.CTX_INIT True stands for a dataset's words in ProGrad and for fixed ones in KgCoOp: "
-                             'give CoOp its words, or "" for a random start')
+            raise InputError("TRAINER.COOP.CTX_INIT True stands for a dataset's words in ProGrad and for fixed ones in "
+                             'KgCoOp: give CoOp its words, or "" for a random start')
         return (self.own.CTX_INIT or "").replace("_", " ")

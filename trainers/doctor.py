@@ -67,7 +67,7 @@ def packages(report):
     """Report on Python and the packages; returns whether all that are needed can be imported."""
     before, broken = report.broken, set()
     version = ".".join(map(str, sys.version_info[:3]))
-    if sys.version_info >= (3, 10):
+    if sys.version_info >= (3, 10):  # noqa: UP036  an older Python is what this is to find
         report.ok(f"Python {version}")
     else:
         report.fail(f"Python {version} is too old", "make an environment with Python 3.10 or newer")

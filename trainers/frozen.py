@@ -1,14 +1,17 @@
 """Frozen text features of class names: computed batched, once, and kept on disk."""
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save
 
 from .clip import arrange, plain_rows
 from .templates import fill
@@ -29,13 +32,9 @@ def template_features(clip, classnames, templates, normalize_each=False, cache=T
         cache: keep the result on disk, under a key made of the weights, precision, names and templates.
     """
     path = _path(clip, classnames, templates, normalize_each) if cache and clip.path else None
-    if path and path.exists():
-        try:
-            found = load_file(path)["features"]
-            os.utime(path)  # recently used
-            return found.to(clip.device)
-        except Exception as error:  # a torn file of a full disk, say: compute again and write over it
-            log.warning("%s cannot be read (%s): computing it again", path, error)
+    found = _read(path) if path else None
+    if found is not None:
+        return found.to(clip.device)
     with torch.no_grad():
         total = 0
         for template in templates:
@@ -61,24 +60,62 @@ def _path(clip, classnames, templates, normalize_each):
     return folder() / f"text-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
+def _read(path):
+    """Return the features in a file of the cache, or None where there is none, or not what was written."""
+    try:
+        with safe_open(path, "pt") as file:
+            features, told = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
+        if told != _digest(features):
+            raise ValueError("its content has changed since it was written")
+    except FileNotFoundError:
+        return None
+    except Exception as error:  # a torn file of a full disk, say: compute again and write over it
+        log.warning("%s cannot be read (%s): computing it again", path, error)
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)  # recently used
+    return features
+
+
+def _digest(features):
+    return hashlib.sha256(features.numpy().tobytes()).hexdigest()
+
+
 def _keep(path, features):
-    """Write atomically, then drop the least recently used files beyond LIMIT_BYTES. A cache that fails is no failure."""
+    """Write atomically, then drop the least recently used files beyond LIMIT_BYTES. A cache may fail."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        features = features.cpu().contiguous()
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".text-", suffix=".part")
-        os.close(handle)
         try:
-            save_file({"features": features.cpu().contiguous()}, name)
+            with os.fdopen(handle, "wb") as file:
+                file.write(save({"features": features}, {"sha256": _digest(features)}))
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(name, 0o644)  # mkstemp makes files for their owner alone, and caches are shared
             os.replace(name, path)
         finally:
             if os.path.exists(name):
                 os.unlink(name)
-        kept = sorted(path.parent.glob("text-*.safetensors"), key=lambda p: p.stat().st_mtime)
-        size = sum(p.stat().st_size for p in kept)
-        for old in kept[:-1]:
-            if size <= LIMIT_BYTES:
-                break
-            size -= old.stat().st_size
-            old.unlink(missing_ok=True)
+        _make_room(path)
     except OSError as error:
         log.warning("frozen text features are not kept (%s): %s", error, path)
+
+
+def _make_room(newest):
+    """Drop what is over LIMIT_BYTES, and what killed processes have left; others may do the same at this moment."""
+    files = {}
+    for path in (*newest.parent.glob("text-*.safetensors"), *newest.parent.glob(".text-*.part")):
+        with contextlib.suppress(FileNotFoundError):
+            files[path] = path.stat()
+    ages = {path: time.time() - stat.st_mtime for path, stat in files.items()}
+    abandoned = [path for path in files if path.suffix == ".part" and ages[path] > 3600]
+    kept = sorted((path for path in files if path.suffix != ".part"), key=ages.get, reverse=True)
+    size = sum(files[path].st_size for path in kept)
+    for old in (path for path in kept if path != newest):
+        if size <= LIMIT_BYTES:
+            break
+        size -= files[old].st_size
+        abandoned.append(old)
+    for path in abandoned:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""GRAM: gradient-regulated prompt tuning from a meta-learned start (Li et al., arXiv 2303.06571), over any prompt trainer.
+"""GRAM: gradient-regulated prompt tuning from a meta-learned start (arXiv 2303.06571), over any prompt trainer.
 
 Meta-training itself, trainer ``GRAM``, is in ``meta/``.
 """
@@ -44,19 +44,22 @@ class Regulated:
         command = f"bash scripts/gram/meta_train.sh CORPUS {self.PROMPTS}"
         if not gram.META:
             raise InputError(f"{type(self).__name__} starts from a meta-trained file and TRAINER.GRAM.META is empty: "
-                             f"make one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes along)")
+                             f"make one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes "
+                             "along)")
         path = file.DEMO / f"{self.PROMPTS}.safetensors" if gram.META == "demo" else gram.META
         start, self.regulator, about = file.read(path, command)
         own = dict(self.prompts.named_parameters())
         if {n: v.shape for n, v in own.items()} != {n: v.shape for n, v in start.items()}:
             raise InputError(f"{path} was made for {_describe(start)}, and {type(self).__name__} has {_describe(own)} "
-                             f"here: set {self.SECTION}'s context length and depth, and the backbone, to the file's, or {command}")
+                             f"here: set {self.SECTION}'s context length and depth, and the backbone, to the file's, "
+                             f"or {command}")
         with torch.no_grad():
             for name, parameter in own.items():
                 parameter.copy_(start[name])
         self.regulator.to(self.device)
         if about.get("clip") not in (None, self.clip.fingerprint):
-            log.warning("%s was meta-trained on another CLIP file (%s) than %s", path, about.get("backbone"), self.clip.path)
+            log.warning("%s was meta-trained on another CLIP file (%s) than %s",
+                        path, about.get("backbone"), self.clip.path)
 
     def gradients(self, loss):
         """The base method's gradients (ProGrad's already projected), regulated."""

@@ -27,7 +27,7 @@ def nearest_words(clip, context, topk):
 
 
 def contexts(state):
-    """Return {what: [n, D]} of all text context in a checkpoint's state dict: input, deep layers, classes of their own."""
+    """Return {what: [n, D]} of all text context in a checkpoint's state dict: input, deep layers, each class's own."""
     found = {}
     for name, value in state.items():
         if name in ("ctx", "prompt_learner.ctx"):

@@ -1,4 +1,4 @@
-"""IVLP: independent vision-language prompting, the base of PromptSRC (Rasheed et al., arXiv 2212.03640; 2307.06948, 3.1)."""
+"""IVLP: independent vision-language prompting, the base of PromptSRC (arXiv 2212.03640; 2307.06948, 3.1)."""
 import torch
 import torch.nn.functional as F
 

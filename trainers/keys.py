@@ -6,8 +6,9 @@ becomes a ``HostConfig``, which before every merge fills in what our methods hav
 """
 import contextlib
 
-from dassl.config import defaults
 from yacs.config import CfgNode
+
+from dassl.config import defaults
 
 HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
 _DECLARED = {}  # section -> {key: default}; below TRAINER but for those in _AT_ROOT

@@ -1,4 +1,4 @@
-"""The linear probe on CLIP's image features, CoOp's baseline: python -m trainers.lpclip --root DATA … (CoOp, section 4.1).
+"""CoOp's baseline, a linear probe on CLIP's image features: python -m trainers.lpclip --root DATA … (section 4.1).
 
 Logistic regression on frozen, unnormalized image features of the few-shot training images. Its regularization is sought
 on the few-shot validation images as CoOp does: seven values of C over twelve decades, then a binary search around the
@@ -21,8 +21,8 @@ SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 @torch.no_grad()
 def features(clip, loader):
     """Return (features [N, E], labels [N]) of all images of a Dassl test loader."""
-    found = [(clip.vision(clip.vision.embed(batch["img"].to(clip.device))).float().cpu().numpy(), batch["label"].numpy())
-             for batch in loader]
+    found = [(clip.vision(clip.vision.embed(batch["img"].to(clip.device))).float().cpu().numpy(),
+              batch["label"].numpy()) for batch in loader]
     return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 

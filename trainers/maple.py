@@ -33,7 +33,8 @@ class MaPLe(PromptTrainer):
 
     def text_features(self):
         learner = self.prompts.prompt_learner
-        return F.normalize(self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text)).float(), dim=-1)
+        features = self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text))
+        return F.normalize(features.float(), dim=-1)
 
     def image_features(self, images, embedded=None):
         learner = self.prompts.prompt_learner

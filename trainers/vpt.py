@@ -9,7 +9,8 @@ declare("VPT", N_CTX_VISION=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPT
 class VPT(IVLP):
     """Cross-entropy with learned vectors behind the patches; the text is frozen: CTX_INIT, the name, a full stop.
 
-    Keys, TRAINER.VPT: N_CTX_VISION (vectors a layer), PROMPT_DEPTH_VISION (layers, the input's included), CTX_INIT, PREC.
+    Keys, TRAINER.VPT: N_CTX_VISION (vectors a layer), PROMPT_DEPTH_VISION (layers, the input's included), CTX_INIT,
+    PREC.
     """
 
     SECTION, FOLDER = "VPT", "prompt_learner"

@@ -1,4 +1,4 @@
-"""Zero-shot CLIP, with one sentence a class or an ensemble of eight (Radford et al., arXiv 2103.00020; CoOp's baselines)."""
+"""Zero-shot CLIP, with one sentence a class or an ensemble of eight (arXiv 2103.00020; CoOp's baselines)."""
 from . import templates
 from .base import PromptTrainer, declare, register
 

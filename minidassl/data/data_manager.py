@@ -97,7 +97,7 @@ class DataManager:
               if (items := getattr(self.dataset, name))),
         ]
         rows = [(left, str(right)) for left, right in rows if right]
-        widths = [max(map(len, column)) for column in zip(*rows)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         rule = "  ".join("-" * width for width in widths)
         print(rule, *(f"{left:<{widths[0]}}  {right}" for left, right in rows), rule, sep="\n")
 

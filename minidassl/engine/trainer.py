@@ -12,8 +12,15 @@ from ..evaluation import build_evaluator
 from ..modeling import build_backbone, build_head
 from ..optim import build_lr_scheduler, build_optimizer
 from ..utils import (
-    AverageMeter, MetricMeter, count_num_param, load_checkpoint, load_pretrained_weights, mkdir_if_missing,
-    resume_from_checkpoint, save_checkpoint, tolist_if_not,
+    AverageMeter,
+    MetricMeter,
+    count_num_param,
+    load_checkpoint,
+    load_pretrained_weights,
+    mkdir_if_missing,
+    resume_from_checkpoint,
+    save_checkpoint,
+    tolist_if_not,
 )
 
 
@@ -393,7 +400,8 @@ class TrainerXU(SimpleTrainer):
         if self.cfg.TRAIN.COUNT_ITER not in counts:
             raise ValueError(f"TRAIN.COUNT_ITER is one of {list(counts)}, not {self.cfg.TRAIN.COUNT_ITER!r}")
         num_batches = counts[self.cfg.TRAIN.COUNT_ITER]
-        pairs = zip(range(num_batches), _endless(self.train_loader_x), _endless(self.train_loader_u))
+        pairs = zip(range(num_batches), _endless(self.train_loader_x), _endless(self.train_loader_u),
+                    strict=False)
         self._run_batches(((batch_x, batch_u) for _, batch_x, batch_u in pairs), num_batches)
 
     def parse_batch_train(self, batch_x, batch_u):

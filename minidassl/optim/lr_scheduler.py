@@ -42,7 +42,7 @@ class _BaseWarmupScheduler(LRScheduler):
     def load_state_dict(self, state_dict):
         state = dict(state_dict)
         successor = state.pop("successor")
-        if not isinstance(successor, dict):  # Dassl's own checkpoints: an object, of which load_checkpoint kept the state
+        if not isinstance(successor, dict):  # Dassl's own checkpoint: an object; load_checkpoint kept its state
             successor = {k: v for k, v in vars(successor).items() if k != "optimizer"}
         self.successor.load_state_dict(successor)
         super().load_state_dict(state)

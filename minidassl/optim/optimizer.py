@@ -15,7 +15,8 @@ def _staged(model, cfg):
     model = model.module if isinstance(model, nn.DataParallel) else model
     new = [cfg.NEW_LAYERS] if isinstance(cfg.NEW_LAYERS, str) else cfg.NEW_LAYERS
     if not any(new):
-        warnings.warn("OPTIM.STAGED_LR is set but OPTIM.NEW_LAYERS is empty: every layer learns at LR * BASE_LR_MULT")
+        warnings.warn("OPTIM.STAGED_LR is set but OPTIM.NEW_LAYERS is empty: every layer learns at LR * BASE_LR_MULT",
+                      stacklevel=3)
     groups = {True: [], False: []}
     for name, child in model.named_children():
         groups[name in new].extend(child.parameters())
@@ -38,7 +39,7 @@ def build_optimizer(model, optim_cfg, param_groups=None):
     check_availability(cfg.NAME, AVAI_OPTIMS)
     if param_groups is not None:
         if cfg.STAGED_LR:
-            warnings.warn("OPTIM.STAGED_LR has no effect on given parameter groups")
+            warnings.warn("OPTIM.STAGED_LR has no effect on given parameter groups", stacklevel=2)
     elif cfg.STAGED_LR:
         param_groups = _staged(model, cfg)
     else:

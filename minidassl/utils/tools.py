@@ -22,7 +22,7 @@ def check_isfile(fpath):
     """Return whether ``fpath`` is a file; warn if it is not."""
     isfile = os.path.isfile(fpath)
     if not isfile:
-        warnings.warn(f'No file found at "{fpath}"')
+        warnings.warn(f'No file found at "{fpath}"', stacklevel=2)
     return isfile
 
 

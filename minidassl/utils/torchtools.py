@@ -58,15 +58,16 @@ class _DataUnpickler(pickle.Unpickler):
     ALLOWED = frozenset({
         ("collections", "OrderedDict"), ("collections", "defaultdict"), ("collections", "Counter"),
         ("builtins", "dict"), ("torch", "Size"), ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"), })
+        ("torch._utils", "_rebuild_parameter"),
+    })
 
     def find_class(self, module, name):
         return super().find_class(module, name) if (module, name) in self.ALLOWED else _Inert
 
 
 # what torch.load asks of a pickle module
-_data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, load=lambda file,
-                                     **kw: _DataUnpickler(file, **kw).load(), __name__="minidassl's data-only pickle")
+_data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, __name__="minidassl's data-only pickle",
+                                     load=lambda file, **kw: _DataUnpickler(file, **kw).load())
 
 
 def load_checkpoint(fpath):
@@ -117,7 +118,7 @@ def load_pretrained_weights(model, weight_path):
     fitting = {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
     model.load_state_dict(fitting, strict=False)
     if not fitting:
-        warnings.warn(f"Nothing in {weight_path} fits the model, by name and shape; it is left as it was")
+        warnings.warn(f"Nothing in {weight_path} fits the model, by name and shape; it is left as it was", stacklevel=2)
         return
     print(f"Successfully loaded pretrained weights from {weight_path}")
     if len(fitting) < len(weights):

@@ -56,7 +56,7 @@ class Block:
     def activate(self, x):
         if isinstance(self.mlp.gelu, nn.GELU):
             return F.gelu(x)
-        return F.silu(x * 1.702) / 1.702  # QuickGELU, x * sigmoid(1.702 x), keeping one tensor for the backward, not two
+        return F.silu(x * 1.702) / 1.702  # QuickGELU, x * sigmoid(1.702 x), keeping one tensor for the backward
 
 
 def attend(q, k, v, causal=False):

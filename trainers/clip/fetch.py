@@ -10,7 +10,8 @@ from .weights import COOP_NAMES, locate, split_name
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description="Fetch CLIP weights into the usual cache.")
-    parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
+    parser.add_argument("names", nargs="+", metavar="NAME",
+                        help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
     for name in parser.parse_args(argv).names:
         try:
             arch, tag = split_name(name)
@@ -20,7 +21,8 @@ def main(argv=None):
         except PromptRegError as error:
             sys.exit(f"error: {error}")
         except Exception as error:
-            sys.exit(f"error: {name} could not be fetched ({error}): check the connection and run the same command again")
+            sys.exit(f"error: {name} could not be fetched ({error}): check the connection and run the same command "
+                     "again")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class TextEncoder:
 
     @staticmethod
     def _mix(groups, q, k, v, prefix_k, prefix_v):
-        """Attention within packed sequences and to the prefix: q, k, v [G, H, T, d] (q [G, H, c, d]: the ends alone)."""
+        """Attention within packed sequences and to the prefix: q, k, v [G, H, T, d], or q [G, H, c, d], the ends'."""
         ends_only = q.shape[2] != k.shape[2]
         mixed, at, q_at = [], 0, 0
         for count, length in groups:

@@ -78,7 +78,7 @@ class PlainVision:
 
 
 def fold_batch_norms(tower):
-    """Put the frozen batch norms of a ResNet into the convolutions before them, which does the same in one pass fewer."""
+    """Put a ResNet's frozen batch norms into the convolutions before them, which does the same in one pass fewer."""
     for module in tower.modules():
         names = dict(module.named_children())
         pairs = [(f"conv{i}", f"bn{i}") for i in (1, 2, 3)] + [("0", "1")]  # the last: a downsampling Sequential's

@@ -16,7 +16,7 @@ def twice_differentiable():
 
 
 def adapt(loss, start, rates, regulator, steps, order=2):
-    """Return the prompts after ``steps`` steps of theta <- theta - alpha R(grad loss(theta)), theta starting at ``start``.
+    """Return the prompts after ``steps`` steps of theta <- theta - alpha R(grad loss(theta)) from theta = ``start``.
 
     Args:
         loss: function of {name: tensor}, a scalar: the support's.

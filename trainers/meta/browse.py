@@ -17,11 +17,14 @@ from ..errors import InputError, PromptRegError
 from . import file, hierarchy, pairs
 from .features import Features
 
-STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222;background:#fff}
+STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;
+color:#222;background:#fff}
 h1{font-size:1.5rem}h2{font-size:1.15rem;margin:2.2rem 0 .4rem;border-bottom:1px solid #ccc}
-nav a{margin-right:.8em;white-space:nowrap}.classes{display:grid;grid-template-columns:repeat(auto-fill,minmax(21rem,1fr));gap:1rem}
+nav a{margin-right:.8em;white-space:nowrap}
+.classes{display:grid;grid-template-columns:repeat(auto-fill,minmax(21rem,1fr));gap:1rem}
 section{border:1px solid #ddd;border-radius:6px;padding:.6rem .8rem}h3{font-size:1rem;margin:0}
-small{color:#666}img{height:64px;image-rendering:pixelated;margin:2px;vertical-align:top}ul{margin:.3rem 0 0;padding-left:1.1rem}
+small{color:#666}img{height:64px;image-rendering:pixelated;margin:2px;vertical-align:top}
+ul{margin:.3rem 0 0;padding-left:1.1rem}
 li{overflow-wrap:anywhere}"""
 THUMBNAIL = 128  # pixels
 
@@ -51,7 +54,8 @@ def page(tree, features, samples=6):
     out = [f"<!doctype html><html lang=en><meta charset=utf-8><title>Hierarchy</title><style>{STYLE}</style>",
            f"<h1>{len(tree.domain):,} pairs, {len(tree.domains)} domains, {classes} pseudo-classes</h1>",
            f"<p>{kept:,} pairs ({kept / len(tree.domain):.0%}) are in a pseudo-class; the image agrees with the "
-           f"caption's cluster in {agreement:.0%} of all pairs. A pseudo-class has at least {tree.about['options']['least']}.</p>",
+           f"caption's cluster in {agreement:.0%} of all pairs. A pseudo-class has at least "
+           f"{tree.about['options']['least']}.</p>",
            "<nav>", *(f'<a href="#d{d}">domain {d}</a>' for d in range(len(tree.domains))), "</nav>"]
     for d, domain in enumerate(tree.domains):
         out.append(f'<h2 id="d{d}">Domain {d} <small>{domain["pairs"]:,} pairs, agreement {domain["agreement"]:.0%}, '
@@ -81,7 +85,8 @@ def main(argv=None):
             raise InputError(f"{args.hierarchy} no longer lies beside its features: put it back")
         features = Features(folder, tree.about["root"])
         if len(features) != len(tree.domain) or features.digest != tree.about["corpus"]:
-            raise InputError(f"{args.hierarchy} was made from other features than lie beside it: run meta-training again")
+            raise InputError(f"{args.hierarchy} was made from other features than lie beside it: "
+                             "run meta-training again")
         out = Path(args.out or Path(args.hierarchy).with_suffix(".html"))
         file.write_bytes(out, page(tree, features, np.clip(args.samples, 1, 1000)).encode())
     except PromptRegError as error:

@@ -110,4 +110,5 @@ class Inputs:
         try:
             return self.transform(pairs.picture(self.features.root, place))
         except pairs.Bad as fault:  # it was readable when its features were made
-            raise InputError(f"{place} of the corpus: {fault}, though it could be read before: restore the corpus") from None
+            raise InputError(f"{place} of the corpus: {fault}, though it could be read before: "
+                             "restore the corpus") from None

@@ -121,8 +121,8 @@ def encode_captions(clip, texts):
 def _limit(bad, seen, limit, corpus, faults):
     if bad > limit * seen:
         where, reason = faults[0] if faults else ("", "")
-        raise InputError(f"{corpus.path}: {bad} of {seen} pairs cannot be used, more than {limit:.0%} (TRAINER.GRAM.BAD_LIMIT)"
-                         + (f", {where}: {reason}" if where else "") + "; mend the corpus")
+        raise InputError(f"{corpus.path}: {bad} of {seen} pairs cannot be used, more than {limit:.0%} "
+                         "(TRAINER.GRAM.BAD_LIMIT)" + (f", {where}: {reason}" if where else "") + "; mend the corpus")
 
 
 def _finish(folder, corpus, limit):
@@ -137,7 +137,8 @@ def _finish(folder, corpus, limit):
         raise InputError(f"{corpus.path} holds no pairs: it needs images with captions")
     write_bytes(folder / "bad.tsv", "".join(f"{where}\t{reason}\n" for where, reason in bad).encode("utf-8", "replace"))
     _limit(len(bad), good + len(bad), limit, corpus, bad)
-    write_bytes(folder / "done.json", json.dumps({"pairs": good, "bad": len(bad), "digest": digest.hexdigest()}).encode())
+    done = {"pairs": good, "bad": len(bad), "digest": digest.hexdigest()}
+    write_bytes(folder / "done.json", json.dumps(done).encode())
 
 
 class Features:
@@ -215,4 +216,5 @@ def write_shards(folder, image, text, captions, block=BLOCK):
         write_bytes(_shard(folder, number), save(
             {"image": image[start:end].half().contiguous(), "text": text[start:end].half().contiguous(), "records": raw,
              "record_ends": torch.tensor([len(r) for r in records]).cumsum(0)}, {"bad": "[]"}))
-    write_bytes(folder / "done.json", json.dumps({"pairs": len(image), "bad": 0, "digest": digest.hexdigest()}).encode())
+    done = {"pairs": len(image), "bad": 0, "digest": digest.hexdigest()}
+    write_bytes(folder / "done.json", json.dumps(done).encode())

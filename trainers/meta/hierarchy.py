@@ -117,14 +117,16 @@ def split_classes(features, rows, k, size, seed, least, backend):
     """
     centroids = kmeans(features.vectors("text", sample(rows, size, seed)).numpy(), k, seed, backend)
     cluster = np.concatenate([nearest(features.vectors("text", part).numpy(), centroids) for part in chunks(rows)])
-    sums, counts = np.zeros((len(centroids), centroids.shape[1]), np.float64), np.bincount(cluster, minlength=len(centroids))
+    sums = np.zeros((len(centroids), centroids.shape[1]), np.float64)
+    counts = np.bincount(cluster, minlength=len(centroids))
     at = 0
     for part in chunks(rows):
         np.add.at(sums, cluster[at:at + len(part)], features.vectors("image", part).numpy())
         at += len(part)
     means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
     means[counts == 0] = 1e3  # an empty cluster attracts nothing
-    agrees = np.concatenate([nearest(features.vectors("image", part).numpy(), means) for part in chunks(rows)]) == cluster
+    nearest_mean = [nearest(features.vectors("image", part).numpy(), means) for part in chunks(rows)]
+    agrees = np.concatenate(nearest_mean) == cluster
     kept = np.bincount(cluster[agrees], minlength=len(centroids))
     alive = kept >= least
     renumber = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
@@ -173,7 +175,8 @@ def build(features, path, options, provenance=None):
                     continue
                 cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"],
                                                           seed + d + 1, options["least"], backend)
-                found = {"names": _name(features, rows, cluster, len(rates), seed), "rates": rates, "agreement": agreement}
+                names = _name(features, rows, cluster, len(rates), seed)
+                found = {"names": names, "rates": rates, "agreement": agreement}
                 write_bytes(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
         parallel.barrier()
         if parallel.rank() == 0:
@@ -217,6 +220,7 @@ def read(path):
             about = json.loads(file.metadata()["about"])
             if about["format"] != FORMAT:
                 raise KeyError(f"format {about['format']}")
-            return Hierarchy(file.get_tensor("domain").numpy(), file.get_tensor("pseudo").numpy(), about.pop("domains"), about)
+            return Hierarchy(file.get_tensor("domain").numpy(), file.get_tensor("pseudo").numpy(),
+                             about.pop("domains"), about)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is no hierarchy, or a damaged one ({error}): delete it and run again") from error

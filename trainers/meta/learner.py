@@ -1,4 +1,4 @@
-"""A prompt method's forward alone, for any class names and any values of its prompts: what episodes need of a trainer."""
+"""A prompt method's forward alone, for any class names and values of its prompts: what episodes need of a trainer."""
 from torch import nn
 from torch.func import functional_call
 
@@ -45,7 +45,8 @@ class Learner:
         self.cfg.defrost()
         self.cfg.TRAINER.PROMPTREG.CACHE = False  # episodes' names do not come back
         if settings(cfg, self.method.SECTION).get("CSC"):
-            raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, set it False")
+            raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, "
+                             "set it False")
         self.sees = "pixels" if self._model(["thing"]).prompts.vision is not None else "features"
 
     def start(self):

@@ -47,7 +47,7 @@ def name_clusters(clusters):
 
     names, taken = [None] * len(clusters), set()
     ranked = []
-    for c, share in enumerate(shares):
+    for share in shares:
         score = {p: s * math.log(s / mean[p]) if len(shares) > 1 else s for p, s in share.items()}
         ranked.append(sorted(score.items(), key=lambda item: (-item[1], len(item[0]), item[0])))
     # The clusters that are set apart best choose first.

@@ -129,7 +129,8 @@ class Corpus:
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files or sorted(p for p in self.path.rglob("*") if p.is_file()):
             stat = file.stat()
-            digest.update(f"{file.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "replace"))
+            entry = f"{file.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            digest.update(entry.encode("utf-8", "replace"))
         return digest.hexdigest()
 
     def _tsv(self):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from dassl.data.transforms import build_transform
 from tqdm import tqdm
 
-from .. import checkpoint, parallel
+from dassl.data.transforms import build_transform
+
+from .. import checkpoint, interrupt, parallel
 from ..base import register
 from ..clip import load_clip
 from ..errors import InputError
@@ -42,7 +43,7 @@ declare("GRAM",
         FIRST_ORDER=False,
         OTHER_WEIGHT=1.0,  # w, of the other domain's query loss
         STEPS=2000, EPISODES=4,  # outer steps; episodes of one
-        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and the function; both fall to 0 linearly
+        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and the function; fall to 0 linearly
         CLIP_NORM=1.0,  # of the outer gradient
         SAVE_EVERY=50,  # outer steps
         EVALUATE=100)  # held-out episodes of the final report
@@ -69,7 +70,8 @@ class GRAM:
         if own.PREC not in ("fp32", "bf16"):
             raise InputError(f"TRAINER.GRAM.PREC is {own.PREC!r}: meta-training takes fp32 or bf16, whatever the "
                              "few-shot runs take")
-        for key, least in (("WAYS", 2), ("SHOTS", 1), ("QUERIES", 1), ("INNER_STEPS", 1), ("EPISODES", 1), ("DOMAINS", 2)):
+        for key, least in (("WAYS", 2), ("SHOTS", 1), ("QUERIES", 1), ("INNER_STEPS", 1), ("EPISODES", 1),
+                           ("DOMAINS", 2)):
             if own[key] < least:
                 raise InputError(f"TRAINER.GRAM.{key} is {own[key]}: it must be at least {least}")
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
@@ -142,7 +144,8 @@ class GRAM:
         passing = ("META", "CORPUS", "SAVE_EVERY", "EVALUATE")
         return {"prompts": self.own.PROMPTS, "backbone": Path(self.cfg.MODEL.BACKBONE.NAME).name,
                 "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs,
-                "seed": self.cfg.SEED, "domains": len(tree.domains), "config": {k: v for k, v in self.own.items() if k not in passing}}
+                "seed": self.cfg.SEED, "domains": len(tree.domains),
+                "config": {k: v for k, v in self.own.items() if k not in passing}}
 
     # ---- the bi-level loop
 
@@ -162,7 +165,8 @@ class GRAM:
                           for name in self.start}
         first = [*self.start.values(), *(self.log_rates.values() if own.LEARN_LR else ())]
         second = list(self.regulator.parameters()) if own.REGULATE else []
-        self.optimizer = torch.optim.Adam([{"params": first, "lr": own.META_LR}, {"params": second, "lr": own.REGULATOR_LR}])
+        self.optimizer = torch.optim.Adam([{"params": first, "lr": own.META_LR},
+                                           {"params": second, "lr": own.REGULATOR_LR}])
         learned = [*first, *second]
         about = json.loads(json.dumps(about))
         done = self.resume(about)
@@ -178,9 +182,13 @@ class GRAM:
                 losses = self.outer_step(episodes, learned)
                 mean = losses if mean is None else 0.98 * mean + 0.02 * losses
                 bar.set_postfix(query=f"{mean[0]:.3f}", other=f"{mean[1]:.3f}", refresh=False)
-                if (step + 1) % own.SAVE_EVERY == 0 or step + 1 == own.STEPS:
+                asked = parallel.rank() == 0 and interrupt.asked()
+                if (step + 1) % own.SAVE_EVERY == 0 or step + 1 == own.STEPS or asked:
                     self.save(step + 1, about)
+                    interrupt.release(f"saved after outer step {step + 1} of {own.STEPS}")
+                interrupt.hold()
             waiting.cancel()
+        interrupt.release("all outer steps are saved")
         if parallel.rank() == 0:
             file.write(self.path, self.start, self.regulator, {**about, "rates": self.rates_by_name()})
         parallel.barrier()
@@ -247,7 +255,8 @@ class GRAM:
         state = checkpoint.read(path)
         if state.get("about") != about:
             differs = [k for k in about if state.get("about", {}).get(k) != about[k]]
-            raise InputError(f"{path} is of a run with another {', '.join(differs)}: delete it, or choose another --output-dir")
+            raise InputError(f"{path} is of a run with another {', '.join(differs)}: delete it, "
+                             "or choose another --output-dir")
         for name in self.start:
             self.start[name].copy_(state["start"][name])
             self.plain[name].copy_(state["plain"][name])
@@ -260,7 +269,7 @@ class GRAM:
     # ---- the report
 
     def evaluate(self, tasks):
-        """Adapt to tasks of held-out domains three ways; returns {way: {"loss": mean query loss, "accuracy": percent}}."""
+        """Adapt to tasks of held-out domains three ways; returns {way: {"loss": of queries, "accuracy": percent}}."""
         start = {name: value.detach() for name, value in self.start.items()}
         ways = {"plain start": (self.plain, None), "meta start": (start, None)}
         if self.own.REGULATE:
@@ -293,7 +302,8 @@ def compare(trainer, tasks, ways, rates, count):
             with torch.no_grad():
                 before, after = logits(start, inputs), logits(theta, inputs)
                 sums[way] += torch.stack([F.cross_entropy(after, labels),
-                                          100 * (after.argmax(1) == labels).float().mean(), F.cross_entropy(before, labels)]).cpu()
+                                          100 * (after.argmax(1) == labels).float().mean(),
+                                          F.cross_entropy(before, labels)]).cpu()
     share = parallel.world_size() / count
     means = parallel.mean([total.to(trainer.device) * share for total in sums.values()])
     return {way: dict(zip(("loss", "accuracy", "before"), map(float, mean), strict=True))

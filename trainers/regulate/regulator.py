@@ -1,4 +1,4 @@
-"""GRAM's gradient regulating function: a small network from a prompt's gradient to a direction that holds across domains.
+"""GRAM's gradient regulating function: a small network from a gradient to a direction that holds across domains.
 
 The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start; its form here is
 ours, after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of a prompt [n, d]:
@@ -8,7 +8,8 @@ ours, after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of 
     z = sigmoid(MLP(mean token))          a gate, from the prompt's own value
     R(g) = g + z (h - g)
 
-V sees the gradient's direction alone, so R(c g) = c R(g) for c > 0: what was learned under one loss holds under another's scale.
+V sees the gradient's direction alone, so R(c g) = c R(g) for c > 0: what was learned under one loss holds under
+another's scale.
 """
 import torch
 import torch.nn.functional as F
@@ -110,5 +111,7 @@ class Regulator(nn.Module):
     @torch.no_grad()
     def gate_values(self, prompts):
         """Return {name: z} of the prompts, numbers in (0, 1)."""
+        gates = {group: self.bends[group].gates(torch.stack([prompts[n] for n in names]))
+                 for group, names in self.members.items()}
         return {name: float(z) for group, names in self.members.items()
-                for name, z in zip(names, self.bends[group].gates(torch.stack([prompts[n] for n in names])), strict=True)}
+                for name, z in zip(names, gates[group], strict=True)}

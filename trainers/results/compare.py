@@ -95,7 +95,8 @@ class Paired:
     def __str__(self):
         p = "all pairs are equal" if self.p is None else f"Wilcoxon p = {self.p:.3g}"
         return (f"{self.first} - {self.second}: {self.mean:+.2f} points, "
-                f"95% interval [{self.low:+.2f}, {self.high:+.2f}], {p} ({self.pairs} pairs over {self.datasets} dataset{'s' * (self.datasets > 1)})")
+                f"95% interval [{self.low:+.2f}, {self.high:+.2f}], {p} "
+                f"({self.pairs} pairs over {self.datasets} dataset{'s' * (self.datasets > 1)})")
 
 
 def paired(runs, first, second, draws=10000):

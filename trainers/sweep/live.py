@@ -39,7 +39,8 @@ def running_table(pool):
         if worker.job:
             share = worker.share
             table.add_row(Text(worker.job.name), Text(worker.step.words[0], style="dim"),
-                          ProgressBar(1.0, share, width=24), f"{100 * share:3.0f}%", duration(time.time() - worker.begin))
+                          ProgressBar(1.0, share, width=24), f"{100 * share:3.0f}%",
+                          duration(time.time() - worker.begin))
     return table
 
 

@@ -91,8 +91,9 @@ def _names(scene, rng):
         plural = plurals(shape)
         return _pick(rng, ((f"{UNITS[number]} {plural}", key), (f"{number} {plural}", key),
                            (plural, {f"shape:{shape}"}),
-                           (f"{UNITS[number]} {scene.ink} {plural}", key | {f"ink:{scene.ink}"}), ((f"many {plural}" if number > 5 else f"a few {plural}"), {f"shape:{shape}",
-                            "count:" + ("many" if number > 5 else "few")})))
+                           (f"{UNITS[number]} {scene.ink} {plural}", key | {f"ink:{scene.ink}"}),
+                           ((f"many {plural}" if number > 5 else f"a few {plural}"),
+                            {f"shape:{shape}", "count:" + ("many" if number > 5 else "few")})))
     return value, {key}
 
 

@@ -15,9 +15,10 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from . import language
 
 SIZE = 32  # pixels, the demo model's input
+# matplotlib's fonts that hold digits and Latin letters
 FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique", "DejaVuSansMono",
          "DejaVuSansMono-Oblique", "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral",
-         "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta", "cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")  # matplotlib's fonts that hold digits and Latin letters
+         "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta", "cmr10", "cmb10", "cmss10", "cmti10", "cmtt10")
 COLOURS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (50, 80, 220), "yellow": (240, 220, 50),
            "orange": (245, 145, 35), "purple": (130, 50, 170), "pink": (250, 150, 190), "brown": (125, 80, 45),
            "black": (12, 12, 12), "white": (245, 245, 245), "gray": (128, 128, 128), "cyan": (60, 210, 220)}
@@ -92,7 +93,8 @@ def glyph(text, rng, strength=1.0):
     font = _font(FONTS[rng.integers(len(FONTS))], 48)
     side = 96 if len(text) == 1 else 128
     canvas = Image.new("L", (side, side))
-    ImageDraw.Draw(canvas).text((side // 2, side // 2), text, 255, font, anchor="mm", stroke_width=int(rng.integers(0, 4)))
+    ImageDraw.Draw(canvas).text((side // 2, side // 2), text, 255, font, anchor="mm",
+                                stroke_width=int(rng.integers(0, 4)))
     canvas = distort(canvas, rng, strength)
     if rng.random() < 0.15:
         thinner = canvas.filter(ImageFilter.MinFilter(3))

@@ -46,7 +46,8 @@ def make_pool(size, seed, workers):
 
     Returns:
         images uint8 [N, 3, 32, 32]; shown int32 [N, SHOWN], fact numbers of the scenes, -1 where there are fewer;
-        tokens int64 [N, SHORT + LONG, 77], row numbers of the vocabulary; mentioned int32 [N, SHORT + LONG, MENTIONED], the captions' fact numbers.
+        tokens int64 [N, SHORT + LONG, 77], row numbers of the vocabulary; mentioned int32 [N, SHORT + LONG,
+        MENTIONED], the captions' fact numbers.
     """
     number, row_of = {}, {token: row for row, token in enumerate(language.vocabulary(render.WORDS))}
 
@@ -69,7 +70,8 @@ def make_pool(size, seed, workers):
             for j, (ids, stated) in enumerate(captions):
                 tokens[i, j, :len(ids) + 2] = [start, *(row_of[t] for t in ids), end]
                 mentioned[i, j] = numbers(stated, MENTIONED)
-    return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), *map(torch.from_numpy, (shown, tokens, mentioned)))
+    return (torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
+            *map(torch.from_numpy, (shown, tokens, mentioned)))
 
 
 def applies(mentioned, shown):
@@ -121,7 +123,7 @@ def new_model():
 
 
 def _linear(x, weight, bias):
-    return F.linear(x, weight).add_(bias)  # on CPUs the fused call copies the bias to every row first, at twice the time
+    return F.linear(x, weight).add_(bias)  # on CPUs the fused call first copies the bias to every row, twice the time
 
 
 def _norm(x, layer):
@@ -197,7 +199,7 @@ def step_gradients(model, images, tokens, true, towers):
     joints = [f.detach().requires_grad_() for f in features]
     loss = contrastive_loss(*(F.normalize(j, dim=-1) for j in joints), model.logit_scale.exp(), true)
     loss.backward()
-    for job in [towers.submit(f.backward, j.grad) for f, j in zip(features, joints)]:
+    for job in [towers.submit(f.backward, j.grad) for f, j in zip(features, joints, strict=True)]:
         job.result()
     return loss.item()
 

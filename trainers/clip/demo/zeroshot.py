@@ -82,7 +82,7 @@ def accuracies(model):
 
 @torch.no_grad()
 def drawn_accuracies(model, each=300, seed=991):
-    """Per cent right on newly drawn pictures of the kinds that training drew, `each` of every kind: {what: accuracy}."""
+    """Per cent right on newly drawn pictures, `each` of every kind that training drew: {what: accuracy}."""
     digit, letter = {u: u for u in language.UNITS}, {u: f"letter {u}" for u in language.LETTERS}
     kinds = [("handwritten", "digit", digit), ("printed", "digit", digit), ("handwritten", "letter", letter),
              ("printed", "letter", letter), ("shapes", "shape", {s: s for s in render.SHAPES}),
@@ -96,7 +96,7 @@ def drawn_accuracies(model, each=300, seed=991):
         subjects = list(names)
         answers = (model.encode_image((pixels - MEAN) / STD) @ text_features(model, ["a photo of a {}."],
                                                                            names.values()).T).argmax(1).tolist()
-        right = sum(subjects[a] == s.subject for a, s in zip(answers, scenes))
+        right = sum(subjects[a] == s.subject for a, s in zip(answers, scenes, strict=True))
         found[f"{domain} {sort}, {len(names)} classes"] = round(100 * right / each, 1)
     return found
 
