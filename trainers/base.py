@@ -10,20 +10,22 @@ A method's own module declares its config keys and says what its prompts are and
 import datetime
 import math
 import time
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
 
-from . import checkpoint, parallel
+from . import checkpoint, interrupt, parallel
 from .clip import arrange, load_clip
 from .errors import InputError
 from .frozen import template_features
 from .keys import HOUSE, declare, settings
-from .loader import train_loader
+from .loader import batches_from, train_loader
 from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
@@ -33,6 +35,8 @@ declare(HOUSE,
         TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
         IMAGE_MEMORY=1.0,  # GiB of decoded training images kept
         CACHE=True)  # keep frozen text features on disk
+declare("TRAIN", at_root=True,
+        CHECKPOINT_MINUTES=0)  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
 
 SHELF = Shelf(TRAINER_REGISTRY)
 register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
@@ -93,7 +97,7 @@ class PromptTrainer(TrainerX):
         return self
 
     def assemble(self, clip, classnames):
-        """Set all that features and logits are computed from: prompts as they start, for ``classnames``, on ``clip``."""
+        """Set all that features and logits come from: prompts as they start, for ``classnames``, on ``clip``."""
         self.own, self.house = settings(self.cfg, self.SECTION), settings(self.cfg, HOUSE)
         self.clip, self.device, self.classnames = clip, clip.device, list(classnames)
         self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
@@ -199,25 +203,44 @@ class PromptTrainer(TrainerX):
         self.optim.step()
 
     def run_epoch(self):
-        """Train one epoch. Figures stay on the device and are read where a line is printed."""
+        """Train one epoch, or the rest of one. Figures stay on the device and are read where a line is printed."""
+        interrupt.hold()
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = len(self.train_loader_x)
-        pending, mark = [], time.time()
-        for self.batch_idx, batch in enumerate(self.train_loader_x):
+        every, pending, mark = self.cfg.TRAIN.PRINT_FREQ, [], time.time()
+        for self.batch_idx, batch in self.batches():
             data_time.update(time.time() - mark)
             pending.append((self.batch_idx, self.forward_backward(batch), batch.get("impath")))
             last = self.batch_idx + 1 == self.num_batches
-            shown = (self.batch_idx + 1) % self.cfg.TRAIN.PRINT_FREQ == 0 or self.num_batches < self.cfg.TRAIN.PRINT_FREQ
-            if shown or last or self.device.type == "cpu":
+            shown = (self.batch_idx + 1) % every == 0 or self.num_batches < every
+            save = not last and parallel.rank() == 0 and (interrupt.asked() or self.interim_due())
+            if shown or last or save or self.device.type == "cpu":
                 self.read_figures(pending, losses)
                 pending = []
             batch_time.update(time.time() - mark)
             if shown:
                 self.print_progress(losses, batch_time, data_time)
+            if save:
+                self.save_interim()
             mark = time.time()
         self.end_epoch()
         self.update_lr()
+
+    def batches(self):
+        """Yield (number, batch) of the epoch; after a resumption within it, of its rest."""
+        first, self.first_batch = self.first_batch, 0
+        if first == 0:
+            self.epoch_random = checkpoint.random_state()
+            yield from enumerate(self.train_loader_x)
+            return
+        here = checkpoint.random_state()
+        checkpoint.set_random_state(self.epoch_random)  # the order of the batches was drawn from it
+        rest = batches_from(self.train_loader_x, first)
+        checkpoint.set_random_state(here)
+        yield from enumerate(rest, first)
+
+    first_batch = 0
 
     def read_figures(self, pending, losses):
         """Take figures off the device into the meters; stop at the first that is not finite."""
@@ -250,18 +273,49 @@ class PromptTrainer(TrainerX):
         if parallel.rank() == 0:
             checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
         self.saved = None if model_name else (directory, epoch)
+        self.saved_at = time.monotonic()
 
-    saved = None
+    saved, saved_at = None, None
+
+    def interim_due(self):
+        """Return whether TRAIN.CHECKPOINT_MINUTES have passed since the last save, or the first batch."""
+        if self.saved_at is None:
+            self.saved_at = time.monotonic()
+        minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", 0)
+        return minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
+
+    def save_interim(self):
+        """Write the state within the epoch; where a signal has asked for it, leave.
+
+        Under torchrun the first process does so, and the others, left without it, are ended by torchrun.
+        """
+        checkpoint.save_interim(self, self.batch_idx + 1, self.output_dir)
+        self.saved_at = time.monotonic()
+        if interrupt.asked():
+            interrupt.leave(f"saved in epoch {self.epoch + 1} after batch {self.batch_idx + 1} of {self.num_batches}")
 
     def after_epoch(self):
         """Dassl's (best model, CHECKPOINT_FREQ, last epoch), and a checkpoint every epoch: it is a few kilobytes."""
         super().after_epoch()
         if self.saved != (self.output_dir, self.epoch):
             self.save_model(self.epoch, self.output_dir)
+        interrupt.release(f"saved after epoch {self.epoch + 1} of {self.max_epoch}")
 
     def resume_model_if_exist(self, directory):
-        """Continue from the newest whole checkpoint in ``directory``; returns the epoch to start with (0 if none)."""
-        return checkpoint.resume(self, directory)
+        """Continue from the newest whole state in the output folder, else in ``directory``, even within an epoch.
+
+        Returns:
+            The epoch to start with, 0 where there was nothing.
+        """
+        for place in dict.fromkeys((self.output_dir, directory)):
+            found = checkpoint.resume(self, place)
+            if found:
+                epoch, self.first_batch = found
+                if place == self.output_dir and self.first_batch == 0 and parallel.rank() == 0:
+                    checkpoint.drop_before(Path(place) / self.FOLDER, epoch, self.cfg.TRAIN.CHECKPOINT_FREQ)
+                parallel.barrier()
+                return epoch
+        return 0
 
     def load_model(self, directory, epoch=None):
         """Load the prompts of ``directory``, ours or a published implementation's.

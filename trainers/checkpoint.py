@@ -1,8 +1,11 @@
 """Prompts on disk: written atomically, read as data, resumed to the bit.
 
 A run keeps ``<output>/<folder>/model.pth.tar-<epoch>``, as Dassl names it, with the published parameter names inside;
-a file is some kilobytes, so one is written every epoch and the one before is then dropped.
+a file is some kilobytes, so one is written every epoch and the one before is then dropped (unless TRAIN.CHECKPOINT_FREQ
+asks for it). Within an epoch, every TRAIN.CHECKPOINT_MINUTES and when a signal ends the run, ``interim.pth.tar`` is
+written, which is resumed at the very batch and goes when the epoch is over.
 """
+import contextlib
 import logging
 import os
 import pickle
@@ -22,6 +25,7 @@ from .errors import InputError
 log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
 STEM = "model.pth.tar-"
+INTERIM = "interim.pth.tar"
 
 
 def save(trainer, epoch, directory, is_best=False, val_result=None, model_name=""):
@@ -31,25 +35,42 @@ def save(trainer, epoch, directory, is_best=False, val_result=None, model_name="
         OSError: the disk is full or the folder read-only; what was there is untouched.
     """
     folder = Path(directory) / trainer.FOLDER
-    content = {
+    content = {**state(trainer, epoch + 1), "val_result": None if val_result is None else float(val_result)}
+    write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
+    if is_best:
+        write(content, folder / "model-best.pth.tar")
+    if not model_name:
+        drop_before(folder, epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
+
+
+def save_interim(trainer, batch, directory):
+    """Write the state within the trainer's epoch, after ``batch`` batches; Raises as ``save``."""
+    write({**state(trainer, trainer.epoch), "val_result": None, "batch": batch, "epoch_random": trainer.epoch_random},
+          Path(directory) / trainer.FOLDER / INTERIM)
+
+
+def state(trainer, epochs_done):
+    """Return all that an exact resumption needs, as plain data."""
+    return {
         "state_dict": {name: value.detach().cpu() for name, value in trainer.prompts.state_dict().items()},
-        "epoch": epoch + 1,
-        "val_result": None if val_result is None else float(val_result),
+        "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
-        "scheduler": {"steps": epoch + 1, "lr": [group["lr"] for group in trainer.optim.param_groups]},
+        "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
         "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
+        "best_result": float(trainer.best_result),
         "extra": trainer.extra_state(),
         "random": random_state(),
         "trainer": type(trainer).__name__,
         "classnames": trainer.classnames,
         "config": trainer.cfg.dump(),
     }
-    write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
-    if is_best:
-        write(content, folder / "model-best.pth.tar")
-    every = trainer.cfg.TRAIN.CHECKPOINT_FREQ
-    if not model_name and epoch > 0 and not (every > 0 and epoch % every == 0):
-        (folder / f"{STEM}{epoch}").unlink(missing_ok=True)
+
+
+def drop_before(folder, epoch, every):
+    """Drop what the checkpoint of ``epoch`` replaces: what was saved within it, and the one before if not asked for."""
+    (folder / INTERIM).unlink(missing_ok=True)
+    if epoch > 1 and not (every > 0 and (epoch - 1) % every == 0):
+        (folder / f"{STEM}{epoch - 1}").unlink(missing_ok=True)
 
 
 def write(content, path):
@@ -61,10 +82,30 @@ def write(content, path):
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp makes files for their owner alone
         os.replace(name, path)
     except BaseException:
-        os.unlink(name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
         raise
+    sync(path.parent)
+
+
+def sync(folder):
+    """Have a folder's new names outlast a power failure, where the system can do that."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def tidy(directory):
+    """Remove what processes that were killed while writing have left; only for the holder of the folder's lock."""
+    for place in (Path(directory), *Path(directory).glob("*/")):
+        for left in place.glob(".*.part"):
+            left.unlink(missing_ok=True)
 
 
 def read(path):
@@ -77,6 +118,7 @@ def read(path):
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: check --model-dir and --load-epoch")
     try:
+        check_sums(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
@@ -84,7 +126,17 @@ def read(path):
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
             IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): delete it or fetch it again") from error
+        raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): "
+                         "delete it or fetch it again") from error
+
+
+def check_sums(path):
+    """Raise BadZipFile where a part of a checkpoint is not what was written; torch.load does not look."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+        if damaged:
+            raise zipfile.BadZipFile(f"{damaged} in it has changed since it was written")
 
 
 def read_prompts(path):
@@ -109,11 +161,12 @@ def fit(prompts, state, path):
     own = prompts.state_dict()
     for name, parameter in own.items():
         value = state.get(name, state.get(name.removeprefix("prompt_learner.")))
-        if value is None:
+        if not torch.is_tensor(value):
             raise InputError(f"{path} has no {name}: it was written by another method")
         if value.shape != parameter.shape:
             raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the "
-                             "depth, the context length, the backbone or (for class-specific contexts) the classes differ")
+                             "depth, the context length, the backbone or (for class-specific contexts) the classes "
+                             "differ")
         if not torch.isfinite(value).all():
             raise InputError(f"{path}: {name} has entries that are not finite: train it again")
         parameter.copy_(value)
@@ -170,15 +223,30 @@ def find(directory, folder, epoch=None):
                      + (f"there are {', '.join(there)}" if there else "train first, or correct --model-dir"))
 
 
+def unfinished(directory):
+    """Return (path, content) of the newest state in a run's folder that could be resumed, of any method; or None."""
+    found = [path for pattern in (f"*/{STEM}*", f"*/{INTERIM}") for path in Path(directory).glob(pattern)]
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        with contextlib.suppress(InputError):
+            content = read(path)
+            if isinstance(content, dict) and "random" in content and isinstance(content.get("config"), str):
+                return path, content
+    return None
+
+
 def resume(trainer, directory):
-    """Bring a trainer to where its newest whole checkpoint left off; returns the epoch to start with (0 if none).
+    """Bring a trainer to where its newest whole checkpoint left off.
+
+    Returns:
+        (epoch, batch) to start with, from 0; None where there is nothing to resume from.
 
     Raises:
         InputError: the checkpoint is of another trainer, or of another learning-rate schedule.
     """
     folder = Path(directory or ".") / trainer.FOLDER
-    for epoch in reversed(epochs(folder)):
-        path = folder / f"{STEM}{epoch}"
+    whole = [folder / f"{STEM}{epoch}" for epoch in reversed(epochs(folder))]
+    states = {}
+    for path in [folder / INTERIM] * (folder / INTERIM).exists() + whole:
         try:
             content = read(path)
             if "random" not in content:
@@ -186,23 +254,31 @@ def resume(trainer, directory):
         except InputError as error:
             log.warning("%s; resuming from the one before", error)
             continue
-        fit(trainer.prompts, content["state_dict"], path)
-        trainer.optim.load_state_dict(content["optimizer"])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
-            for _ in range(content["scheduler"]["steps"]):
-                trainer.sched.step()
-        lr = [group["lr"] for group in trainer.optim.param_groups]
-        if lr != content["scheduler"]["lr"]:
-            raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to "
-                             f"{lr}: resume with the config it was started with, or choose another --output-dir")
-        if trainer.loss_scale:
-            trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
-        trainer.load_extra_state(content["extra"])
-        set_random_state(content["random"])
-        print(f"Resumed from {path} (epoch {epoch})")
-        return epoch
-    return 0
+        states[path] = content
+        if path.name != INTERIM:
+            break
+    if not states:
+        return None
+    path, content = max(states.items(), key=lambda found: (found[1]["epoch"], found[1].get("batch", 0)))
+    epoch, batch = content["epoch"], content.get("batch", 0)
+    fit(trainer.prompts, content["state_dict"], path)
+    trainer.optim.load_state_dict(content["optimizer"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
+        for _ in range(content["scheduler"]["steps"]):
+            trainer.sched.step()
+    lr = [group["lr"] for group in trainer.optim.param_groups]
+    if lr != content["scheduler"]["lr"]:
+        raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
+                         "resume with the config it was started with, or choose another --output-dir")
+    if trainer.loss_scale:
+        trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
+    trainer.best_result = content.get("best_result", trainer.best_result)
+    trainer.epoch_random = content.get("epoch_random")
+    trainer.load_extra_state(content["extra"])
+    set_random_state(content["random"])
+    print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))
+    return epoch, batch
 
 
 def random_state():

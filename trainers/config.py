@@ -7,6 +7,24 @@ from dassl.engine import TRAINER_REGISTRY
 
 from .errors import InputError
 
+# What a key's value must be besides of the right type: {key: (words, whether it is)}.
+SIZES = ("at least 1", lambda value: value >= 1)
+ACCEPTED = {
+    "SEED": ("below 4294967296, negative for none", lambda value: value < 2 ** 32),
+    "OPTIM.MAX_EPOCH": ("at least 0", lambda value: value >= 0),
+    "OPTIM.LR": ("a positive number", lambda value: 0 < value < float("inf")),
+    "TRAIN.PRINT_FREQ": SIZES,
+    "DATALOADER.TRAIN_X.BATCH_SIZE": SIZES, "DATALOADER.TEST.BATCH_SIZE": SIZES,
+    "DATALOADER.NUM_WORKERS": ("at least 0", lambda value: value >= 0),
+    "INPUT.SIZE": ("two positive numbers", lambda value: len(value) == 2 and min(value) >= 1),
+    "INPUT.INTERPOLATION": ("bilinear, bicubic or nearest", ("bilinear", "bicubic", "nearest").__contains__),
+    "INPUT.PIXEL_MEAN": ("three numbers", lambda value: len(value) == 3),
+    "INPUT.PIXEL_STD": ("three positive numbers", lambda value: len(value) == 3 and min(value) > 0),
+    "TEST.SPLIT": ("test or val", ("test", "val").__contains__),
+    "TEST.FINAL_MODEL": ("last_step or best_val", ("last_step", "best_val").__contains__),
+    "TRAINER.PROMPTREG.TEXT_MEMORY": ("a positive number", lambda value: value > 0),
+}
+
 FLAGS = {"root": "DATASET.ROOT", "output_dir": "OUTPUT_DIR", "resume": "RESUME", "seed": "SEED",
          "source_domains": "DATASET.SOURCE_DOMAINS", "target_domains": "DATASET.TARGET_DOMAINS",
          "transforms": "INPUT.TRANSFORMS", "trainer": "TRAINER.NAME", "backbone": "MODEL.BACKBONE.NAME",
@@ -61,8 +79,21 @@ def setup_cfg(args):
         near = difflib.get_close_matches(cfg.TRAINER.NAME, known, 1)
         raise InputError(f"--trainer {cfg.TRAINER.NAME or '(none)'}: "
                          + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
+    _check_values(cfg, origin)
     cfg.freeze()
     return cfg, origin
+
+
+def _check_values(cfg, origin):
+    """Raise InputError for a value that nothing could be done with, naming where it came from and what is accepted."""
+    given = keys(cfg)
+    for key, (accepted, fits) in ACCEPTED.items():
+        try:
+            fine = key not in given or fits(given[key])
+        except TypeError:  # a list of words, say
+            fine = False
+        if not fine:
+            raise InputError(f"{origin.get(key, 'the defaults')}: {key} is {given[key]!r}: it must be {accepted}")
 
 
 def _merge_file(cfg, path):
@@ -89,7 +120,7 @@ def _nearest_file(path):
 def difference(one, other):
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
     passing = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ",
-               "TRAINER.PROMPTREG.", "USE_CUDA")
+               "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
     a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
     return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
             if a.get(k) != b.get(k) and not k.startswith(passing)]

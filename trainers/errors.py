@@ -21,3 +21,16 @@ class EnvironmentFault(PromptRegError):
     """The machine is not fit for it: a missing or broken package, no device, a full disk."""
 
     exit_code = 3
+
+
+class FolderInUse(EnvironmentFault):
+    """Another run holds the output folder: what was asked is right, but not now."""
+
+
+class Interrupted(BaseException):
+    """SIGTERM or SIGUSR1 came; what has been done is saved, and the same command goes on from there.
+
+    Like KeyboardInterrupt no Exception, so that no handler of failures swallows it.
+    """
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: try again later

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from dassl.utils import read_image
 
-from . import parallel
+from . import interrupt, parallel
 
 
 class KeptImages(Dataset):
@@ -89,6 +89,7 @@ class SeededBatches:
         self.size, self.batch_size, self.rank, self.world = size, batch_size, rank, world
         joint = batch_size * world
         self.batches = size // joint if drop_last else -(-size // joint)
+        self.first = 0  # batch that the next iteration starts with
 
     def __len__(self):
         return self.batches
@@ -97,8 +98,12 @@ class SeededBatches:
         generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
         order = torch.randperm(self.size, generator=generator).tolist()
         seeds = torch.randint(2 ** 62, (self.size,), generator=generator).tolist()
+        first, self.first = self.first, 0
+        return self.slices(order, seeds, first)
+
+    def slices(self, order, seeds, first):
         joint = self.batch_size * self.world
-        for b in range(self.batches):
+        for b in range(first, self.batches):
             start = b * joint + self.rank * self.batch_size
             # the last joint batch may not fill all processes: begin again, so that none of them waits in vain
             yield [(order[i % self.size], seeds[i % self.size])
@@ -109,10 +114,11 @@ class EpochLoader:
     """Iterates over training batches as Dassl's loaders do: dicts of img, label, domain, impath and index."""
 
     def __init__(self, dataset, batches, workers, pin):
-        self.dataset = dataset
+        self.dataset, self.sampler = dataset, batches
         # A generator of its own: the number that DataLoader draws for its workers must not touch the run's.
         self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
-                                 persistent_workers=workers > 0, generator=torch.Generator())
+                                 persistent_workers=workers > 0, generator=torch.Generator(),
+                                 worker_init_fn=interrupt.ignore)
 
     def __len__(self):
         return len(self.loader)
@@ -120,6 +126,21 @@ class EpochLoader:
     def __iter__(self):
         self.dataset.fill()
         return iter(self.loader)
+
+    def starting_with(self, first):
+        """Return the iterator over an epoch's batches from number ``first`` on; those before are not even read."""
+        self.sampler.first = first
+        return iter(self)
+
+
+def batches_from(loader, first):
+    """Return the iterator over the batches of any ``loader`` from number ``first`` on, its order already drawn."""
+    if isinstance(loader, EpochLoader):
+        return loader.starting_with(first)
+    batches = iter(loader)
+    for _ in range(first):
+        next(batches)
+    return batches
 
 
 def cores():

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ..errors import InputError
+
 FILE = "result.json"
 
 
@@ -54,19 +56,37 @@ def write(trainer, seconds):
 
 def write_atomically(path, text):
     """Write a text file that is whole or not there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        if os.path.exists(name):
+            os.unlink(name)
+        raise
 
 
 def read(directory):
-    """Return the content of a finished run's result.json, or None where the run is not finished."""
+    """Return the content of a finished run's result.json, or None where the run is not finished.
+
+    Raises:
+        InputError: the file is there and not whole.
+    """
     path = Path(directory) / FILE
-    return json.loads(path.read_text()) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        whole = isinstance(content["config"], str) and isinstance(content["results"], dict)
+    except (ValueError, KeyError, TypeError, OSError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is not a whole result: delete it, and the run is made again")
+    return content
 
 
 def peak_memory():

@@ -1,0 +1,85 @@
+"""SIGTERM and SIGUSR1 (SLURM's warning before the time limit): finish the step, save, leave with a code of its own.
+
+The command line alone installs the handler (``watched``). While a trainer holds (from an epoch's first batch until its
+checkpoint is written) a signal waits until the trainer asks; at any other time it ends the run where it is, for what is
+on disk is whole at every moment.
+"""
+import os
+import signal
+import threading
+from contextlib import contextmanager
+
+from .errors import Interrupted
+
+NAMES = ("SIGTERM", "SIGUSR1")
+_holding = False
+_came = None  # name of the signal that came
+
+
+@contextmanager
+def watched():
+    """While it lasts, the signals of ``NAMES`` end the run by ``Interrupted``. Does nothing outside the main thread."""
+    numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    _reset()
+    before = {number: signal.signal(number, _handler(os.getpid())) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _reset()
+
+
+def hold():
+    """Let signals wait from now on, until ``release``."""
+    global _holding
+    _holding = True
+
+
+def asked():
+    """Return whether a signal is waiting."""
+    return _came is not None
+
+
+def leave(where):
+    """Raise ``Interrupted`` for the signal that waited; ``where`` says what has been saved."""
+    _end()
+    raise Interrupted(f"interrupted by {_came}, {where}")
+
+
+def release(where):
+    """Signals need no longer wait; one that has waited ends the run now."""
+    if asked():
+        leave(where)
+    _end()
+
+
+def ignore(_worker=None):
+    """In a loader's worker process: leave the signals, which may go to the whole group, to the main process."""
+    for name in NAMES:
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _handler(owner):
+    def take(number, _frame):
+        global _came
+        if os.getpid() != owner:  # a forked child that has kept the handler
+            return
+        _came = signal.Signals(number).name
+        if not _holding:
+            raise Interrupted(f"interrupted by {_came}")
+    return take
+
+
+def _end():
+    global _holding
+    _holding = False
+
+
+def _reset():
+    global _came
+    _came = None
+    _end()
