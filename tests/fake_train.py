@@ -1,7 +1,7 @@
 """Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
 
-FAKE_KILL, FAKE_FAIL: part of the output folder of the run that, the first time, is killed, or fails. FAKE_SLEEP:
-seconds each run takes.
+FAKE_KILL, FAKE_FAIL, FAKE_STOP: part of the output folder of the run that, the first time, is killed, fails, or is
+interrupted. FAKE_SLEEP: seconds each run takes; FAKE_SAVE: seconds it takes to leave on SIGTERM.
 """
 import json
 import os
@@ -22,6 +22,14 @@ if first and os.environ.get("FAKE_KILL", "-") in folder:
     os.kill(os.getpid(), signal.SIGKILL)
 if first and os.environ.get("FAKE_FAIL", "-") in folder:
     sys.exit("error: no room on the disk: free some")
+if first and os.environ.get("FAKE_STOP", "-") in folder:
+    sys.exit(75)
+if "FAKE_SAVE" in os.environ:
+    def save(*_):
+        time.sleep(float(os.environ["FAKE_SAVE"]))
+        with open(os.path.join(folder, "saved"), "w"):
+            sys.exit(75)
+    signal.signal(signal.SIGTERM, save)
 time.sleep(float(os.environ.get("FAKE_SLEEP", 0)))
 name = {"digits": "Digits", "dtd": "DescribableTextures"}[os.path.basename(flags["--dataset-config-file"])[:-5]]
 content = {"trainer": flags["--trainer"], "dataset": name, "classes": keys.get("DATASET.SUBSAMPLE_CLASSES", "all"),

@@ -65,6 +65,38 @@ def test_only_what_failed(monkeypatch, capsys):
     assert sorted(map(len, logs().values())) == [2], "seed 2 has not failed: it has not run"
 
 
+def test_what_a_signal_interrupted_has_not_failed(monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_STOP", "CoOp/demo_1shots/nctx16_cscFalse_ctpend/seed1")
+    few = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--cfg", "demo",
+           "--seeds", "1", "2"]
+    assert main(few) == 75
+    out = capsys.readouterr().out
+    assert "interrupted: CoOp digits 1 shots seed 1: the same command goes on with it" in out and "failed:" not in out
+    assert not list(Path("output/.sweep").glob("failed/*"))
+    assert main(few) == 0
+    assert sorted(map(len, logs().values())) == [1, 2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_may_save_when_the_sweep_is_stopped(number, monkeypatch):
+    """The script of a run dies of SIGTERM at once; the run itself is given the time to save."""
+    monkeypatch.setenv("FAKE_SLEEP", "100")
+    monkeypatch.setenv("FAKE_SAVE", "1")
+    sweep = os.fork()
+    if sweep == 0:
+        os._exit(main(EIGHTEEN))
+    running = pids(2)
+    time.sleep(0.5)
+    os.kill(sweep, number)
+    os.waitpid(sweep, 0)
+    for _ in range(150):
+        if not any(map(alive, running)):
+            break
+        time.sleep(0.1)
+    assert not any(map(alive, running))
+    assert len(list(Path("output").rglob("saved"))) == 2
+
+
 def test_a_test_waits_for_its_training(monkeypatch):
     monkeypatch.setenv("FAKE_FAIL", "train_base/digits/shots_16/PromptSRC/demo/seed1")
     args = ["--methods", "PromptSRC", "ZeroshotCLIP", "--setting", "base2new", "--datasets", "digits", "--seeds", "1",

@@ -1,12 +1,14 @@
 """Ends process groups when the process that feeds this one is gone, however it went.
 
-Reads "+ID" and "-ID" lines from standard input; at its end the groups that are left get SIGTERM, then SIGKILL. A
-program of its own, without imports that take time.
+Reads "+ID" and "-ID" lines from standard input; at its end the groups that are left get SIGTERM, upon which a run saves
+and leaves, then SIGKILL. A program of its own, without imports that take time.
 """
 import os
 import signal
 import sys
 import time
+
+PATIENCE = 15.0  # seconds that a run has to finish its step and save
 
 
 def send(groups, number):
@@ -17,16 +19,37 @@ def send(groups, number):
             pass
 
 
+def left(groups):
+    """Return the groups that have processes."""
+    found = []
+    for group in groups:
+        try:
+            os.killpg(group, 0)
+            found.append(group)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            found.append(group)
+    return found
+
+
+def end(groups, reap=lambda: None):
+    """End groups of processes. A script dies at once, so it is the group, its run too, that is waited for."""
+    send(groups, signal.SIGTERM)
+    deadline = time.time() + PATIENCE
+    while left(groups) and time.time() < deadline:
+        reap()
+        time.sleep(0.05)
+    send(groups, signal.SIGKILL)
+
+
 def main():
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the end of the input is what counts
     groups = set()
     for line in sys.stdin:
         (groups.add if line[0] == "+" else groups.discard)(int(line[1:]))
-    if groups:
-        send(groups, signal.SIGTERM)
-        time.sleep(3)
-        send(groups, signal.SIGKILL)
+    end(groups)
 
 
 if __name__ == "__main__":

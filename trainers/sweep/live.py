@@ -9,9 +9,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .pool import ELSEWHERE, FAILED, FINISHED, RUNNING, WAITING
+from .pool import ELSEWHERE, FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING
 
-STATES = {FINISHED: "green", RUNNING: "cyan", WAITING: "dim", FAILED: "bold red", ELSEWHERE: "yellow"}
+STATES = {FINISHED: "green", RUNNING: "cyan", WAITING: "dim", FAILED: "bold red", INTERRUPTED: "yellow",
+          ELSEWHERE: "yellow"}
 
 
 def duration(seconds):
@@ -23,7 +24,7 @@ def states_table(pool):
     """Return a table of how many of each method's jobs are in which state."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("Method")
-    shown = [state for state in STATES if state != ELSEWHERE or ELSEWHERE in pool.states.values()]
+    shown = [state for state in STATES if state not in (INTERRUPTED, ELSEWHERE) or state in pool.states.values()]
     for state in shown:
         table.add_column(state, justify="right", style=STATES[state])
     for method in dict.fromkeys(job.method for job in pool.jobs):
@@ -47,7 +48,7 @@ def running_table(pool):
 def view(pool, begin):
     """Return all that is shown of a pool at work since ``begin`` (seconds since the epoch)."""
     share = sum(worker.share for worker in pool.workers if worker.job)
-    ended = sum(state in (FINISHED, FAILED, ELSEWHERE) for state in pool.states.values())
+    ended = sum(state in (FINISHED, FAILED, INTERRUPTED, ELSEWHERE) for state in pool.states.values())
     whole = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     whole.add_row("All", ProgressBar(len(pool.jobs), ended + share, width=40), f"{ended}/{len(pool.jobs)}",
                   f"{duration(time.time() - begin)} passed, {duration(pool.seconds_left())} left")
@@ -74,7 +75,7 @@ def watching(console):
         for job in pool.jobs:
             if job.slug in pool.seconds and job.slug not in told:
                 told.add(job.slug)
-                ended = sum(state in (FINISHED, FAILED) for state in pool.states.values())
+                ended = sum(state in (FINISHED, FAILED, INTERRUPTED) for state in pool.states.values())
                 console.print(f"[{ended}/{len(pool.jobs)}] {pool.states[job.slug]}: {job.name} "
                               f"({duration(pool.seconds[job.slug])}), {duration(pool.seconds_left())} left",
                               markup=False, highlight=False, soft_wrap=True)

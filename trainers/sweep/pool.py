@@ -10,11 +10,13 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..errors import Interrupted
 from ..results.record import write_atomically
 from . import guard
 from .plan import interpreter
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
+INTERRUPTED = "interrupted"  # by a signal of its own: saved, neither failed nor to be begun again by this sweep
 EPOCH = re.compile(rb"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
 
 
@@ -183,6 +185,9 @@ class Pool:
             self.next_step(worker)
             return
         guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
+        if code == Interrupted.exit_code:
+            self.job_ended(worker, INTERRUPTED)
+            return
         self.failures[worker.job.slug] = self.books.note_failure(worker.job, worker.step, code)
         self.job_ended(worker, FAILED)
 
@@ -193,17 +198,9 @@ class Pool:
         worker.job = worker.process = worker.lock = None
 
     def end_all(self):
-        """End all processes with all that they started."""
+        """End all processes with all that they started, which have some seconds to save."""
         groups = [worker.process.pid for worker in self.workers if worker.process]
-        guard.send(groups, signal.SIGTERM)
-        deadline = time.time() + 5
-        for worker in self.workers:
-            if worker.process:
-                try:
-                    worker.process.wait(max(0.01, deadline - time.time()))
-                except subprocess.TimeoutExpired:
-                    pass
-        guard.send(groups, signal.SIGKILL)
+        guard.end(groups, lambda: [worker.process.poll() for worker in self.workers if worker.process])
         for worker in self.workers:
             if worker.process:
                 worker.process.wait()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import EnvironmentFault, InputError
 from .plan import Job, Step, expand
-from .pool import FAILED, FINISHED, RUNNING, WAITING, Books, Pool, Stopped, signals, visible_gpus
+from .pool import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Books, Pool, Stopped, signals, visible_gpus
 
 try:
     import submitit
@@ -68,6 +68,8 @@ class Array:
                 elif failure:
                     self.failures[job.slug] = failure
                     self.end(job, FAILED)
+                elif task.done() and state == "COMPLETED":  # by its own account it has failed at nothing
+                    self.end(job, INTERRUPTED)
                 elif task.done():
                     self.failures[job.slug] = {
                         "code": 1, "lines": [f"SLURM says {state} of element {task.job_id}", *tail(task.paths.stderr)],
