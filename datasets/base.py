@@ -63,6 +63,7 @@ class FewShotDataset(DatasetBase):
     sources = ()         # download.Source, each a part of the dataset
     copy = None          # download.Source of the whole, for when the original links are dead
     by_hand = ()         # steps for what may not be downloaded by a program
+    fewshot = "split_fewshot"  # in the folder, where few-shot sets are kept
 
     def __init__(self, cfg):
         shots, seed, which = sampling_options(cfg)
@@ -70,7 +71,7 @@ class FewShotDataset(DatasetBase):
         self._locate(data_root(cfg))
         splits = self.load_splits()
         if shots and not self.test_only:
-            splits = few_shot(splits, shots, seed, os.path.join(self.dataset_dir, "split_fewshot"))
+            splits = few_shot(splits, shots, seed, self.path(*self.fewshot.split("/")))
         splits = choose_classes(splits, which)
         train, val, test = ([self._datum(item) for item in items] for items in splits)
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
@@ -78,7 +79,8 @@ class FewShotDataset(DatasetBase):
     def _locate(self, root):
         self.dataset_dir = os.path.normpath(os.path.join(root, self.folder))
         self.image_dir = os.path.join(self.dataset_dir, self.images)
-        self.remedy = f"put it right with: {prepare_command(type(self).__name__, root)}"
+        self.command = prepare_command(type(self).__name__, root)
+        self.remedy = f"put it right with: {self.command}"
 
     def _datum(self, item):
         path = self.path(*item.path.split("/"))
@@ -86,7 +88,7 @@ class FewShotDataset(DatasetBase):
             return Datum(impath=path, label=item.label, classname=item.classname)
         except (FileNotFoundError, AssertionError):  # minidassl's and Dassl's way to say that there is no such file
             raise InputError(f"{type(self).__name__}: the image {path} is missing; what else is missing is listed by: "
-                             f"{self.remedy.partition(': ')[2]} --check") from None
+                             f"{self.command} --check") from None
 
     @classmethod
     def whole(cls, root):

@@ -94,11 +94,13 @@ def _read_json_cache(path, splits):
     for name in ("train", "val"):
         if name not in content:
             continue
-        known = set(getattr(splits, name))
-        sets[name] = parse_items(content[name], f"{path}: {name}", REMEDY)
-        strange = next((item for item in sets[name] if item not in known), None)
-        if strange:
-            raise InputError(f"{path}: {name}: {list(strange)} is not in the dataset's split; {REMEDY}")
+        known = {item.path: item for item in getattr(splits, name)}
+        sets[name] = []
+        for saved in parse_items(content[name], f"{path}: {name}", REMEDY):
+            item = known.get(saved.path)
+            if item is None or item.label != saved.label:
+                raise InputError(f"{path}: {name}: {list(saved)} is not in the dataset's split; {REMEDY}")
+            sets[name].append(item)
     return sets
 
 

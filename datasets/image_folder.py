@@ -47,6 +47,7 @@ class ImageFolder(FewShotDataset):
             raise InputError(f"ImageFolder: DATASET.ROOT {root} is neither a folder of class folders nor a CSV file")
 
     def _locate(self, root):
+        super()._locate(root)
         self.table = root if root.endswith(".csv") else None
         self.dataset_dir = self.image_dir = os.path.dirname(root) if self.table else root
         self.remedy = "see docs/datasets.md for what ImageFolder reads"
@@ -54,11 +55,15 @@ class ImageFolder(FewShotDataset):
     def load_splits(self):
         """Return the given splits, or those saved or made by the seed."""
         given = self._read_table() if self.table else self._read_split_folders()
+        stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
+        if self.table:  # each table and each seed has few-shot sets of its own
+            self.fewshot += f"/{stem}"
+        if self.split_seed != 1:
+            self.fewshot += f"/seed_{self.split_seed}"
         if given:
             check_items(given, self.table or self.dataset_dir, self.remedy)
             return given
         items = self._read_all()
-        stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
         path = self.path(f"split_promptreg_{stem}-seed_{self.split_seed}.json")
         if not os.path.exists(path):
             splits = split_by_class(items, seed=self.split_seed)
@@ -67,11 +72,20 @@ class ImageFolder(FewShotDataset):
             except OSError as error:
                 log.warning("%s: cannot be saved (%s)", path, error.strerror)
                 return splits
-        splits = read_split_file(path, "delete it, and it is made anew")
+        splits = self._named_as_now(read_split_file(path, "delete it, and it is made anew"), items, path)
         left = {item.path for item in items} - {item.path for split in splits for item in split}
         if left:
             log.warning("%d images, %s first, came after %s was made and are left out; delete it to split anew",
                         len(left), min(left), path)
+        return splits
+
+    @staticmethod
+    def _named_as_now(splits, items, path):
+        """Return the saved split with the class names of today: only who is in which split was settled for good."""
+        names = {item.path: item.classname for item in items}
+        splits = Splits(*([item._replace(classname=names.get(item.path, item.classname)) for item in split]
+                          for split in splits))
+        check_items(splits, path, "the classes have changed since: delete it, and it is made anew")
         return splits
 
     def _read_all(self):
@@ -97,19 +111,22 @@ class ImageFolder(FewShotDataset):
 
     def _read_table(self):
         """Read the CSV into ``self._rows``; return Splits where it has a column for them."""
-        with open(self.table, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with open(self.table, newline="", encoding="utf-8-sig") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{self.table}: cannot be read as a CSV file in UTF-8 ({error})") from error
         for column in ("path", "class"):
             if not rows or column not in rows[0]:
                 raise InputError(f"{self.table}: no column '{column}' in its first line, or no rows below")
+        for number, row in enumerate(rows, start=2):
+            if not row["class"] or not _leads_below(row["path"]):
+                raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
         names = self._names()
         labels = {name: label for label, name in enumerate(sorted({row["class"] for row in rows}))}
         self._rows, splits = [], Splits([], [], [])
         for number, row in enumerate(rows, start=2):
-            path = (row["path"] or "").replace("\\", "/")
-            if not path or path.startswith("/") or ".." in path.split("/") or not row["class"]:
-                raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
-            item = Item(path, labels[row["class"]], names.get(row["class"], row["class"]))
+            item = Item(row["path"].replace("\\", "/"), labels[row["class"]], names.get(row["class"], row["class"]))
             self._rows.append(item)
             if "split" in row:
                 if row["split"] not in Splits._fields:
@@ -128,3 +145,9 @@ class ImageFolder(FewShotDataset):
             pairs = (line.split(maxsplit=1) for line in read_lines(as_text, "mend it or delete it"))
             return {pair[0]: pair[-1] for pair in pairs}
         return {}
+
+
+def _leads_below(path):
+    """Tell whether ``path`` is one that stays in the folder it starts from."""
+    parts = (path or "").replace("\\", "/").split("/")
+    return bool(parts[0]) and ".." not in parts and "\0" not in path

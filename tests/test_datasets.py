@@ -479,10 +479,47 @@ def test_image_folder_reads_a_table(tmp_path):
     table.write_text("path,class,split\nall/0.jpg,a,train\nall/1.jpg,b,train\nall/2.jpg,a,test\n")
     assert described(load("ImageFolder", table).test, tmp_path) == [("all/2.jpg", 0, "a")]
     for text, fragment in (("path,class,split\nall/0.jpg,a,tset\n", "split 'tset'"), ("file,class\nx,a\n", "'path'"),
-                           ("path,class\n../0.jpg,a\n", "line 2"), ("path,class\n", "no rows")):
-        table.write_text(text)
+                           ("path,class\n../0.jpg,a\n", "line 2"), ("path,class\n", "no rows"),
+                           ("path,class\nall/0.jpg,a\nall/1.jpg\n", "line 3"), ("path,class\n0\0.jpg,a\n", "2"),
+                           ("path,class\nall/0.jpg,caf\xe9\n", "CSV file in UTF-8")):
+        table.write_text(text, encoding="latin-1")
         rejects(config("ImageFolder", table), table, fragment)
     rejects(config("ImageFolder", tmp_path / "none"), tmp_path / "none", "neither")
+
+
+def test_splits_of_one_folder_keep_few_shot_sets_of_their_own(tmp_path):
+    own_images(tmp_path, classes=("all",), each=20)
+    for name, seed in (("one", 1), ("one", 2), ("two", 1)):
+        (tmp_path / f"{name}.csv").write_text(
+            "path,class\n" + "".join(f"all/{n}.jpg,{'ab'[n % 2 if name == 'one' else n // 10]}\n" for n in range(20)))
+        cfg = config("ImageFolder", tmp_path / f"{name}.csv", shots=2)
+        cfg.DATASET.SPLIT_SEED = seed
+        random.seed(1)
+        first = described(build_dataset(cfg).train_x, tmp_path)
+        assert len(first) == 4 and described(build_dataset(cfg).train_x, tmp_path) == first
+    assert len(list(tmp_path.glob("split_fewshot/**/shot_2-seed_1.json"))) == 3
+
+
+def test_class_names_may_change_after_the_split(tmp_path):
+    own_images(tmp_path)
+    first = load("ImageFolder", tmp_path, shots=2)
+    (tmp_path / "classnames.txt").write_text("dog hot dog\n")
+    second = load("ImageFolder", tmp_path, shots=2)
+    assert first.classnames == ["cat", "dog", "owl"] and second.classnames == ["cat", "hot dog", "owl"]
+    assert [item.impath for item in second.train_x] == [item.impath for item in first.train_x]
+    table = tmp_path / "mine.csv"
+    rows = [f"cat/{n}.jpg,{name}\n" for n, name in zip(range(10), "ab" * 5, strict=True)]
+    table.write_text("path,class\n" + "".join(rows))
+    load("ImageFolder", table)
+    table.write_text("path,class\n" + "".join(rows[:-1]) + "cat/9.jpg,a\n")
+    rejects(config("ImageFolder", table), tmp_path / "split_promptreg_mine-seed_1.json", "classes have changed")
+
+
+def test_a_missing_image_of_ones_own_is_named_with_what_lists_the_others(tmp_path):
+    own_images(tmp_path, classes=("cat",))
+    table = tmp_path / "mine.csv"
+    table.write_text("path,class\ncat/0.jpg,a\nno.jpg,b\n")
+    rejects(config("ImageFolder", table), tmp_path / "no.jpg", f"datasets.prepare ImageFolder --root {table} --check")
 
 
 def test_split_by_class_keeps_a_training_image_of_small_classes():
