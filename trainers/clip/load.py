@@ -114,12 +114,17 @@ def build_from_openai(state):
             grid = round((state["visual.attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
             vision = CLIPVisionCfg(layers=tuple(count(f"visual.layer{i}.", 2) for i in (1, 2, 3, 4)), patch_size=None,
                                    width=state["visual.layer1.0.conv1.weight"].shape[0], image_size=32 * grid)
-        model = CLIP(state["text_projection"].shape[1], vision, text, quick_gelu=True)
-        missing, unexpected = model.load_state_dict(state, strict=False)
+        with torch.device("meta"):  # the stored tensors become the model's own: one copy in memory, none initialized
+            model = CLIP(state["text_projection"].shape[1], vision, text, quick_gelu=True)
+        missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
         missing = [name for name in missing if not name.endswith("num_batches_tracked")]
         unexpected = [name for name in unexpected if not name.endswith("num_batches_tracked")]
         if missing or unexpected:
             raise KeyError(", ".join((missing or unexpected)[:3]))
+        model.attn_mask = torch.full(model.attn_mask.shape, float("-inf")).triu_(1)
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.num_batches_tracked = None  # not in every file, and nobody trains here
     except (KeyError, RuntimeError, ValueError, ZeroDivisionError) as error:
         raise InputError(f"these are not the weights of a CLIP (trouble with {str(error).splitlines()[0]}): "
                          "correct MODEL.BACKBONE.NAME") from error
@@ -163,4 +168,7 @@ def load_clip(name, precision="fp32", device="cpu"):
     except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"{path} does not fit {name} ({str(error).splitlines()[0][:150]}): "
                          "fetch the file again") from error
+    for part, value in model.named_parameters():
+        if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
+            raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
     return FrozenCLIP(model.to(device), precision, path)
