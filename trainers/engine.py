@@ -61,7 +61,7 @@ dassl = _settle()
 is_mini = dassl.__name__.rpartition(".")[2] == "minidassl"
 
 if is_mini:  # before anything else of it is imported, so that its own modules take this one too
-    importlib.import_module("dassl.utils").read_image = read_image
+    vars(importlib.import_module("dassl.utils"))["read_image"] = read_image
 repaired = [] if is_mini else repairs.run(dassl)
 
 

@@ -110,7 +110,7 @@ def _make_room(newest):
             files[path] = path.stat()
     ages = {path: time.time() - stat.st_mtime for path, stat in files.items()}
     abandoned = [path for path in files if path.suffix == ".part" and ages[path] > 3600]
-    kept = sorted((path for path in files if path.suffix != ".part"), key=ages.get, reverse=True)
+    kept = sorted((path for path in files if path.suffix != ".part"), key=ages.__getitem__, reverse=True)
     size = sum(files[path].st_size for path in kept)
     for old in (path for path in kept if path != newest):
         if size <= LIMIT_BYTES:

@@ -6,7 +6,7 @@ import logging
 
 import torch
 
-from .base import register
+from .base import PromptTrainer, register
 from .cocoop import CoCoOp
 from .coop import CoOp
 from .errors import InputError
@@ -22,7 +22,7 @@ log = logging.getLogger("promptreg")
 __all__ = ["GRAM", "GRAMCoCoOp", "GRAMCoOp", "GRAMProGrad", "GRAMPromptSRC", "GRAMVPT", "UNIGRAM", "Regulated"]
 
 
-class Regulated:
+class Regulated(PromptTrainer):
     """Mix-in before a prompt trainer: its prompts start from the meta-trained file TRAINER.GRAM.META, and the file's
     regulating function, frozen, stands between the method's own gradient and the optimizer.
 
@@ -30,12 +30,12 @@ class Regulated:
         InputError: no file, a damaged one, or one of other prompts than the method's.
     """
 
-    PROMPTS = None  # which prompts: a key of meta.learner.METHODS
+    PROMPTS: str  # whose prompts: a key of meta.learner.METHODS
 
     @classmethod
     def without_data(cls, cfg, clip, classnames):
         """The base method's: features and logits need neither the start nor the regulating function."""
-        base = next(c for c in cls.__mro__ if hasattr(c, "without_data") and not issubclass(c, Regulated))
+        base = next(c for c in cls.__mro__ if issubclass(c, PromptTrainer) and not issubclass(c, Regulated))
         return base.without_data(cfg, clip, classnames)
 
     def build_prompts(self):

@@ -18,7 +18,7 @@ from .errors import EnvironmentFault, FolderInUse, InputError
 try:
     import fcntl
 except ImportError:  # not a POSIX system: stale locks are named and not taken over
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, or None
 
 NAME = "run.lock"
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)

@@ -150,7 +150,7 @@ def loading():
         except pickle.UnpicklingError:
             pass
     module = sys.modules["dassl.utils.torchtools"]
-    module.torch = _TorchThatLoadsData("torch")
+    vars(module)["torch"] = _TorchThatLoadsData("torch")
     return f"PyTorch {torch.__version__} does not load the scheduler objects in its checkpoints"
 
 
@@ -193,5 +193,5 @@ def images():
     original = sys.modules["dassl.utils.tools"].read_image
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "dassl" and vars(module).get("read_image") is original:
-            module.read_image = read_image
+            vars(module)["read_image"] = read_image
     return "a damaged image is named and not tried again for ever"

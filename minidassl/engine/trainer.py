@@ -286,7 +286,7 @@ class SimpleTrainer(TrainerBase):
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model("model", self.model, self.optim, self.sched)
 
-    def train(self):
+    def train(self):  # type: ignore[override]  # Dassl's interface
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self):
@@ -395,15 +395,17 @@ class TrainerXU(SimpleTrainer):
     """A trainer on labelled and unlabelled data: ``forward_backward(batch_x, batch_u)``."""
 
     def run_epoch(self):
+        if self.train_loader_u is None:
+            raise ValueError(f"{type(self).__name__} also learns from unlabelled images, and the dataset "
+                             f"{self.cfg.DATASET.NAME} has none (train_u)")
         x, u = len(self.train_loader_x), len(self.train_loader_u)
         counts = {"train_x": x, "train_u": u, "smaller_one": min(x, u)}
         if self.cfg.TRAIN.COUNT_ITER not in counts:
             raise ValueError(f"TRAIN.COUNT_ITER is one of {list(counts)}, not {self.cfg.TRAIN.COUNT_ITER!r}")
         num_batches = counts[self.cfg.TRAIN.COUNT_ITER]
-        pairs = zip(range(num_batches), _endless(self.train_loader_x), _endless(self.train_loader_u),
-                    strict=False)
+        pairs = zip(range(num_batches), _endless(self.train_loader_x), _endless(self.train_loader_u), strict=False)
         self._run_batches(((batch_x, batch_u) for _, batch_x, batch_u in pairs), num_batches)
 
-    def parse_batch_train(self, batch_x, batch_u):
+    def parse_batch_train(self, batch_x, batch_u):  # type: ignore[override]  # Dassl's interface
         """Return images and labels of the labelled, images of the unlabelled batch, on the device."""
         return batch_x["img"].to(self.device), batch_x["label"].to(self.device), batch_u["img"].to(self.device)

@@ -10,7 +10,8 @@ class AverageMeter:
         self.reset()
 
     def reset(self):
-        self.val = self.avg = self.sum = self.count = 0
+        self.val = self.sum = self.count = 0
+        self.avg = 0.0
 
     def update(self, val, n=1):
         """Add a value (a number or a one-element tensor) that stands for ``n`` samples."""

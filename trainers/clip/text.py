@@ -115,9 +115,9 @@ class TextEncoder:
         mixed, at, q_at = [], 0, 0
         for count, length in groups:
             rows = 1 if ends_only else length
-            split = [x.narrow(2, start, count * n).unflatten(2, (count, n)).transpose(1, 2)
-                     for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length))]
-            out = attend_after_prefix(*split, prefix_k, prefix_v)  # [G, count, H, rows, d]
+            own_q, own_k, own_v = (x.narrow(2, start, count * n).unflatten(2, (count, n)).transpose(1, 2)
+                                   for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length)))
+            out = attend_after_prefix(own_q, own_k, own_v, prefix_k, prefix_v)  # [G, count, H, rows, d]
             mixed.append(out.transpose(1, 2).flatten(2, 3))
             at, q_at = at + count * length, q_at + count * rows
         return torch.cat(mixed, 2)

@@ -31,7 +31,7 @@ class Episode:
 
     support: Part
     query: Part
-    other: Part
+    other: Part | None
 
 
 class Episodes:
@@ -92,7 +92,7 @@ class Inputs:
         """Return [B, 3, S, S] or [B, E] of ``rows``."""
         order = np.argsort(rows, kind="stable")
         back = torch.from_numpy(np.argsort(order, kind="stable"))
-        if self.sees == "features":
+        if self.pool is None:
             return self.features.vectors("image", rows[order])[back]
         missing = np.unique([r for r in rows.tolist() if r not in self.kept]).astype(np.int64)
         fresh = dict(zip(missing.tolist(), self.pool.map(self._decode, self.features.records(missing)), strict=True)) \

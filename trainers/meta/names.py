@@ -40,7 +40,7 @@ def name_clusters(clusters):
     for captions in clusters:
         counts = collections.Counter(phrase for caption in captions for phrase in phrases(caption))
         shares.append({phrase: count / len(captions) for phrase, count in counts.items()})
-    mean = collections.Counter()
+    mean = collections.defaultdict(float)
     for share in shares:
         for phrase, value in share.items():
             mean[phrase] += value / len(shares)

@@ -38,7 +38,7 @@ class Pair:
     where: str
     image: object = None
     caption: object = None
-    fault: str = None
+    fault: str | None = None
 
     def text(self, root):
         """Return the caption; raises Bad."""
@@ -101,16 +101,17 @@ class Corpus:
         self.path, self.name = path, path.stem
         if path.is_file():
             self.root, self.files = path.parent, [path]
-            self._read = {".tsv": self._tsv, ".tar": self._tars}.get(path.suffix)
+            read = {".tsv": self._tsv, ".tar": self._tars}.get(path.suffix)
         elif path.is_dir():
             self.root, self.files = path, sorted(path.glob("*.tar"))
-            self._read = self._tars if self.files else self._folder
+            read = self._tars if self.files else self._folder
         else:
             raise InputError(f"there is no corpus {path}: give demo, a .tsv of path and caption, a folder of images "
                              "with .txt captions, or webdataset .tar shards")
-        if self._read is None:
+        if read is None:
             raise InputError(f"{path} is no corpus: a .tsv of path and caption, a folder of images with .txt captions, "
                              "or webdataset .tar shards would be")
+        self._read = read
 
     def __iter__(self):
         return self._read()
@@ -165,7 +166,7 @@ class Corpus:
 
     def _tars(self):
         for file in self.files:
-            shard, key, found = str(file.relative_to(self.root)), None, {}
+            shard, key, found = str(file.relative_to(self.root)), ("", ""), {}
             try:
                 with tarfile.open(file, "r:") as tar:
                     for member in tar:

@@ -30,9 +30,8 @@ def published(path=PUBLISHED):
     with open(path, newline="", encoding="utf-8") as file:
         for number, row in enumerate(csv.DictReader(file), 2):
             try:
-                row = {**row, "mean": float(row["mean"]), "std": float(row["std"]) if row["std"] else None}
                 key = row["setting"], row["method"], row["backbone"], int(row["shots"]), row["dataset"], row["part"]
-                found[key] = row
+                found[key] = {**row, "mean": float(row["mean"]), "std": float(row["std"]) if row["std"] else None}
             except (KeyError, TypeError, ValueError) as error:
                 raise InputError(f"{path}, line {number}: {error!r}: correct it") from None
     return found

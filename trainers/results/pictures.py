@@ -99,8 +99,7 @@ def base_new(table):
         base, new = points[label]
         axis.errorbar(base.mean, new.mean, xerr=base.std, yerr=new.std, capsize=2, elinewidth=0.8, linestyle="none",
                       label=label, **kind)
-    low_x, high_x, low_y, high_y = *axis.get_xlim(), *axis.get_ylim()
-    x, y = np.meshgrid(np.linspace(low_x, high_x, 100), np.linspace(low_y, high_y, 100))
+    x, y = np.meshgrid(np.linspace(*axis.get_xlim(), 100), np.linspace(*axis.get_ylim(), 100))
     lines = axis.contour(x, y, 2 * x * y / (x + y), levels=6, colors="#999999", linewidths=0.6, linestyles="dashed")
     axis.clabel(lines, fmt="H %g", fontsize=7)
     axis.set(xlabel="Base accuracy (%)", ylabel="New accuracy (%)", title=column_name(column))
@@ -126,7 +125,7 @@ def gains(runs):
     counts = {key: sum((run.dataset, run.classes) == key for run in runs) for key, ground in grounds.items() if ground}
     if not counts or not methods:
         return None
-    dataset = max(counts, key=counts.get)[0]
+    dataset = max(counts, key=counts.__getitem__)[0]
     panels = {}
     for method in methods:
         found = {}

@@ -40,8 +40,8 @@ class Method:
 
 
 def _suffixed(folder, suffix):
-    return Method(folder, *(name + suffix for name in ("base2new_train", "base2new_test")), "few_shot",
-                  "xd_train" + suffix, "xd_test" + suffix)
+    return Method(folder, "base2new_train" + suffix, "base2new_test" + suffix, "few_shot", "xd_train" + suffix,
+                  "xd_test" + suffix)
 
 
 METHODS = {

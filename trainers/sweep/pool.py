@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import Interrupted
 from ..results.record import write_atomically
@@ -77,13 +79,17 @@ def last_lines(path, count=4):
     return errors[-1:] or lines[-count:]
 
 
+@dataclass(eq=False)
 class Worker:
-    """A place where one job runs at a time."""
+    """A place where one job runs at a time; what is None here is set while one does."""
 
-    def __init__(self, environment):
-        self.environment = environment
-        self.job = self.process = self.lock = None
-        self.begin = 0.0
+    environment: dict
+    job: Any = None
+    step: Any = None
+    process: Any = None
+    lock: Any = None
+    console: Any = None
+    begin: float = 0.0
 
     @property
     def share(self):
@@ -209,16 +215,12 @@ class Pool:
     @contextmanager
     def guarded(self):
         """Have ``guard`` end the processes should this one be killed outright."""
-        self.guard = subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE, text=True,
-                                      start_new_session=True, bufsize=1)
-        try:
+        with subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE, text=True,
+                              start_new_session=True, bufsize=1) as self.guard:
             yield
-        finally:
-            self.guard.stdin.close()
-            self.guard.wait()
 
     def tell_guard(self, line):
-        self.guard.stdin.write(line + "\n")
+        print(line, file=self.guard.stdin)
 
     def seconds_left(self):
         """Return an estimate of the time until all is done, or None before anything has ended."""

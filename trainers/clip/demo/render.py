@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -34,7 +35,7 @@ class Scene:
     image: Image.Image
     domain: str
     sort: str              # digit, letter, number, shape, pair, count or texture
-    subject: object        # what of that sort; see language._names
+    subject: Any           # what of that sort; see language._names
     ink: str = ""          # colour names
     ground: str = ""
     size: str = ""         # small or large

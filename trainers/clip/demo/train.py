@@ -197,7 +197,8 @@ def step_gradients(model, images, tokens, true, towers):
     jobs = towers.submit(encode_image, model, images), towers.submit(encode_text, model, tokens)
     features = [job.result() for job in jobs]
     joints = [f.detach().requires_grad_() for f in features]
-    loss = contrastive_loss(*(F.normalize(j, dim=-1) for j in joints), model.logit_scale.exp(), true)
+    of_images, of_texts = (F.normalize(j, dim=-1) for j in joints)
+    loss = contrastive_loss(of_images, of_texts, model.logit_scale.exp(), true)
     loss.backward()
     for job in [towers.submit(f.backward, j.grad) for f, j in zip(features, joints, strict=True)]:
         job.result()

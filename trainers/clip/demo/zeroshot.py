@@ -84,10 +84,11 @@ def accuracies(model):
 def drawn_accuracies(model, each=300, seed=991):
     """Per cent right on newly drawn pictures, `each` of every kind that training drew: {what: accuracy}."""
     digit, letter = {u: u for u in language.UNITS}, {u: f"letter {u}" for u in language.LETTERS}
-    kinds = [("handwritten", "digit", digit), ("printed", "digit", digit), ("handwritten", "letter", letter),
-             ("printed", "letter", letter), ("shapes", "shape", {s: s for s in render.SHAPES}),
-             ("textures", "texture", {item: f"{item[1]} texture" for item in render.TEXTURES.items()}),
-             ("numerals", "number", {n: language.number_words(n) for n in range(10, 100)})]
+    kinds: list[tuple[str, str, dict]] = [
+        ("handwritten", "digit", digit), ("printed", "digit", digit), ("handwritten", "letter", letter),
+        ("printed", "letter", letter), ("shapes", "shape", {s: s for s in render.SHAPES}),
+        ("textures", "texture", {item: f"{item[1]} texture" for item in render.TEXTURES.items()}),
+        ("numerals", "number", {n: language.number_words(n) for n in range(10, 100)})]
     found = {}
     for domain, sort, names in kinds:
         scenes = (render.scene(i, seed, [domain])[0] for i in itertools.count())
