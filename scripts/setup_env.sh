@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 VENV=$ROOT/.venv
 NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown pytest"
-NEEDED="$NEEDED hypothesis xdist"
+NEEDED="$NEEDED hypothesis xdist pytest_randomly pytest_cov"
 
 # has_packages INTERPRETER
 has_packages() {
@@ -36,7 +36,7 @@ setup_env() {
   state=$(cat "$ROOT/setup.py" "$ROOT/requirements.txt" | cksum)
   if [ "$(cat "$mark" 2>/dev/null)" = "$state" ]; then return; fi
   echo "Installing into $VENV (PyTorch is large: some minutes)"
-  if ! "$PYTHON" -m pip install --disable-pip-version-check -e "${ROOT}[test]" >"$log" 2>&1; then
+  if ! "$PYTHON" -m pip install --disable-pip-version-check -e "${ROOT}[dev]" >"$log" 2>&1; then
     tail -n 15 "$log" >&2
     fail "the installation failed; all of its output is in $log"
   fi

