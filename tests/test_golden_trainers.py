@@ -63,12 +63,12 @@ def test_equals_published_code(case, path, weights, tmp_path):
     for i in (0, 4):
         assert_state(trainer.record[i]["param"], golden, f"param/{i}/")
     assert_state(trainer.prompts.state_dict(), golden, "final/")
-    assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after", 1e-4)
+    assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after")
 
     if "eval_logits_new" in golden:
         other = reference.make(case, weights(kind), tmp_path / "new", new=True, path=path)
         other.load_model(str(tmp_path), 3)
-        assert_close(reference.evaluate(other, images), golden["eval_logits_new"], "logits on new classes", 1e-4)
+        assert_close(reference.evaluate(other, images), golden["eval_logits_new"], "logits on new classes")
 
 
 @pytest.mark.parametrize("case", ["promptsrc", "promptsrc_depth3"])
