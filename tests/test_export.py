@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import reference
 import torch
-from conftest import ROOT
+from conftest import GOLDEN, ROOT
 from PIL import Image
 from reference import tiny_clip
 from safetensors.torch import save_file
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from trainers import checkpoint, export, load
 from trainers.errors import InputError
 from trainers.load import PromptedCLIP
+from trainers.prompts import Prompts
 
 CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",
            "VPT": "vpt", "MaPLe": "maple", "CoCoOp": "cocoop"}
@@ -144,6 +145,54 @@ def test_published_checkpoints_need_their_method_and_classes(weights, tmp_path_f
                                              "INPUT.SIZE", (32, 32), "TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", LAYERS,
                                              "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", LAYERS])
     torch.testing.assert_close(model.logits(images), logits, atol=1e-5, rtol=0)
+
+
+DEEP = [f"transformer.resblocks.{layer}.VPT_shallow" for layer in range(1, LAYERS)]
+VISUAL = ["image_encoder.VPT", *(f"image_encoder.{name}" for name in DEEP)]
+BOTH = ["prompt_learner.ctx", *VISUAL, *(f"text_encoder.{name}" for name in DEEP)]
+READ_BY = {  # method -> the folder and the parameters' names of its published implementation
+    "CoOp": ("prompt_learner", ["ctx"]), "KgCoOp": ("prompt_learner", ["ctx"]), "ProGrad": ("prompt_learner", ["ctx"]),
+    "CoCoOp": ("prompt_learner", ["ctx", *(f"meta_net.linear{i}.{x}" for i in (1, 2) for x in ("weight", "bias"))]),
+    "VPT": ("prompt_learner", VISUAL), "IVLP": ("VLPromptLearner", BOTH), "PromptSRC": ("VLPromptLearner", BOTH),
+    "MaPLe": ("MultiModalPromptLearner", ["prompt_learner.ctx", *(
+        f"prompt_learner.{name}" for name in ("proj.weight", "proj.bias", *(
+            f"compound_prompt{name}" for i in (0, 1) for name in (
+                f"s_text.{i}", f"_projections.{i}.weight", f"_projections.{i}.bias"))))])}
+
+
+@pytest.mark.parametrize("name", CASE_OF)
+def test_published_implementations_read_what_is_written_for_them(name, weights, tmp_path_factory, tmp_path, capsys):
+    output, images, logits, kind = trained(name, weights, tmp_path_factory)
+    folder, names = READ_BY[name]
+    golden = np.load(GOLDEN / f"trainer_{CASE_OF[name]}.npz").files
+    recorded = {key.split("[")[0].removeprefix("final/") for key in golden if key.startswith("final/")}
+    assert {n if n in recorded else f"prompt_learner.{n}" for n in names} <= recorded
+    assert export.main([str(output), str(tmp_path), "--published"]) == 0
+    path = tmp_path / folder / "model.pth.tar-1"
+    assert capsys.readouterr().out.split()[-1] == str(path)
+
+    from dassl.utils import load_checkpoint
+    content = load_checkpoint(str(path))
+    assert content["epoch"] == 1 and set(content["state_dict"]) == set(names)
+    model = Prompts()  # stands for the module that load_model fills
+    for n, value in content["state_dict"].items():
+        model.put(n, torch.zeros_like(value, dtype=torch.float16))
+    assert model.load_state_dict(content["state_dict"], strict=False) == ([], [])
+    again = PromptedCLIP.from_checkpoint(output)
+    checkpoint.fit(again.trainer.prompts, content["state_dict"], path)
+    torch.testing.assert_close(again.logits(images), logits, atol=1e-5, rtol=0)
+
+
+def test_what_cannot_be_written_as_published_is_told(weights, tmp_path_factory, tmp_path, capsys):
+    output, *_ = trained("CoOp", weights, tmp_path_factory)
+    path = checkpoint.find(output, "prompt_learner")
+    torch.save({"state_dict": checkpoint.read_prompts(path)[0], "epoch": 3}, tmp_path / "theirs")
+    assert export.main([str(tmp_path / "theirs"), str(tmp_path / "out"), "--published"]) == 2
+    assert "does not say which method" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert export.main([str(tmp_path / "theirs"), str(tmp_path / "out"), "--published", "--trainer", "KgCoOp"]) == 0
+    assert (tmp_path / "out/prompt_learner/model.pth.tar-3").is_file()
+    assert export.main([str(tmp_path / "none"), str(tmp_path / "out"), "--published"]) == 2
+    assert "there is no checkpoint" in capsys.readouterr().err
 
 
 def test_errors_are_one_line_with_what_to_do(weights, tmp_path_factory, tmp_path, capsys):

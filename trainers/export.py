@@ -1,7 +1,8 @@
 """python -m promptreg.export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
 
 FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
-``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C].
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C]. With
+--published FILE is a folder, and the checkpoint goes there as the method's published implementation names and reads it.
 """
 import argparse
 import contextlib
@@ -19,8 +20,9 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from . import checkpoint
 from .errors import EnvironmentFault, InputError, PromptRegError
-from .load import add_arguments, from_arguments
+from .load import add_arguments, from_arguments, method_of, read
 
 OPSET = 18
 
@@ -78,6 +80,31 @@ def to_onnx(model, path):
         logging.getLogger("onnxscript").setLevel(level)
 
 
+def to_published(source, folder, trainer=None):
+    """Write a checkpoint for a method's published implementation to read: its --model-dir is then ``folder``.
+
+    Args:
+        source: a checkpoint or a run's output folder.
+        folder: gets ``FOLDER/model.pth.tar-EPOCH``, FOLDER being the method's.
+        trainer: the method, for a checkpoint that does not say.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: no such checkpoint, a damaged one, or of an unknown method.
+    """
+    source = Path(source)
+    if source.is_dir():
+        source = checkpoint.find(source, checkpoint.FOLDERS[0])
+    _, about = read(source)
+    _, epoch = checkpoint.read_prompts(source)
+    method = method_of(about, trainer, source)
+    target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{epoch}"
+    checkpoint.export(source, target, method.WHOLE_MODEL)
+    return target
+
+
 @contextlib.contextmanager
 def _whole(path):
     """A temporary name in ``path``'s folder, which becomes ``path`` if all went well."""
@@ -101,9 +128,14 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog=f"python -m {__package__}.export", description=__doc__.split(": ", 1)[1],
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors or FILE.onnx")
+    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
+    parser.add_argument("--published", action="store_true",
+                        help="write the checkpoint as the method's published implementation reads it")
     args = parser.parse_args(argv)
     try:
+        if args.published:
+            print(to_published(args.checkpoint, args.file, args.trainer))
+            return 0
         if args.file.suffix not in FORMATS:
             raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
         model = from_arguments(args)

@@ -173,12 +173,18 @@ def read(path):
     return state, about
 
 
-def _config(about, trainer, config_file, opts, path):
-    """Return (config, method's name) of a file, whose own config wins where it has one."""
+def method_of(about, trainer, path):
+    """Return the trainer class of a file ``path``: the one named, else the file's own. Raises InputError."""
     name = str(trainer or about.get("trainer") or "").removeprefix(PREFIX)
     if not hasattr(SHELF.ours.get(name), "without_data"):
         raise InputError(f"{path} does not say which method's it is: give trainer" if not name else
                          f"trainer {name!r} is not one of ours: {', '.join(sorted(SHELF.ours))}")
+    return SHELF.ours[name]
+
+
+def _config(about, trainer, config_file, opts, path):
+    """Return (config, method's name) of a file, whose own config wins where it has one."""
+    name = method_of(about, trainer, path).__name__
     if "config" in about and not config_file:
         try:
             cfg = CfgNode.load_cfg(about["config"])
