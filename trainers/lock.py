@@ -124,8 +124,8 @@ def _take_over(draft, path):
     try:
         with open(path, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            if not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # another taker was first
-                return False
+            if file.read() != json.dumps(holder) or not os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                return False  # another taker was first
             os.replace(draft, path)
             return True
     except FileNotFoundError:
