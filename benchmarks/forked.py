@@ -26,11 +26,12 @@ ENVIRONMENT = utils.collect_env_info()  # asks a dozen programs, which takes sec
 
 
 def demo(trainer, *more):
-    """Return the arguments of a short training of the demo: one image a class, three epochs of a few batches."""
+    """Return the arguments of a short training of the demo: the base classes, three epochs of three batches."""
     return ["--trainer", trainer, "--root", "data", "--output-dir", "out", "--seed", "1",
             "--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
             "--config-file", str(ROOT / f"configs/trainers/{trainer}/demo.yaml"), *more,
-            "DATASET.NUM_SHOTS", "1", "DATALOADER.TRAIN_X.BATCH_SIZE", "3", "OPTIM.MAX_EPOCH", "3"]
+            "DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "3",
+            "OPTIM.MAX_EPOCH", "3"]
 
 
 def start(argv, folder, console="console.txt", environment=None, gate=None, prepare=lambda: None):
