@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from trainers import frozen
-from trainers.clip import arrange, load_clip, plain_rows, prompt_rows, weights
+from trainers.clip import arrange, block, load_clip, plain_rows, prompt_rows, weights
 from trainers.errors import InputError
 
 TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
@@ -127,6 +127,24 @@ def test_prefix_sharing_equals_the_plain_way(clip, names, n_ctx, depth, position
     assert (fast - slow).abs().max() < 1e-5 * max(1, slow.abs().max())
     for a, b in zip(*(torch.autograd.grad((f * target).sum(), [context, *deep]) for f in (fast, slow)), strict=True):
         assert (a - b).abs().max() < 1e-5 * max(1, b.abs().max())
+
+
+@pytest.mark.parametrize("asked", ["all", "last"])
+@pytest.mark.parametrize("way", [block._merge_on_cpu, block._merge_on_cuda])
+def test_attention_after_a_prefix_is_causal_attention_of_the_whole(way, asked):
+    torch.manual_seed(0)
+    sets, sequences, heads, length, width, shared = 2, 3, 4, 5, 6, 7
+    q, k, v = torch.randn(3, sets, sequences, heads, length, width)
+    prefix_k, prefix_v = torch.randn(2, sets, heads, shared, width)
+    found = way(q if asked == "all" else q[..., -1:, :], k, v, prefix_k, prefix_v)
+    for g in range(sets):
+        for c in range(sequences):
+            whole_k, whole_v = torch.cat([prefix_k[g], k[g, c]], 1), torch.cat([prefix_v[g], v[g, c]], 1)
+            for i in range(length) if asked == "all" else [length - 1]:
+                weights = (whole_k[:, :shared + i + 1] @ q[g, c, :, i, :, None] / width ** 0.5).softmax(1)
+                wanted = (weights * whole_v[:, :shared + i + 1]).sum(1)
+                assert torch.allclose(found[g, c, :, i if asked == "all" else 0], wanted, atol=1e-6)
+    assert found.shape == (sets, sequences, heads, length if asked == "all" else 1, width)
 
 
 def test_tokens_shared_by_all_classes_are_encoded_once(clip):
