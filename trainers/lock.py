@@ -35,13 +35,27 @@ def held(folder):
         InputError: it is a file. EnvironmentFault: it cannot be written to.
     """
     folder = Path(folder)
-    path, mine = folder / NAME, _identity()
+    path, mine, made = folder / NAME, _identity(), []
     try:
-        made = _make(folder)
+        _enter(path, mine, made)
+        yield
+    finally:
+        if (_read(path) or {}).get("token") == mine["token"]:
+            path.unlink(missing_ok=True)
+        for empty in made:
+            with contextlib.suppress(OSError):
+                empty.rmdir()
+
+
+def _enter(path, mine, made):
+    """Take the lock ``path``; adds the folders that had to be made for it to ``made``."""
+    folder = path.parent
+    try:
+        made += _make(folder)
         try:
             _take(path, mine)
         except FileNotFoundError:  # another run, which had made the folder in vain, has just removed it
-            made = _make(folder)
+            made += _make(folder)
             _take(path, mine)
     except FileExistsError:
         raise InputError(f"{folder} is a file, or below one: choose another --output-dir") from None
@@ -50,14 +64,6 @@ def held(folder):
     except OSError as error:
         raise EnvironmentFault(f"{folder} cannot be written to ({error.strerror}): mend its permissions, free some "
                                "space, or choose another --output-dir") from error
-    try:
-        yield
-    finally:
-        if (_read(path) or {}).get("token") == mine["token"]:
-            path.unlink(missing_ok=True)
-        for empty in made:
-            with contextlib.suppress(OSError):
-                empty.rmdir()
 
 
 def _make(folder):
