@@ -9,6 +9,7 @@ evaluation alone and takes any result. The last result in a log wins. Where a ru
 the figures unrounded, it is read, not the log. Tables and pictures: python -m trainers.results my_experiment.
 """
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -44,7 +45,8 @@ def read_value(log, keyword, signals):
                 seen.add(line)
                 match = figure.search(line)
                 if match and not seen.isdisjoint(signals):
-                    value = float(match[1])
+                    with contextlib.suppress(ValueError):  # signs and points that make no number
+                        value = float(match[1])
     except OSError as error:
         raise NothingFound(f"{log} cannot be read ({error.strerror})") from error
     if value is None and not seen.isdisjoint(signals):

@@ -8,7 +8,9 @@ from importlib import import_module
 _above = __package__.rpartition(".")[0] or "trainers"
 engine = import_module(f"{_above}.engine")
 errors = import_module(f"{_above}.errors")
+answer = import_module(f"{_above}.answer")
 Shelf = import_module(f"{_above}.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
+opened = import_module(f"{_above}.images").opened
 EnvironmentFault = errors.EnvironmentFault

@@ -1,5 +1,4 @@
 """Fetch, arrange and check datasets: ``python -m datasets.prepare NAME… [--root DATA] [--check] [--dry-run]``."""
-import argparse
 import json
 import os
 import sys
@@ -7,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
-from PIL import Image
 from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import locked, write_text
-from .home import EnvironmentFault, InputError, PromptRegError
+from .home import EnvironmentFault, InputError, PromptRegError, answer, opened
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -160,7 +158,7 @@ def plan(cls, root, mirror=None):
 def _fault(path):
     """Return what is wrong with the image ``path``, or None."""
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
             image.load()
     except FileNotFoundError:
@@ -231,7 +229,7 @@ def work(cls, root, arguments):
 
 def main(argv=None):
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
+    parser = answer.Parser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(CLASSES)}; or all")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
     parser.add_argument("--check", action="store_true", help="fetch nothing; count and read every image")
@@ -246,14 +244,14 @@ def main(argv=None):
             try:
                 work(cls, root, arguments)
             except PromptRegError as error:
-                print(error, file=sys.stderr)
+                print(f"error: {error}", file=sys.stderr)
                 code = max(code, error.exit_code)
             except OSError as error:
-                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(error)
-                print(fault, file=sys.stderr)
-                code = max(code, fault.exit_code)
+                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(answer.one_line(error))
+                print(f"error: {fault}", file=sys.stderr)
+                code = max(code, answer.exit_code(error) or fault.exit_code)
     except PromptRegError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; run the same command again, it continues", file=sys.stderr)

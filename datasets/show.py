@@ -1,5 +1,4 @@
 """A page of a dataset's few-shot set: ``python -m datasets.show NAME --shots 16 --seed 1 --out page.html``."""
-import argparse
 import base64
 import io
 import os
@@ -14,7 +13,7 @@ from dassl.config import get_cfg_default
 from dassl.utils import read_image, set_random_seed
 
 from .files import write_text
-from .home import InputError, PromptRegError
+from .home import InputError, answer
 from .prepare import find_classes
 
 THUMBNAIL = 96  # pixels of the longer side
@@ -105,28 +104,25 @@ def page(cls, root, shots, seed):
                        rows=rows, sections=sections)
 
 
+@answer.answered
 def main(argv=None):
     """Run the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
+    parser = answer.Parser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
     parser.add_argument("name", metavar="NAME", help="a dataset, as registered")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
     parser.add_argument("--shots", type=int, default=16, help="training images a class; -1 for all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", default="page.html", help="the page to write")
     arguments = parser.parse_args(argv)
+    classes = find_classes([arguments.name])
+    if len(classes) > 1:
+        raise InputError("one dataset a page: name it")
+    root = os.path.abspath(os.path.expanduser(arguments.root))
+    html = page(classes[0], root, arguments.shots, arguments.seed)
     try:
-        classes = find_classes([arguments.name])
-        if len(classes) > 1:
-            raise InputError("one dataset a page: name it")
-        root = os.path.abspath(os.path.expanduser(arguments.root))
-        html = page(classes[0], root, arguments.shots, arguments.seed)
         write_text(os.path.abspath(arguments.out), html)
-    except PromptRegError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
     except OSError as error:
-        print(f"{arguments.out}: cannot be written ({error.strerror})", file=sys.stderr)
-        return InputError.exit_code
+        raise InputError(f"{arguments.out}: cannot be written ({error.strerror}): give another --out") from error
     print(f"{arguments.out}: {len(html) / 1e6:.1f} MB")
     return 0
 

@@ -8,6 +8,7 @@ A method's own module declares its config keys and says what its prompts are and
         def objective(self, images, labels): ...  # -> loss, {name: figure}
 """
 import datetime
+import functools
 import math
 import time
 from pathlib import Path
@@ -56,7 +57,7 @@ class PromptTrainer(TrainerX):
         InputError: the backbone or the method's keys do not fit.
     """
 
-    SECTION = None
+    SECTION: str  # of the method's keys, below TRAINER
     FOLDER = "prompt_learner"  # of the checkpoints, as published
     WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
 
@@ -102,10 +103,21 @@ class PromptTrainer(TrainerX):
         self.clip, self.device, self.classnames = clip, clip.device, list(classnames)
         self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
         self.prompts, self.rows = Prompts(), None
+        self.check_own()
         self.build_prompts()
         if self.rows:
             self.layout = arrange(self.rows, self.clip.text.chunk_tokens()).to(self.device)
         self.prompts.to(self.device)
+
+    def check_own(self):
+        """Raise InputError for numbers of vectors or layers, among the method's keys, that this CLIP cannot have."""
+        text, vision = (len(getattr(tower, "blocks", ())) for tower in (self.clip.text, self.clip.vision))
+        layers = {"PROMPT_DEPTH_TEXT": text, "PROMPT_DEPTH_VISION": vision, "PROMPT_DEPTH": min(text, vision)}
+        for key, value in self.own.items():
+            most = layers.get(key) or math.inf  # a vision tower without layers refuses prompts in words of its own
+            if key.startswith("N_CTX") and value < 1 or key in layers and not 0 <= value <= most:
+                accepted = f"0 to {most}, the backbone's layers" if key in layers else "at least 1"
+                raise InputError(f"TRAINER.{self.SECTION}.{key} is {value}: it must be {accepted}")
 
     def build_prompts(self):
         """Fill ``self.prompts`` and set ``self.rows``."""
@@ -268,6 +280,11 @@ class PromptTrainer(TrainerX):
 
     # ---- saving and loading
 
+    @functools.cached_property
+    def config_text(self):
+        """The config as YAML, for the checkpoints; making it takes longer than writing one."""
+        return self.cfg.dump()
+
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""
         if parallel.rank() == 0:
@@ -275,7 +292,8 @@ class PromptTrainer(TrainerX):
         self.saved = None if model_name else (directory, epoch)
         self.saved_at = time.monotonic()
 
-    saved, saved_at = None, None
+    saved: tuple | None = None  # (directory, epoch)
+    saved_at: float | None = None
 
     def interim_due(self):
         """Return whether TRAIN.CHECKPOINT_MINUTES have passed since the last save, or the first batch."""

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from . import archive
+from .answer import naming
 from .errors import InputError
 
 log = logging.getLogger("promptreg")
@@ -62,7 +63,7 @@ def state(trainer, epochs_done):
         "random": random_state(),
         "trainer": type(trainer).__name__,
         "classnames": trainer.classnames,
-        "config": trainer.cfg.dump(),
+        "config": trainer.config_text,
     }
 
 
@@ -78,7 +79,7 @@ def write(content, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with naming(path), os.fdopen(handle, "wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
@@ -125,7 +126,8 @@ def read(path):
             return archive.read(path)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
             IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = (str(error).strip().splitlines() or [""])[0]
+        reason = reason if " " in reason else "it is no PyTorch file"
         raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): "
                          "delete it or fetch it again") from error
 

@@ -8,7 +8,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .errors import InputError, PromptRegError
+from .answer import answered
+from .errors import InputError
 
 COMMANDS = {"train": "main", "init": "host", "doctor": "doctor"}  # command -> module
 
@@ -27,20 +28,18 @@ def packaged(name):
     raise InputError(f"{here} came without its {name}: copy the folder {name} of PromptReg to {places[0]}")
 
 
+@answered
 def main(argv=None):
     """Run one command; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
     words = sys.argv[1:] if argv is None else list(argv)
-    if not words or words[0] not in COMMANDS:
-        asked_for_help = bool(words) and words[0] in ("-h", "--help", "help")
-        print(__doc__.strip(), file=sys.stdout if asked_for_help else sys.stderr)
-        return 0 if asked_for_help else 2
-    try:
-        command, rest = words[0], words[1:]
-        return import_module(f".{COMMANDS[command]}", __package__).main(
-            with_packaged_configs(rest) if command == "train" else rest)
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(__doc__.strip(), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    command, rest = words[0], words[1:]
+    if command not in COMMANDS:
+        raise InputError(f"there is no command {command}: give one of {', '.join(COMMANDS)}")
+    return import_module(f".{COMMANDS[command]}", __package__).main(
+        with_packaged_configs(rest) if command == "train" else rest)
 
 
 def with_packaged_configs(words):

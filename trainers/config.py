@@ -1,27 +1,40 @@
 """One config from CoOp's flags: defaults, dataset file, method file, flags, KEY VALUE pairs; later ones win."""
 import difflib
 import os
+import re
 
 from dassl.config import get_cfg_default
+from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
+from dassl.optim.lr_scheduler import AVAI_SCHEDS
+from dassl.optim.optimizer import AVAI_OPTIMS
 
 from .errors import InputError
+
+SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
+
+
+def one_of(*names):
+    return f"one of {', '.join(names)}", names.__contains__
+
 
 # What a key's value must be besides of the right type: {key: (words, whether it is)}.
 SIZES = ("at least 1", lambda value: value >= 1)
 ACCEPTED = {
     "SEED": ("below 4294967296, negative for none", lambda value: value < 2 ** 32),
     "OPTIM.MAX_EPOCH": ("at least 0", lambda value: value >= 0),
+    "OPTIM.NAME": one_of(*AVAI_OPTIMS), "OPTIM.LR_SCHEDULER": one_of(*AVAI_SCHEDS),
     "OPTIM.LR": ("a positive number", lambda value: 0 < value < float("inf")),
     "TRAIN.PRINT_FREQ": SIZES,
     "DATALOADER.TRAIN_X.BATCH_SIZE": SIZES, "DATALOADER.TEST.BATCH_SIZE": SIZES,
     "DATALOADER.NUM_WORKERS": ("at least 0", lambda value: value >= 0),
     "INPUT.SIZE": ("two positive numbers", lambda value: len(value) == 2 and min(value) >= 1),
-    "INPUT.INTERPOLATION": ("bilinear, bicubic or nearest", ("bilinear", "bicubic", "nearest").__contains__),
+    "DATALOADER.TRAIN_X.SAMPLER": one_of(*SAMPLERS),
+    "INPUT.TRANSFORMS": (f"of {', '.join(AVAI_CHOICES)}", lambda value: set(value) <= {*AVAI_CHOICES}),
+    "INPUT.INTERPOLATION": one_of("bilinear", "bicubic", "nearest"),
     "INPUT.PIXEL_MEAN": ("three numbers", lambda value: len(value) == 3),
     "INPUT.PIXEL_STD": ("three positive numbers", lambda value: len(value) == 3 and min(value) > 0),
-    "TEST.SPLIT": ("test or val", ("test", "val").__contains__),
-    "TEST.FINAL_MODEL": ("last_step or best_val", ("last_step", "best_val").__contains__),
+    "TEST.SPLIT": one_of("test", "val"), "TEST.FINAL_MODEL": one_of("last_step", "best_val"),
     "TRAINER.PROMPTREG.TEXT_MEMORY": ("a positive number", lambda value: value > 0),
 }
 
@@ -58,7 +71,7 @@ def setup_cfg(args):
         except (KeyError, ValueError, AssertionError) as error:
             if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
                 raise InputError(f"{source}: {_unknown(error, before)}") from None
-            raise InputError(f"{source}: {' '.join(str(error).split())}") from None
+            raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
         origin.update({k: source for k, v in keys(cfg).items() if k not in before or before[k] != v})
 
     for path in filter(None, (args.dataset_config_file, args.config_file)):
@@ -71,6 +84,8 @@ def setup_cfg(args):
     given = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag, None) not in (None, "")}
     for key, value in given.items():
         merge(lambda key=key, value=value: cfg.merge_from_list([key, value]), "the command line")
+    if len(args.opts) % 2:
+        raise InputError(f"the command line: {args.opts[-1]} has no value: give pairs of KEY VALUE")
     merge(lambda: cfg.merge_from_list(args.opts), "the command line")
     if args.no_cache:
         cfg.TRAINER.PROMPTREG.CACHE = False
@@ -100,7 +115,9 @@ def _merge_file(cfg, path):
     import yaml
     try:
         cfg.merge_from_file(path)
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+    except AttributeError:  # of what is no mapping
+        raise ValueError("it is not a config in YAML (it has no KEY: VALUE at its top level)") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"it is not a config in YAML ({error})") from None
 
 
@@ -108,6 +125,18 @@ def _unknown(error, known):
     key = str(error.args[0]).rpartition(": ")[2].strip("'")
     near = difflib.get_close_matches(key, known, 1, 0.5)
     return f"unknown key {key}" + (f": did you mean {near[0]}?" if near else "")
+
+
+def _mistyped(error):
+    """Return yacs's complaint about a value's type in the words of the other complaints; None for another complaint."""
+    told = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
+                    str(error), re.DOTALL)
+    if not told:
+        return None
+    wanted, default, given, key = told.groups()
+    if wanted.endswith("CfgNode"):
+        return f"{key} is {given!r}: it is a section, give one of its keys"
+    return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"
 
 
 def _nearest_file(path):

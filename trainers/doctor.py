@@ -2,13 +2,14 @@
 
 It imports one thing after the other and survives what cannot be imported.
 """
-import argparse
 import importlib
 import importlib.util
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+from .answer import Parser
 
 # import name -> name for pip; torch first, since the others stand on it
 NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs",
@@ -45,7 +46,7 @@ def reason(error):
 
 def main(argv=None):
     """Print the report; returns 0, or 3 where something needed is broken."""
-    parser = argparse.ArgumentParser(prog="promptreg doctor", description=__doc__)
+    parser = Parser(prog="promptreg doctor", description=__doc__)
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the datasets")
     args = parser.parse_args(argv)
     report = Report()

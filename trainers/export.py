@@ -21,7 +21,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from . import checkpoint
-from .errors import EnvironmentFault, InputError, PromptRegError
+from .answer import Parser, answered, naming
+from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of, read
 
 OPSET = 18
@@ -113,7 +114,8 @@ def _whole(path):
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
     os.close(handle)
     try:
-        yield part
+        with naming(path):
+            yield part
         os.replace(part, path)
     finally:
         if os.path.exists(part):
@@ -123,27 +125,24 @@ def _whole(path):
 FORMATS = {".safetensors": to_safetensors, ".onnx": to_onnx}
 
 
+@answered
 def main(argv=None):
     """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.export", description=__doc__.split(": ", 1)[1],
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog=f"python -m {__package__}.export", description=__doc__.split(": ", 1)[1],
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     parser.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
     parser.add_argument("--published", action="store_true",
                         help="write the checkpoint as the method's published implementation reads it")
     args = parser.parse_args(argv)
-    try:
-        if args.published:
-            print(to_published(args.checkpoint, args.file, args.trainer))
-            return 0
-        if args.file.suffix not in FORMATS:
-            raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
-        model = from_arguments(args)
-        FORMATS[args.file.suffix](model, args.file)
-        print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.published:
+        print(to_published(args.checkpoint, args.file, args.trainer))
+        return 0
+    if args.file.suffix not in FORMATS:
+        raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
+    model = from_arguments(args)
+    FORMATS[args.file.suffix](model, args.file)
+    print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
     return 0
 
 

@@ -1,18 +1,18 @@
 """promptreg init: our configs and scripts, written into a host repository."""
-import argparse
 import difflib
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
+from .answer import Parser
 from .cli import packaged
 from .errors import EnvironmentFault, InputError
 
 
 def main(argv=None):
     """Write what is missing; show how the rest differs, and replace it with --force alone. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="promptreg init", description=__doc__)
+    parser = Parser(prog="promptreg init", description=__doc__)
     parser.add_argument("folder", nargs="?", default=".", help="the host repository (default: here)")
     parser.add_argument("--force", action="store_true", help="replace files that are there and differ")
     parser.add_argument("--dry-run", action="store_true", help="write nothing, only tell")

@@ -1,4 +1,6 @@
 """Reading an image, or saying which one cannot be read and what to do about it."""
+import warnings
+
 from PIL import Image
 
 from .errors import InputError
@@ -15,13 +17,30 @@ class MissingImage(InputError, FileNotFoundError):
     """An image file that is not there."""
 
 
+# Pillow warns of more pixels than it finds credible, and refuses no less than twice as many; we refuse at once.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+def opened(path):
+    """Return the image at ``path``, not decoded yet. Raises ValueError where it claims more pixels than Pillow's limit.
+
+    Some kilobytes can claim to be gigabytes; a workers' process for each core would ask for that memory at once.
+    """
+    image = Image.open(path)
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit and image.width * image.height > limit:
+        image.close()
+        raise ValueError(f"{image.width} x {image.height} are more than {limit:,} pixels: make it smaller")
+    return image
+
+
 def read_image(path):
     """Return the image at ``path`` as an RGB PIL image. Raises MissingImage or DamagedImage, one line each.
 
     It replaces Dassl's function of this name, which tries a damaged image again for ever.
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return image.convert("RGB")
     except FileNotFoundError:
         raise MissingImage(f"{path}: no such image; {REMEDY}") from None

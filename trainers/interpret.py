@@ -1,13 +1,11 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
-import argparse
-import sys
-
 import torch
 import yaml
 
 from . import checkpoint
+from .answer import Parser, answered
 from .clip import load_clip
-from .errors import InputError, PromptRegError
+from .errors import InputError
 
 
 def nearest_words(clip, context, topk):
@@ -30,6 +28,8 @@ def contexts(state):
     """Return {what: [n, D]} of all text context in a checkpoint's state dict: input, deep layers, each class's own."""
     found = {}
     for name, value in state.items():
+        if not torch.is_tensor(value) or value.dim() not in (2, 3):
+            continue
         if name in ("ctx", "prompt_learner.ctx"):
             classes = value if value.dim() == 3 else [value]
             found.update({f"class {c}" if value.dim() == 3 else "context": x for c, x in enumerate(classes)})
@@ -38,34 +38,38 @@ def contexts(state):
     return found
 
 
+def _backbone(content):
+    """Return the MODEL.BACKBONE.NAME of a checkpoint's config, or None where it has none."""
+    try:
+        return yaml.safe_load(content["config"])["MODEL"]["BACKBONE"]["NAME"]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return None
+
+
+@answered
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="…/prompt_learner/model.pth.tar-50, ours or a published implementation's")
     parser.add_argument("topk", type=int, help="words to show for each token")
     parser.add_argument("--backbone", default="", help="CLIP it was trained on, where the checkpoint does not say")
     args = parser.parse_args(argv)
-    try:
-        if args.topk < 1:
-            raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
-        content = checkpoint.read(args.checkpoint)
-        found = contexts(checkpoint.read_prompts(args.checkpoint)[0])
-        if not found:
-            raise InputError(f"{args.checkpoint} has no text context: its prompts are visual alone")
-        config = yaml.safe_load(content["config"]) if "config" in content else {}
-        backbone = args.backbone or config.get("MODEL", {}).get("BACKBONE", {}).get("NAME")
-        if not backbone:
-            raise InputError(f"{args.checkpoint} does not say which CLIP it was trained on: add --backbone NAME")
-        clip = load_clip(backbone)
-        for what, context in found.items():
-            if context.shape[-1] != clip.text.width:
-                raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "
-                                 f"{clip.text.width}: correct --backbone")
-            names = content.get("classnames", [])
-            title = f"{what} ({names[int(what[6:])]})" if what.startswith("class ") and names else what
-            print(f"{title}: {len(context)} vectors")
-            for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
-                print(f"{i}: " + "  ".join(f"{word} ({distance:.4f})" for word, distance in words))
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.topk < 1:
+        raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
+    content = checkpoint.read(args.checkpoint)
+    found = contexts(checkpoint.read_prompts(args.checkpoint)[0])
+    if not found:
+        raise InputError(f"{args.checkpoint} has no text context: its prompts are visual alone")
+    backbone = args.backbone or _backbone(content)
+    if not backbone:
+        raise InputError(f"{args.checkpoint} does not say which CLIP it was trained on: add --backbone NAME")
+    clip = load_clip(backbone)
+    for what, context in found.items():
+        if context.shape[-1] != clip.text.width:
+            raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "
+                             f"{clip.text.width}: correct --backbone")
+        names = content.get("classnames", [])
+        title = f"{what} ({names[int(what[6:])]})" if what.startswith("class ") and names else what
+        print(f"{title}: {len(context)} vectors")
+        for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
+            print(f"{i}: " + "  ".join(f"{word} ({distance:.4f})" for word, distance in words))
     return 0

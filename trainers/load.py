@@ -17,10 +17,11 @@ from safetensors import SafetensorError, safe_open
 from yacs.config import CfgNode
 
 from . import checkpoint
+from .answer import Parser, answered
 from .base import SHELF
 from .clip import load_clip
 from .config import setup_cfg
-from .errors import InputError, PromptRegError
+from .errors import InputError
 from .images import read_image
 from .keys import settings
 from .registry import PREFIX
@@ -234,22 +235,20 @@ def from_arguments(args):
                                         trainer=args.trainer, config_file=args.config_file)
 
 
+@answered
 def main(argv=None):
     """Print the most likely classes of images; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.load",
-                                     description="Classify images with trained prompts.")
+    parser = Parser(prog=f"python -m {__package__}.load", description="Classify images with trained prompts.")
     add_arguments(parser)
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=1, help="how many classes to print")
     args = parser.parse_args(argv)
-    try:
-        model = from_arguments(args)
-        for path in args.images:
-            best, = model.classify(read_image(path), args.top)
-            print(path, *(f"{name} {100 * p:.1f}%" for name, p in best), sep="\t")
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    if args.top < 1:
+        raise InputError(f"--top {args.top}: ask for at least 1 class")
+    model = from_arguments(args)
+    for path in args.images:
+        best, = model.classify(read_image(path), args.top)
+        print(path, *(f"{name} {100 * p:.1f}%" for name, p in best), sep="\t")
     return 0
 
 

@@ -11,9 +11,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from . import engine
+from .answer import answered
 from .clip import load_clip
 from .config import setup_cfg
-from .errors import PromptRegError
 
 SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 
@@ -61,20 +61,17 @@ def run(cfg):
     return c, probe(train, val, c), probe(train, test, c)
 
 
+@answered
 def main(argv=None):
     from .main import parser
     args = parser().parse_args(argv)
-    try:
-        args.trainer = args.trainer or "ZeroshotCLIP"
-        datasets = engine.sibling("datasets")
-        cfg, _ = setup_cfg(args)
-        datasets.check(cfg)
-        c, val, test = run(cfg)
-        print(f"linear probe: {cfg.DATASET.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}: C {c:.3g}, "
-              f"validation {val:.2f}%, test {test:.2f}%")
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    args.trainer = args.trainer or "ZeroshotCLIP"
+    datasets = engine.sibling("datasets")
+    cfg, _ = setup_cfg(args)
+    datasets.check(cfg)
+    c, val, test = run(cfg)
+    print(f"linear probe: {cfg.DATASET.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}: C {c:.3g}, "
+          f"validation {val:.2f}%, test {test:.2f}%")
     return 0
 
 

@@ -1,29 +1,30 @@
 """Fetches CLIP weights, on the user's own command and never otherwise: python -m trainers.clip.fetch ViT-B/16 …"""
-import argparse
 import sys
 
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-from ..errors import PromptRegError
+from ..answer import Parser, answered
+from ..errors import EnvironmentFault
 from .weights import COOP_NAMES, locate, split_name
 
 
+@answered
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Fetch CLIP weights into the usual cache.")
+    """Fetch what is named; returns the exit code."""
+    parser = Parser(description="Fetch CLIP weights into the usual cache.")
     parser.add_argument("names", nargs="+", metavar="NAME",
                         help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
     for name in parser.parse_args(argv).names:
+        arch, tag = split_name(name)
+        source = get_pretrained_cfg(arch, tag)
         try:
-            arch, tag = split_name(name)
-            source = get_pretrained_cfg(arch, tag)
             download_pretrained(source, prefer_hf_hub=not source.get("url"))
-            print(f"{name}: {locate(name)}")
-        except PromptRegError as error:
-            sys.exit(f"error: {error}")
-        except Exception as error:
-            sys.exit(f"error: {name} could not be fetched ({error}): check the connection and run the same command "
-                     "again")
+        except Exception as error:  # of the network, of the hub's client, of the disk
+            raise EnvironmentFault(f"{name} could not be fetched ({' '.join(str(error).split())[:200]}): check the "
+                                   "connection and run the same command again") from error
+        print(f"{name}: {locate(name)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -51,11 +51,13 @@ class FrozenCLIP:
             raise InputError(f"MODEL.BACKBONE.NAME: this model's text tower takes no prompts ({error}); "
                              "choose one with CLIP's own text transformer") from error
         try:
-            self.vision = VisionEncoder(model.visual)
+            self.vision: VisionEncoder | PlainVision = VisionEncoder(model.visual)
         except (TypeError, AttributeError):
             self.vision = PlainVision(model.visual)
         if precision == "fp16":  # as the published code: half precision between the layers too
-            self.text.stream = self.vision.stream = torch.float16
+            self.text.stream = torch.float16
+            if isinstance(self.vision, VisionEncoder):
+                self.vision.stream = torch.float16
         self.embed_dim = self.text.projection.shape[0 if self.text.transposed else 1]
 
     @functools.cached_property

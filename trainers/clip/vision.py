@@ -3,7 +3,17 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from ..errors import InputError
 from .block import Block, attend, linear, norm
+
+
+def check_size(images, tower):
+    """Raise InputError where images [B, 3, H, W] are not of the size that an open_clip tower reads."""
+    wanted = getattr(tower, "image_size", None)
+    wanted = (wanted, wanted) if isinstance(wanted, int) else wanted
+    if wanted and tuple(images.shape[2:]) != tuple(wanted):
+        raise InputError(f"images are of {tuple(images.shape[2:])} pixels, and this backbone reads {tuple(wanted)}: "
+                         "set INPUT.SIZE")
 
 
 class VisionEncoder:
@@ -24,6 +34,7 @@ class VisionEncoder:
     def embed(self, images):
         """Return the frozen input sequence [B, 1 + N, D] of ``images`` [B, 3, S, S], behind ``ln_pre``."""
         tower = self.tower
+        check_size(images, tower)
         x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # [B, N, D]
         # .shape[0], here and below: len() would make the batch size a constant of an exported graph
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
@@ -70,6 +81,7 @@ class PlainVision:
         self.dtype = next(tower.parameters()).dtype
 
     def embed(self, images):
+        check_size(images, self.tower)
         return images.to(self.dtype, memory_format=torch.channels_last)
 
     def __call__(self, x, prompts=None, deep=()):

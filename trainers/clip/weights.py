@@ -99,5 +99,7 @@ def read(path):
     except (PermissionError, MemoryError):
         raise
     except Exception as error:  # every format has its own way to be broken
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip().splitlines() or [""])[0]
+        if " " not in reason or reason.startswith("Weights only load failed"):  # PyTorch's words, of half a page
+            reason = "it is no plain file of tensors"
         raise InputError(f"{path} cannot be read as CLIP weights ({reason[:150]}): fetch the file again") from error

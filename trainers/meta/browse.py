@@ -3,7 +3,6 @@
 Domains, their pseudo-classes with sample images and captions, sizes and agreement: how many of a cluster's pairs have
 an image that lies nearest to the same cluster's images.
 """
-import argparse
 import base64
 import html
 import io
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from .. import engine  # noqa: F401
-from ..errors import InputError, PromptRegError
+from ..answer import Parser, answered
+from ..errors import InputError
 from . import file, hierarchy, pairs
 from .features import Features
 
@@ -71,27 +71,24 @@ def page(tree, features, samples=6):
     return "\n".join(out) + "\n</html>\n"
 
 
+@answered
 def main(argv=None):
     """Write the page; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("hierarchy", help="a .tree file, as meta-training leaves it beside the features")
     parser.add_argument("--out", help="the page; default: the hierarchy's name with .html")
     parser.add_argument("--samples", type=int, default=6, help="pairs shown of each pseudo-class")
     args = parser.parse_args(argv)
-    try:
-        tree = hierarchy.read(args.hierarchy)
-        folder = Path(args.hierarchy).parent
-        if not (folder / "done.json").exists():
-            raise InputError(f"{args.hierarchy} no longer lies beside its features: put it back")
-        features = Features(folder, tree.about["root"])
-        if len(features) != len(tree.domain) or features.digest != tree.about["corpus"]:
-            raise InputError(f"{args.hierarchy} was made from other features than lie beside it: "
-                             "run meta-training again")
-        out = Path(args.out or Path(args.hierarchy).with_suffix(".html"))
-        file.write_bytes(out, page(tree, features, np.clip(args.samples, 1, 1000)).encode())
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    tree = hierarchy.read(args.hierarchy)
+    folder = Path(args.hierarchy).parent
+    if not (folder / "done.json").exists():
+        raise InputError(f"{args.hierarchy} no longer lies beside its features: put it back")
+    features = Features(folder, tree.about["root"])
+    if len(features) != len(tree.domain) or features.digest != tree.about["corpus"]:
+        raise InputError(f"{args.hierarchy} was made from other features than lie beside it: "
+                         "run meta-training again")
+    out = Path(args.out or Path(args.hierarchy).with_suffix(".html"))
+    file.write_bytes(out, page(tree, features, np.clip(args.samples, 1, 1000)).encode())
     print(out)
     return 0
 

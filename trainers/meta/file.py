@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from ..answer import naming
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 
@@ -19,7 +20,7 @@ def write_bytes(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(part, "wb") as file:
+        with naming(path), open(part, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,27 +1,24 @@
 """The report on held-out domains of several seeds: python -m trainers.meta.report FOLDER…"""
-import argparse
 import sys
 
 from .. import engine  # noqa: F401
-from ..errors import InputError, PromptRegError
+from ..answer import Parser, answered
+from ..errors import InputError
 from ..results import read
 from .trainer import describe
 
 
+@answered
 def main(argv=None):
     """Print the table of finished meta-training runs; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("folders", nargs="+", help="output folders of trainer GRAM")
-    try:
-        reports = []
-        for folder in parser.parse_args(argv).folders:
-            done = read(folder)
-            if not done or "held_out" not in done["results"]:
-                raise InputError(f"{folder} holds no finished meta-training: bash scripts/gram/meta_train.sh makes one")
-            reports.append(done["results"]["held_out"])
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    reports = []
+    for folder in parser.parse_args(argv).folders:
+        done = read(folder)
+        if not done or "held_out" not in done["results"]:
+            raise InputError(f"{folder} holds no finished meta-training: bash scripts/gram/meta_train.sh makes one")
+        reports.append(done["results"]["held_out"])
     print(describe(reports))
     return 0
 

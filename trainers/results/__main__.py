@@ -2,17 +2,17 @@
 
     python -m trainers.results output/
 """
-import argparse
 import sys
 
-from ..errors import InputError, PromptRegError
+from ..answer import Parser, answered
+from ..errors import InputError
 from . import compare, render
 from .collect import collect
 from .table import TITLES, tables
 
 
 def parser():
-    p = argparse.ArgumentParser(prog="python -m trainers.results", description=__doc__.splitlines()[0])
+    p = Parser(prog="python -m trainers.results", description=__doc__.splitlines()[0])
     p.add_argument("paths", nargs="+", help="folders that hold runs' outputs")
     p.add_argument("--setting", choices=TITLES, nargs="+", default=list(TITLES), help="only these tables")
     p.add_argument("--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal")
@@ -69,14 +69,11 @@ def run(args):
         print(f"note: and so are {len(notes) - 3} more", file=sys.stderr)
 
 
+@answered
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, or 2 for the user's input."""
-    try:
-        run(parser().parse_args(argv))
-        return 0
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
+    run(parser().parse_args(argv))
+    return 0
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from ..answer import naming
 from ..errors import InputError
 
 FILE = "result.json"
@@ -58,7 +59,7 @@ def write_atomically(path, text):
     """Write a text file that is whole or not there."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with naming(path), os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

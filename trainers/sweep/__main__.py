@@ -12,18 +12,19 @@ import sys
 
 from rich.console import Console
 
-from ..errors import InputError, PromptRegError
+from ..answer import Parser, answered
+from ..errors import InputError, Interrupted
 from ..results import render
 from ..results.collect import read_run
 from ..results.table import tables
 from .live import watching
 from .plan import METHODS, SETTINGS, plan
-from .pool import ELSEWHERE, FAILED, Books, Pool, Stopped, visible_gpus
+from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
 
 
 def parser():
-    p = argparse.ArgumentParser(prog="python -m trainers.sweep", description=__doc__,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = Parser(prog="python -m trainers.sweep", description=__doc__,
+               formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--methods", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
     p.add_argument("--setting", required=True, choices=SETTINGS,
                    help="xd: cross-dataset; dg: domain generalization (the variants of ImageNet)")
@@ -87,6 +88,8 @@ def report(pool, console):
                 console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
+        elif pool.states[job.slug] == INTERRUPTED:
+            console.print(f"interrupted: {job.name}: the same command goes on with it", highlight=False, markup=False)
         elif pool.states[job.slug] == ELSEWHERE:
             console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
 
@@ -136,11 +139,14 @@ def run(args):
     if not args.no_table:
         print_tables(jobs, console)
     report(pool, console)
-    return 1 if {FAILED, ELSEWHERE} & set(pool.states.values()) else 0
+    states = set(pool.states.values())
+    return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0
 
 
+@answered
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 130 if stopped."""
+    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 75 where a job was
+    interrupted and none failed, 130 if stopped."""
     try:
         return run(parser().parse_args(argv))
     except Stopped as signal:
@@ -150,9 +156,6 @@ def main(argv=None):
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
 
 
 if __name__ == "__main__":

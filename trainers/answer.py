@@ -1,0 +1,89 @@
+"""How every command line answers a mistake: one line, cause and remedy, and an exit code; never half a screen."""
+import argparse
+import contextlib
+import errno
+import functools
+import sys
+
+from .errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
+
+# What the system refuses for reasons that lie with the machine, and what to do about it.
+REMEDIES = {errno.ENOSPC: "free some space and run the same command again",
+            errno.EDQUOT: "free some of your quota and run the same command again",
+            errno.EACCES: "mend its permissions, or choose another folder",
+            errno.EPERM: "mend its permissions, or choose another folder",
+            errno.EROFS: "choose a folder on another disk",
+            errno.EIO: "the disk is failing: choose another",
+            errno.ENOMEM: "free some memory and run the same command again",
+            errno.EMFILE: "raise the limit of open files (ulimit -n)"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line, without its usage before it."""
+
+    def error(self, message):
+        self.exit(InputError.exit_code, f"error: {message}; all flags are listed by --help\n")
+
+
+def exit_code(error):
+    """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
+
+    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
+    """
+    if isinstance(error, PromptRegError):
+        return error.exit_code
+    frame = error.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    engine = getattr(sys.modules.get("dassl"), "__name__", "")  # minidassl's own name, where it stands for Dassl
+    said_by_mini = "minidassl" in engine and frame.tb_frame.f_globals["__name__"].startswith(engine)
+    if said_by_mini and isinstance(error, (FileNotFoundError, ValueError)):
+        return InputError.exit_code
+    if isinstance(error, (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        return InputError.exit_code if error.filename else None
+    if memory(error) or isinstance(error, OSError) and error.errno in REMEDIES:
+        return EnvironmentFault.exit_code
+    return None
+
+
+def memory(error):
+    """Return which memory is full, if that is what the error says."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's
+        return "the GPU's memory"
+    return "memory" if isinstance(error, MemoryError) else None
+
+
+def one_line(error):
+    """Return an error's message; of one that crossed from a loader's worker process, the last line is the message."""
+    if memory(error):
+        return (f"{memory(error)} is full: lower DATALOADER.TRAIN_X.BATCH_SIZE, TRAINER.PROMPTREG.TEXT_MEMORY or "
+                "IMAGE_MEMORY")
+    if isinstance(error, OSError) and not isinstance(error, PromptRegError) and error.strerror:
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}"
+    return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+
+
+@contextlib.contextmanager
+def naming(path):
+    """Let an OSError name ``path``: one of a write does not say of which file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+def answered(command):
+    """Decorator of a command line's ``main(argv)``: what a user can mend becomes one line and the exit code."""
+    @functools.wraps(command)
+    def main(argv=None):
+        try:
+            return command(argv)
+        except Exception as error:
+            code = exit_code(error)
+            if code is None:
+                raise
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            return code
+    return main
