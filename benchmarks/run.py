@@ -12,10 +12,19 @@ import sys
 import tempfile
 import unittest.mock
 
-import plain
 import torch
 import torch.nn.functional as F
-from common import class_names, keep, make_trainer, matmul_rate, peak_mib, random_clip_file, seconds, side_by_side
+from common import (
+    class_names,
+    keep,
+    make_trainer,
+    matmul_rate,
+    peak_mib,
+    plain,
+    random_clip_file,
+    seconds,
+    side_by_side,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.base import PromptTrainer

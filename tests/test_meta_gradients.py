@@ -108,9 +108,9 @@ def test_attention_of_the_real_towers_differentiates_twice(tmp_path):
     cfg = get_cfg_default()
     cfg.merge_from_list(["TRAINER.IVLP.PROMPT_DEPTH_TEXT", 2, "TRAINER.IVLP.PROMPT_DEPTH_VISION", 2])
     learner = Learner("unigram", cfg, clip)
+    torch.manual_seed(0)
     start = {n: p.requires_grad_() for n, p in learner.start().items()}
     regulator = Regulator({n: p.shape for n, p in start.items()}, 2, seed=1)
-    torch.manual_seed(0)
     images, labels = torch.randn(4, 3, 32, 32), torch.tensor([0, 1, 2, 1])
     logits = learner.on(["red circle", "star", "seven"])
 
@@ -131,4 +131,4 @@ def test_attention_of_the_real_towers_differentiates_twice(tmp_path):
         moved = {n: p.detach() + t * direction[n] for n, p in start.items()}
         return loss(adapt(loss, moved, rates, regulator, 2, 0)).item()
     slope = sum((g * direction[n]).sum().item() for g, n in zip(second, start, strict=False))
-    assert (value(3e-3) - value(-3e-3)) / 6e-3 == pytest.approx(slope, rel=0.05, abs=0.01)
+    assert (value(3e-4) - value(-3e-4)) / 6e-4 == pytest.approx(slope, rel=0.05, abs=0.01)

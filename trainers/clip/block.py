@@ -54,9 +54,10 @@ class Block:
         return x + self.scale_2(linear(hidden, proj.weight, proj.bias))
 
     def activate(self, x):
+        """Return the activation of ``x``, a fresh tensor that may be written over."""
         if isinstance(self.mlp.gelu, nn.GELU):
             return F.gelu(x)
-        return F.silu(x * 1.702) / 1.702  # QuickGELU, x * sigmoid(1.702 x), keeping one tensor for the backward
+        return F.silu(x.mul_(1.702)).div_(1.702)  # QuickGELU, x * sigmoid(1.702 x), keeping one tensor for the backward
 
 
 def attend(q, k, v, causal=False):
@@ -102,7 +103,8 @@ def _merge_on_cpu(q, k, v, prefix_k, prefix_v):
     """
     g, c, h, n, d = q.shape
     p = prefix_k.shape[-2]
-    q = q * d ** -0.5
+    # contiguous once, so that no product below keeps a copy of its own for the backward
+    q, k, v = (q * d ** -0.5).contiguous(), k.contiguous(), v.contiguous()
     folded = q.transpose(1, 2).reshape(g, h, c * n, d)
     on_prefix = (folded @ prefix_k.transpose(-1, -2)).unflatten(2, (c, n)).transpose(1, 2)  # [G, C, H, N, P]
     on_own = q @ k.transpose(-1, -2)

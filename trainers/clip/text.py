@@ -36,10 +36,10 @@ class TextEncoder:
     def chunk_tokens(self, grad=True, sets=1):
         """Return how many packed tokens fit into ``budget`` bytes of activations.
 
-        With gradients each layer keeps about 11 vectors of width D a token (block input, queries, keys, values, mixed
-        values, MLP's input and hidden layer, attention weights); without, one layer's working space is all.
+        With gradients each layer keeps about 12 vectors of width D a token (block input, queries twice, keys, values,
+        MLP's input and hidden layer, attention weights); without, one layer's working space is all.
         """
-        vectors = 11 * len(self.blocks) if grad else 24
+        vectors = 12 * len(self.blocks) if grad else 24
         return max(16, self.budget // (vectors * self.width * 4 * sets))
 
     def __call__(self, layout, context=None, deep=()):

@@ -3,6 +3,7 @@
 A row is a list of (token, slot) pairs: slot -1 marks a plain token, slot k >= 0 a place where the k-th learned
 context vector stands instead of the token's embedding.
 """
+import math
 from dataclasses import dataclass
 
 import torch
@@ -108,7 +109,8 @@ def arrange(rows, chunk_tokens=None, share=True):
 
     Args:
         rows: C lists of (token, slot).
-        chunk_tokens: at most about this many packed tokens a chunk; None puts all into one.
+        chunk_tokens: at most about this many packed tokens a chunk, in chunks of about the same size; None puts all
+            into one.
         share: False keeps nothing but the start-of-text token in the prefix (the tests' plain way).
     """
     shortest = min(map(len, rows))
@@ -116,11 +118,12 @@ def arrange(rows, chunk_tokens=None, share=True):
     while share and shared < shortest - 1 and len({row[shared] for row in rows}) == 1:
         shared += 1
     by_length = sorted(range(len(rows)), key=lambda c: len(rows[c]))
+    own = sum(len(row) - shared for row in rows)
+    share_of = own if chunk_tokens is None else own / math.ceil(own / chunk_tokens)  # chunks alike, none a small rest
     chunks, start = [], 0
     while start < len(rows):
         end, total = start, 0
-        while end < len(rows) and (end == start or chunk_tokens is None
-                                   or total + len(rows[by_length[end]]) - shared <= chunk_tokens):
+        while end < len(rows) and total < share_of:
             total += len(rows[by_length[end]]) - shared
             end += 1
         chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared))
