@@ -82,3 +82,24 @@ def test_promptsrc_terms(case, weights, tmp_path):
         assert_close(trainer.image_features(images), golden["terms/image_features"], "image features")
         assert_close(trainer.frozen_text, golden["terms/frozen_text_features"], "frozen text features")
     assert trainer.aggregation.weights == pytest.approx(golden["gpa_weights"], rel=1e-12)
+
+
+@pytest.mark.parametrize("case", ["promptsrc", "prograd"])
+def test_step_compiles_whole(case, weights, tmp_path, monkeypatch):
+    """TRAIN.COMPILE on a stand-in for inductor, which takes minutes: one graph, and the published losses."""
+    compiled = []
+
+    def compile_whole(function, **options):
+        compiled.append(options)
+        return torch_compile(function, backend="eager", fullgraph=True, **options)
+    torch_compile = torch.compile
+    monkeypatch.setattr(torch, "compile", compile_whole)
+    golden = np.load(GOLDEN / f"trainer_{case}.npz")
+    trainer = reference.make(case, weights(reference.CASES[case][1]), tmp_path, settings=["TRAIN.COMPILE", True])
+    reference.start_from(trainer, golden)
+    trainer.set_model_mode("train")
+    _, figures = trainer.compute(*trainer.parse_batch_train(trainer.train_loader_x[0]))
+    assert compiled == [{"dynamic": False}]
+    assert figures
+    for figure, value in figures.items():
+        assert_close(value.detach(), golden[f"summary/{figure}/0"], f"{figure} of the compiled step")

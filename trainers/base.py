@@ -37,7 +37,8 @@ declare(HOUSE,
         IMAGE_MEMORY=1.0,  # GiB of decoded training images kept
         CACHE=True)  # keep frozen text features on disk
 declare("TRAIN", at_root=True,
-        CHECKPOINT_MINUTES=0)  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
+        CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
+        COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
 SHELF = Shelf(TRAINER_REGISTRY)
 register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
@@ -85,6 +86,7 @@ class PromptTrainer(TrainerX):
         self.optim = build_optimizer(self.prompts, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.FOLDER, self.prompts, self.optim, self.sched)
+        self.compute = torch.compile(self.objective, dynamic=False) if cfg.TRAIN.get("COMPILE") else self.objective
         print(f"{type(self).__name__}: {sum(p.numel() for p in self.parameters):,} parameters in "
               f"{len(self.parameters)} tensors, {len(self.classnames)} classes, {self.own.PREC} on {self.device}")
 
@@ -189,7 +191,7 @@ class PromptTrainer(TrainerX):
 
     def forward_backward(self, batch):
         """One step on one batch; returns the figures to report, as tensors on the device."""
-        loss, summary = self.objective(*self.parse_batch_train(batch))
+        loss, summary = self.compute(*self.parse_batch_train(batch))
         self.step(self.gradients(loss))
         return summary
 
@@ -217,6 +219,7 @@ class PromptTrainer(TrainerX):
     def run_epoch(self):
         """Train one epoch, or the rest of one. Figures stay on the device and are read where a line is printed."""
         interrupt.hold()
+        self.saved_at = self.saved_at or time.monotonic()
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = len(self.train_loader_x)
@@ -293,12 +296,10 @@ class PromptTrainer(TrainerX):
         self.saved_at = time.monotonic()
 
     saved: tuple | None = None  # (directory, epoch)
-    saved_at: float | None = None
+    saved_at = 0.0  # by time.monotonic()
 
     def interim_due(self):
-        """Return whether TRAIN.CHECKPOINT_MINUTES have passed since the last save, or the first batch."""
-        if self.saved_at is None:
-            self.saved_at = time.monotonic()
+        """Return whether TRAIN.CHECKPOINT_MINUTES have passed since the last save, or the start."""
         minutes = self.cfg.TRAIN.get("CHECKPOINT_MINUTES", 0)
         return minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
 
