@@ -1,6 +1,6 @@
 """CoOp's command line, unchanged flags: train, or evaluate, one method on one dataset with one seed."""
 import argparse
-import errno
+import contextlib
 import logging
 import os
 import sys
@@ -9,15 +9,16 @@ from pathlib import Path
 
 import yaml
 
-from . import engine, parallel, results
+from . import checkpoint, engine, interrupt, lock, parallel, results
+from .answer import Parser, exit_code, naming, one_line
 from .clip import weights
 from .config import difference, setup_cfg
-from .errors import EnvironmentFault, InputError, PromptRegError
+from .errors import InputError, Interrupted
 
 
 def parser():
     """Return the parser of CoOp's flags and our few."""
-    p = argparse.ArgumentParser(description=__doc__)
+    p = Parser(description=__doc__)
     p.add_argument("--root", default="", help="folder of the datasets")
     p.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
     p.add_argument("--resume", default="", help="folder to resume from, if not the output folder")
@@ -50,7 +51,8 @@ class Log:
     def write(self, text):
         self.console.write(text)
         if self.file:
-            self.file.write(text)
+            with naming(self.file.name):
+                self.file.write(text)
         else:
             self.kept.append(text)
         return len(text)
@@ -64,7 +66,8 @@ class Log:
         """Begin, or in a resumed run continue, ``directory``/log.txt."""
         os.makedirs(directory, exist_ok=True)
         self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8")
-        self.file.writelines(self.kept)
+        with naming(self.file.name):
+            self.file.writelines(self.kept)
 
     def __getattr__(self, name):
         return getattr(self.console, name)
@@ -72,26 +75,70 @@ class Log:
 
 def run(args):
     """Do what parsed flags say; returns the trainer, or None where there was nothing to do."""
-    datasets = engine.sibling("datasets")
-    from dassl.engine import TRAINER_REGISTRY, build_trainer
-    from dassl.utils import collect_env_info, set_random_seed
-
+    engine.sibling("datasets")
     cfg, origin = setup_cfg(args)
     if args.print_cfg:
         for key, source in sorted(origin.items()):
             print(f"# {key}: from {source}")
         print(cfg.dump())
         return None
+    if finished(cfg):
+        return None
+    first = int(os.environ.get("RANK", 0)) == 0  # of torchrun's processes
+    with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():
+        if finished(cfg):  # meanwhile
+            return None
+        check_unfinished(cfg, args.eval_only)
+        if first:
+            checkpoint.tidy(cfg.OUTPUT_DIR)
+        return build_and_run(cfg, args)
+
+
+def finished(cfg):
+    """Return whether the output folder holds this very run's result.
+
+    Raises:
+        InputError: it holds that of a run with another config; says in what.
+    """
     done = results.read(cfg.OUTPUT_DIR)
     if done:
-        differs = difference(cfg, yaml.safe_load(done["config"]))
-        if differs:
-            raise InputError(f"{cfg.OUTPUT_DIR} holds a finished run with another config ({'; '.join(differs[:3])}): "
-                             "choose another --output-dir")
+        refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
-        return None
+    return bool(done)
+
+
+def check_unfinished(cfg, eval_only):
+    """Raise InputError where the output folder holds a run that this one would spoil."""
+    found = checkpoint.unfinished(cfg.OUTPUT_DIR)
+    if not found:
+        return
+    path, content = found
+    if eval_only:
+        last = yaml.safe_load(content["config"])["OPTIM"]["MAX_EPOCH"]
+        if content["epoch"] < last:
+            raise InputError(f"{path} is of a training that has done {content['epoch']} of {last} epochs: finish it, "
+                             "or evaluate into another --output-dir")
+        return
+    refuse_difference(cfg, content["config"], "an unfinished run",
+                      "choose another --output-dir, or delete it to begin anew")
+
+
+def refuse_difference(cfg, there, what, remedy, most=5):
+    """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
+    differs = difference(cfg, yaml.safe_load(there))
+    if differs:
+        more = f"; and {len(differs) - most} more" if len(differs) > most else ""
+        raise InputError(f"{cfg.OUTPUT_DIR} holds {what} with another config ({'; '.join(differs[:most])}{more}): "
+                         f"{remedy}")
+
+
+def build_and_run(cfg, args):
+    """Build the trainer and let it train or evaluate; returns it."""
+    from dassl.engine import TRAINER_REGISTRY, build_trainer
+    from dassl.utils import collect_env_info, set_random_seed
+
     if getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "NEEDS_DATASET", True):
-        datasets.check(cfg)
+        engine.sibling("datasets").check(cfg)
     weights.locate(cfg.MODEL.BACKBONE.NAME)
     if cfg.SEED >= 0:
         print(f"Setting fixed seed: {cfg.SEED}")
@@ -115,14 +162,28 @@ def run(args):
 
 
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
+    """Run the command line.
+
+    Returns:
+        The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
+        75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
+    """
     args = parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     console = sys.stdout
     sys.stdout = Log(console if int(os.environ.get("RANK", 0)) == 0 else open(os.devnull, "w"))
     try:
-        run(args)
+        with interrupt.watched():
+            try:
+                run(args)
+            except RuntimeError:
+                if interrupt.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
+                    interrupt.leave("what was saved before is kept")
+                raise
         return 0
+    except (Interrupted, KeyboardInterrupt) as stop:
+        print(f"{str(stop) or 'interrupted'}; the same command goes on from there", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
     except Exception as error:
         code = exit_code(error)
         if args.debug or code is None:
@@ -130,34 +191,9 @@ def main(argv=None):
         print(f"error: {one_line(error)}", file=sys.stderr)
         return code
     finally:
-        sys.stdout.flush()
+        with contextlib.suppress(OSError):  # the disk of the log is full: that has been said
+            sys.stdout.flush()
         sys.stdout = console
-
-
-def exit_code(error):
-    """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
-
-    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
-    """
-    if isinstance(error, PromptRegError):
-        return error.exit_code
-    frame = error.__traceback__
-    while frame.tb_next:
-        frame = frame.tb_next
-    said_by_dassl = frame.tb_frame.f_globals["__name__"].startswith(engine.dassl.__name__)
-    if said_by_dassl and engine.is_mini and isinstance(error, (FileNotFoundError, ValueError)):
-        return InputError.exit_code
-    if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):  # the output folder is a file, say
-        return InputError.exit_code
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS,
-                                                      errno.EDQUOT, errno.ENOMEM, errno.EMFILE):
-        return EnvironmentFault.exit_code
-    return None
-
-
-def one_line(error):
-    """Return an error's message; of one that crossed from a loader's worker process, the last line is the message."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
 
 
 if __name__ == "__main__":

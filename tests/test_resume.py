@@ -1,0 +1,345 @@
+"""Nothing is lost: states within an epoch, signals, damaged and foreign files in the output folder, best results."""
+import json
+import os
+import random
+import signal
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from test_training import make, weights  # noqa: F401  (a fixture)
+
+import trainers.main
+from trainers import base, checkpoint, interrupt, loader, lock
+from trainers.errors import InputError, Interrupted
+from trainers.main import main
+
+
+@pytest.fixture(autouse=True)
+def nothing_held():
+    yield
+    interrupt._reset()
+
+
+class Stop(Exception):
+    """Ends a training where a process would have died."""
+
+
+def content(output, name="model.pth.tar-3"):
+    return checkpoint.read(next(Path(output).glob(f"*/{name}")))
+
+
+def assert_same_bits(one, other):
+    for part in ("state_dict", "extra"):
+        assert one[part].keys() == other[part].keys()
+        assert all(torch.equal(one[part][name], other[part][name]) for name in one[part])
+    assert torch.equal(one["random"]["torch"], other["random"]["torch"])
+    for a, b in zip(one["optimizer"]["state"].values(), other["optimizer"]["state"].values(), strict=True):
+        assert torch.equal(a["momentum_buffer"], b["momentum_buffer"])
+
+
+# ---- within an epoch
+
+@pytest.mark.parametrize("case", ["promptsrc", "coop_end", "prograd"])
+@pytest.mark.parametrize("epoch, batch", [(0, 1), (2, 2)])
+def test_state_within_an_epoch_is_resumed_to_the_bit(case, epoch, batch, weights, tmp_path, monkeypatch):  # noqa: F811
+    torch.manual_seed(1)
+    make(case, weights, tmp_path / "whole").train()
+    monkeypatch.setattr(base.PromptTrainer, "interim_due", lambda self: (self.epoch, self.batch_idx + 1) == (epoch, batch))
+    torch.manual_seed(1)
+    stopped = make(case, weights, tmp_path / "parts")
+    save = stopped.save_interim
+
+    def save_and_die():
+        save()
+        raise Stop
+    stopped.save_interim = save_and_die
+    with pytest.raises(Stop):
+        stopped.train()
+    monkeypatch.undo()
+    torch.manual_seed(99)
+    resumed = make(case, weights, tmp_path / "parts")
+    resumed.train()
+    assert len(resumed.record) == 9 - 3 * epoch - batch, "no batch twice, none left out"
+    assert_same_bits(content(tmp_path / "whole"), content(tmp_path / "parts"))
+    assert not list((tmp_path / "parts").rglob(checkpoint.INTERIM))
+
+
+def test_minutes_between_checkpoints(weights, tmp_path, monkeypatch):  # noqa: F811
+    now, saved = [0.0], []
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    trainer = make("coop_end", weights, tmp_path, settings=["TRAIN.CHECKPOINT_MINUTES", 2])
+    step, save = trainer.forward_backward, trainer.save_interim
+
+    def slow_step(batch):
+        now[0] += 90
+        return step(batch)
+
+    def noted():
+        saved.append((trainer.epoch, trainer.batch_idx))
+        save()
+    trainer.forward_backward, trainer.save_interim = slow_step, noted
+    trainer.train()
+    assert saved == [(0, 1), (1, 1), (2, 1)], "two minutes after the epoch's own checkpoint"
+
+
+def test_older_state_within_an_epoch_gives_way(weights, tmp_path):  # noqa: F811
+    """Killed after the epoch's checkpoint was written and before the state within it was removed."""
+    trainer = make("coop_end", weights, tmp_path)
+    trainer.train()
+    folder = tmp_path / "prompt_learner"
+    trainer.epoch, trainer.epoch_random = 2, checkpoint.random_state()
+    checkpoint.save_interim(trainer, 1, tmp_path)
+    (folder / "model.pth.tar-2").write_bytes((folder / "model.pth.tar-3").read_bytes())
+    again = make("coop_end", weights, tmp_path)
+    assert again.resume_model_if_exist(str(tmp_path)) == 3 and again.first_batch == 0
+    assert [p.name for p in folder.iterdir()] == ["model.pth.tar-3"]
+
+
+def test_damaged_state_falls_back_on_the_one_before(weights, tmp_path, caplog):  # noqa: F811
+    trainer = make("coop_end", weights, tmp_path)
+    trainer.train()
+    folder = tmp_path / "prompt_learner"
+    (folder / checkpoint.INTERIM).write_bytes(b"torn")
+    again = make("coop_end", weights, tmp_path)
+    assert again.resume_model_if_exist(str(tmp_path)) == 3
+    assert "interim.pth.tar cannot be read as a checkpoint" in caplog.text
+    assert "resuming from the one before" in caplog.text
+
+
+def test_every_flipped_bit_of_a_tensor_is_noticed(weights, tmp_path):  # noqa: F811
+    make("coop_end", weights, tmp_path).train()
+    path = tmp_path / "prompt_learner" / "model.pth.tar-3"
+    raw = path.read_bytes()
+    with zipfile.ZipFile(path) as file:
+        parts = [info for info in file.infolist() if "/data/" in info.filename and info.file_size > 1000]
+    draw = random.Random(0)
+    for _ in range(20):
+        part = draw.choice(parts)
+        at = part.header_offset + 30 + len(part.filename) + draw.randrange(100, part.file_size)
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 1 << draw.randrange(8)]) + raw[at + 1:])
+        with pytest.raises(InputError, match="has changed since it was written"):
+            checkpoint.read(path)
+    path.write_bytes(raw)
+    checkpoint.read(path)
+
+
+def test_own_state_wins_over_the_folder_to_resume_from(weights, tmp_path):  # noqa: F811
+    """--resume ELSEWHERE, killed and started again: on from its own last epoch, not from ELSEWHERE once more."""
+    first = make("coop_end", weights, tmp_path / "elsewhere")
+    first.before_epoch = lambda: (_ for _ in ()).throw(Stop) if first.epoch == 1 else None
+    with pytest.raises(Stop):
+        first.train()
+    make("coop_end", weights, tmp_path / "own").train()
+    again = make("coop_end", weights, tmp_path / "own", settings=["RESUME", str(tmp_path / "elsewhere")])
+    assert again.resume_model_if_exist(again.cfg.RESUME) == 3
+    assert make("coop_end", weights, tmp_path / "new").resume_model_if_exist(str(tmp_path / "elsewhere")) == 1
+
+
+def test_best_result_outlasts_a_kill(weights, tmp_path):  # noqa: F811
+    """TEST.FINAL_MODEL best_val: an epoch after the resumption that is worse than the best must not replace it."""
+    def train(folder, stop):
+        trainer = make("coop_end", weights, folder, settings=["TEST.FINAL_MODEL", "best_val", "TEST.NO_TEST", False])
+        results = {0: 50.0, 1: 80.0, 2: 60.0}
+        trainer.test = lambda split=None: results[trainer.epoch]
+        trainer.before_epoch = lambda: (_ for _ in ()).throw(Stop) if trainer.epoch == stop else None
+        trainer.train()
+    with pytest.raises(Stop):
+        train(tmp_path, 2)
+    train(tmp_path, None)
+    assert content(tmp_path, "model-best.pth.tar")["epoch"] == 2
+    assert content(tmp_path)["best_result"] == 80.0
+
+
+def test_loader_goes_on_within_an_epoch():
+    batches = loader.SeededBatches(10, 3, False)
+    for workers in (0, 1):
+        whole = loader.EpochLoader(Numbers(), batches, workers, False)
+        torch.manual_seed(5)
+        expected = [b.tolist() for b in whole]
+        torch.manual_seed(5)
+        assert [b.tolist() for b in loader.batches_from(whole, 2)] == expected[2:]
+        assert len(list(whole)) == 4, "the next epoch is a whole one again"
+    assert list(loader.batches_from([1, 2, 3], 2)) == [3]
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 10
+
+    def __getitem__(self, pair):
+        return torch.tensor(pair)
+
+    def fill(self):
+        pass
+
+
+# ---- signals
+
+@pytest.mark.parametrize("name", interrupt.NAMES)
+def test_signal_waits_while_a_trainer_holds(name):
+    with interrupt.watched():
+        interrupt.hold()
+        os.kill(os.getpid(), getattr(signal, name))
+        assert interrupt.asked()
+        with pytest.raises(Interrupted, match=f"interrupted by {name}, saved"):
+            interrupt.release("saved")
+    assert not interrupt.asked()
+
+
+def test_signal_ends_what_nobody_holds():
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted, match="interrupted by SIGTERM$"), interrupt.watched():
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_are_left_alone_in_other_threads():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def work():
+        with interrupt.watched():
+            assert signal.getsignal(signal.SIGTERM) is before
+            found.append(1)
+    found = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found
+
+
+def test_signal_to_a_loaders_worker_does_not_end_it():
+    """SLURM signals the whole group: the worker goes on, so that the main process can finish the step."""
+    numbers = loader.EpochLoader(Numbers(), loader.SeededBatches(10, 3, False), 1, False)
+    batches = iter(numbers)
+    next(batches)
+    for worker in batches._workers:
+        for name in interrupt.NAMES:
+            os.kill(worker.pid, getattr(signal, name))
+    assert len(list(batches)) == 3
+    assert all(worker.is_alive() for worker in batches._workers)
+
+
+# ---- the command line
+
+DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
+        "--config-file", str(ROOT / "configs/trainers/CoOp/demo.yaml"), "--seed", "1", "--trainer", "CoOp"]
+QUICK = ["DATASET.NUM_SHOTS", "2", "DATASET.SUBSAMPLE_CLASSES", "base", "DATALOADER.TRAIN_X.BATCH_SIZE", "3",
+         "OPTIM.MAX_EPOCH", "3"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """The output folder of a run that nothing has disturbed (the second: the first has drawn the few-shot set)."""
+    out = tmp_path_factory.mktemp("whole")
+    for name in ("first", "second"):
+        assert main([*DEMO, "--root", data, "--output-dir", str(out / name), *QUICK]) == 0
+    return out / "second"
+
+
+def interrupted(data, out, monkeypatch, at, name="SIGTERM"):
+    """Run until a signal in the step ``at`` (epoch, batch); returns the exit code."""
+    step = base.PromptTrainer.forward_backward
+
+    def signalled(self, batch):
+        if (self.epoch, self.batch_idx) == at:
+            os.kill(os.getpid(), getattr(signal, name))
+        return step(self, batch)
+    with monkeypatch.context() as patch:
+        patch.setattr(base.PromptTrainer, "forward_backward", signalled)
+        return main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK])
+
+
+@pytest.mark.parametrize("at, name, words", [
+    ((1, 0), "SIGTERM", "saved in epoch 2 after batch 1 of 3"),
+    ((1, 2), "SIGUSR1", "saved after epoch 2 of 3"),
+])
+def test_signal_saves_and_the_same_command_goes_on(at, name, words, whole, data, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert interrupted(data, out, monkeypatch, at, name) == 75
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"interrupted by {name}, {words}; the same command goes on from there"
+    assert not (out / lock.NAME).exists() and not (out / "result.json").exists()
+    assert main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK]) == 0
+    assert_same_bits(content(out), content(whole))
+    results = [json.loads((folder / "result.json").read_text())["results"] for folder in (out, whole)]
+    assert results[0] == results[1]
+    assert not list(out.rglob(checkpoint.INTERIM))
+
+
+def test_unfinished_run_with_another_config_is_refused(whole, data, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    assert interrupted(data, out, monkeypatch, (1, 0)) == 75
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    capsys.readouterr()
+    command = [*DEMO, "--root", data, "--output-dir", str(out)]
+    assert main([*command, *QUICK, "OPTIM.LR", "0.004", "TRAINER.COOP.N_CTX", "8"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{out} holds an unfinished run with another config (OPTIM.LR is 0.002 there, 0.004 here; " in said
+    assert "TRAINER.COOP.N_CTX is 4 there, 8 here" in said
+    assert main([*command, "--trainer", "ProGrad", *QUICK]) == 2
+    assert "TRAINER.NAME is CoOp there, ProGrad here" in capsys.readouterr().err
+    assert main([*command, "--eval-only", "--model-dir", str(whole), *QUICK]) == 2
+    assert "interim.pth.tar is of a training that has done 1 of 3 epochs: finish it" in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()} == before
+    assert main([*command, *QUICK, "TRAIN.PRINT_FREQ", "1", "TRAIN.CHECKPOINT_FREQ", "1"]) == 0, "neither changes a bit"
+    assert_same_bits(content(out), content(whole))
+
+
+def test_leftovers_of_killed_writers_are_removed(data, tmp_path):
+    out = tmp_path / "out"
+    (out / "prompt_learner").mkdir(parents=True)
+    for left in (out / "prompt_learner" / ".model.pth.tar-1.abc.part", out / ".result.json.abc.part"):
+        left.write_bytes(b"half")
+    assert main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK]) == 0
+    assert not list(out.rglob("*.part"))
+
+
+@pytest.mark.parametrize("more", [[], ["--eval-only", "--model-dir", "MODEL", "--load-epoch", "3"]])
+def test_second_run_or_evaluation_in_a_folder_in_use(more, whole, data, tmp_path, capsys):
+    out = tmp_path / "out"
+    more = [str(whole) if word == "MODEL" else word for word in more]
+    with lock.held(out):
+        assert main([*DEMO, "--root", data, "--output-dir", str(out), *more, *QUICK]) == 3
+        said = capsys.readouterr().err
+        assert f"error: {out} is in use by process {os.getpid()} on " in said and said.count("\n") == 1
+        assert [p.name for p in out.iterdir()] == [lock.NAME]
+
+
+def test_lock_goes_with_an_error(data, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def broken(self, batch):
+        assert (out / lock.NAME).exists()
+        raise ZeroDivisionError
+    monkeypatch.setattr(base.PromptTrainer, "forward_backward", broken)
+    with pytest.raises(ZeroDivisionError):
+        main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK])
+    assert (out / "log.txt").exists() and not (out / lock.NAME).exists()
+
+
+def test_under_torchrun_the_first_process_alone_locks(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    out = tmp_path / "out"
+    monkeypatch.setattr(trainers.main, "build_and_run", lambda *_: None)
+    with lock.held(out):
+        assert main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK]) == 0
+
+
+def test_ctrl_c_is_one_line(data, tmp_path, monkeypatch, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(trainers.main, "build_and_run", stop)
+    assert main([*DEMO, "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on from there\n"
