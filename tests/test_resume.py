@@ -49,7 +49,8 @@ def assert_same_bits(one, other):
 def test_state_within_an_epoch_is_resumed_to_the_bit(case, epoch, batch, weights, tmp_path, monkeypatch):  # noqa: F811
     torch.manual_seed(1)
     make(case, weights, tmp_path / "whole").train()
-    monkeypatch.setattr(base.PromptTrainer, "interim_due", lambda self: (self.epoch, self.batch_idx + 1) == (epoch, batch))
+    monkeypatch.setattr(base.PromptTrainer, "interim_due",
+                        lambda self: (self.epoch, self.batch_idx + 1) == (epoch, batch))
     torch.manual_seed(1)
     stopped = make(case, weights, tmp_path / "parts")
     save = stopped.save_interim
