@@ -60,9 +60,11 @@ def test_a_conflicting_gradient_loses_its_part_against_the_guide(strength):
     assert torch.allclose(project([gradient], [guide])[0], gradient - along * guide)
 
 
-def test_zero_is_no_conflict():
-    gradient, guide = torch.tensor([0.0, 2.0]), torch.tensor([3.0, 0.0])
+def test_the_least_agreement_is_no_conflict():
+    gradient, guide = torch.tensor([0.01, 2.0]), torch.tensor([3.0, 0.0])
     assert torch.equal(project([gradient], [guide])[0], gradient)
+    with pytest.raises(ValueError, match="shorter"):
+        project([gradient], [])
 
 
 # ---- GRAM's function
