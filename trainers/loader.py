@@ -89,19 +89,21 @@ class SeededBatches:
         self.size, self.batch_size, self.rank, self.world = size, batch_size, rank, world
         joint = batch_size * world
         self.batches = size // joint if drop_last else -(-size // joint)
-        self.first = 0  # batch that the next iteration starts with
+        self.resumed = None  # of the next iteration: the number that was drawn for it, and the batch to start with
 
     def __len__(self):
         return self.batches
 
+    def draw(self):
+        """Return the number that an epoch's order and crops follow from."""
+        return int(torch.empty((), dtype=torch.int64).random_())
+
     def __iter__(self):
-        generator = torch.Generator().manual_seed(int(torch.empty((), dtype=torch.int64).random_()))
+        resumed, self.resumed = self.resumed, None
+        number, first = resumed or (self.draw(), 0)
+        generator = torch.Generator().manual_seed(number)
         order = torch.randperm(self.size, generator=generator).tolist()
         seeds = torch.randint(2 ** 62, (self.size,), generator=generator).tolist()
-        first, self.first = self.first, 0
-        return self.slices(order, seeds, first)
-
-    def slices(self, order, seeds, first):
         joint = self.batch_size * self.world
         for b in range(first, self.batches):
             start = b * joint + self.rank * self.batch_size
@@ -129,7 +131,7 @@ class EpochLoader:
 
     def starting_with(self, first):
         """Return the iterator over an epoch's batches from number ``first`` on; those before are not even read."""
-        self.sampler.first = first
+        self.sampler.resumed = self.sampler.draw(), first
         return iter(self)
 
 
