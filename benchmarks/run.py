@@ -18,7 +18,7 @@ from common import (
     class_names,
     keep,
     make_trainer,
-    matmul_rate,
+    matrix_product,
     peak_mib,
     plain,
     random_clip_file,
@@ -83,6 +83,25 @@ def step_of(trainer, images, labels):
     return lambda: trainer.step(trainer.gradients(trainer.objective(images, labels)[0]))
 
 
+def breakdown(trainer, images, rounds):
+    """Return {part of the step: seconds}: each branch alone, forward and backward, and the optimizer."""
+    trainer.set_model_mode("train")
+    vision, parameters = trainer.clip.vision, trainer.parameters
+
+    def branch(features):
+        return torch.autograd.grad(features().sum(), parameters, allow_unused=True)
+
+    @torch.no_grad()
+    def frozen():
+        vision(vision.embed(images))
+
+    parts = {"text branch": lambda: branch(trainer.text_features), "frozen image pass": frozen,
+             "optimizer": lambda: trainer.step([torch.zeros_like(p) for p in parameters])}
+    if trainer.prompts.vision is not None:
+        parts["prompted image branch"] = lambda: branch(lambda: trainer.image_features(images))
+    return {part: timing["median"] for part, timing in side_by_side(parts, rounds).items()}
+
+
 def without_frozen_text(method, file, names, settings=()):
     """A trainer whose frozen text features are random stand-ins: a step's time does not depend on their values."""
     def stand_in(self, *_, **__):
@@ -105,7 +124,6 @@ def pair(method, file, names, settings=()):
 def steps(weights, rounds, cases=(("PromptSRC", "ViT-B/16", 100, 4), ("ProGrad", "RN50", 100, 32))):
     """Whole training steps, their operations, and the distance to the floor."""
     rows_out, floors = [], {}
-    rate = matmul_rate()
     for method, shape, classes, batch in cases:
         fast, slow = pair(method, weights(shape), class_names(classes))
         images, labels = torch.randn(batch, 3, 224, 224), torch.randint(classes, (batch,))
@@ -113,16 +131,19 @@ def steps(weights, rounds, cases=(("PromptSRC", "ViT-B/16", 100, 4), ("ProGrad",
         with FlopCounterMode(display=False) as counter:
             ours()
         what = f"{method} {shape}, {classes} classes, batch {batch}"
+        product, operations = matrix_product()
+        alone, products = side_by_side({"ours": ours, "product": product}, 2 * rounds, warm=2).values()
+        rate, gflop = operations / products["median"] / 1e9, counter.get_total_flops() / 1e9
+        floors[what] = {"gflop": gflop, "gflop_per_s": rate, "floor_s": gflop / rate, "alone": alone,
+                        "over_floor": alone["median"] * rate / gflop, "parts_s": breakdown(fast, images, rounds)}
+        print(f"  {what}: {gflop:.0f} GFLOP at {rate:.0f} GFLOP/s: floor {gflop / rate:.2f} s; by itself a step takes "
+              f"{alone['median']:.2f} s, {floors[what]['over_floor']:.2f} times that ("
+              + ", ".join(f"{part} {taken:.2f} s" for part, taken in floors[what]["parts_s"].items()) + ")")
         timing = side_by_side({"ours": ours, "published way": theirs}, max(1, rounds // 2), warm=1)
-        floor = counter.get_total_flops() / rate
-        floors[what] = {"gflop": counter.get_total_flops() / 1e9, "floor_s": floor,
-                        "over_floor": timing["ours"]["median"] / floor}
-        print(f"  {what}: {counter.get_total_flops() / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s: floor {floor:.2f} "
-              f"s, we take {timing['ours']['median'] / floor:.2f} times that")
         rows_out.append((what, timing))
         del fast, slow
     show("Training step", rows_out)
-    return {"matmul_gflops": rate / 1e9, "floors": floors, **dict(rows_out)}
+    return {"floors": floors, **dict(rows_out)}
 
 
 def build(weights, rounds):
