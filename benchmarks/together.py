@@ -23,7 +23,7 @@ from pathlib import Path
 from common import keep
 from kill_resume import outcome
 
-PATIENCE = 300.0  # seconds after which two runs count as deadlocked
+PATIENCE = 1800.0  # seconds after which two runs count as deadlocked; a busy machine may halt them for minutes
 TRAINER = "ProGrad"  # which keeps frozen text features in the cache
 
 
@@ -86,6 +86,8 @@ class Pairs:
                 time.sleep(0.001)
             forked.kill(pid)
         codes, said = both([folder] * 2, [self.cache("cache")] * 2, self.scratch)
+        if 0 not in codes:
+            return f"codes {codes}: {' | '.join(text[-100:] for text in said)}"
         found = outcome(folder, TRAINER)
         if found != self.expected:
             return f"another outcome: {', '.join(part for part in found if found[part] != self.expected[part])}"
