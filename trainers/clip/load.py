@@ -1,6 +1,7 @@
 """One frozen CLIP, loaded once: both encoders, the logit scale and the tokenizer."""
 import functools
 import hashlib
+import logging
 import pickle
 
 import open_clip
@@ -12,6 +13,7 @@ from . import weights
 from .text import TextEncoder
 from .vision import PlainVision, VisionEncoder, fold_batch_norms
 
+log = logging.getLogger("promptreg")
 COMPUTE = {"fp32": torch.float32, "fp16": torch.float16, "amp": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -40,6 +42,10 @@ class FrozenCLIP:
             raise InputError(f"PREC is {precision!r}: it must be one of {', '.join(COMPUTE)}")
         self.model = model.eval().requires_grad_(False)
         self.device = model.logit_scale.device
+        if COMPUTE[precision] == torch.float16 and not computes_in_half(self.device):
+            log.warning("PREC %s: PyTorch %s does not compute in half precision on this machine's %s; float32 is taken",
+                        precision, torch.__version__, self.device.type)
+            precision = "fp32"
         self.path, self.precision = path, precision
         self.tokenizer = open_clip.tokenizer.SimpleTokenizer()
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
@@ -67,6 +73,17 @@ class FrozenCLIP:
             while block := file.read(1 << 22):
                 digest.update(block)
         return digest.hexdigest()
+
+
+def computes_in_half(device):
+    """Return whether this PyTorch multiplies and convolves in float16 on ``device``; 2.1 does not on CPUs."""
+    one = torch.ones(1, 1, 1, 1, dtype=torch.float16, device=device)
+    try:
+        torch.nn.functional.conv2d(one, one)
+        torch.nn.functional.linear(one, one[0, 0])
+    except RuntimeError:
+        return False
+    return True
 
 
 def _lower(model, dtype):
