@@ -11,6 +11,7 @@ the figures unrounded, it is read, not the log. Tables and pictures: python -m t
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import statistics
@@ -46,7 +47,7 @@ def read_value(log, keyword, signals):
                 match = figure.search(line)
                 if match and not seen.isdisjoint(signals):
                     with contextlib.suppress(ValueError):  # signs and points that make no number
-                        value = float(match[1])
+                        value = float(match[1]) if math.isfinite(float(match[1])) else value
     except OSError as error:
         raise NothingFound(f"{log} cannot be read ({error.strerror})") from error
     if value is None and not seen.isdisjoint(signals):
@@ -68,9 +69,10 @@ def read_json(path, keyword):
             results = json.load(file)["results"]
         figures = results.get("test") or next(iter(results.values()))
         figures = {**figures, "error": 100 - figures["accuracy"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        finite = isinstance(figures.get(keyword), (int, float)) and math.isfinite(figures[keyword])
+    except (OverflowError, OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
-    if not isinstance(figures.get(keyword), (int, float)):
+    if not finite:
         raise NothingFound(f"{path} holds no {keyword}")
     return float(figures[keyword])
 

@@ -1,7 +1,6 @@
 """Few-shot sets: the published draws, the caches, and what must not come out of a cache."""
 import json
 import multiprocessing
-import os
 import pickle
 import random
 import sys
@@ -154,16 +153,6 @@ def test_imagenets_caches_hold_training_images_alone(tmp_path, monkeypatch):
     assert len(dataset.test) == len(miniature.WNIDS) * miniature.PER_CLASS
 
 
-class Runs:
-    """Pickles as a call of ``function(*args)``."""
-
-    def __init__(self, function, *args):
-        self.call = function, args
-
-    def __reduce__(self):
-        return self.call
-
-
 def rejects(root, path, *fragments):
     with pytest.raises(InputError) as caught:
         load(root, 1, 1)
@@ -173,34 +162,13 @@ def rejects(root, path, *fragments):
         assert fragment in message
 
 
-@pytest.mark.parametrize("where", ["train", "datum", "whole"])
-def test_a_pickle_with_code_in_it_does_not_run(root, caches, monkeypatch, where, tmp_path):
-    case = next(case for case in CASES if case["subsample"] == "all")
-    mark = tmp_path / "ran"
-    runs = Runs(os.system, f"touch {mark}")
-    data = recorded_datums(root, case["train"], monkeypatch)
-    if where == "datum":
-        data[3]._label = runs
-    sets = {"whole": runs, "train": {"train": [runs]}, "datum": {"train": data}}[where]
-    path = caches / "shot_1-seed_1.pkl"
-    write_pickle_with_code = pickle.dumps(sets)
-    path.write_bytes(write_pickle_with_code)
-    if where != "datum":
-        pickle.loads(write_pickle_with_code)  # the bait is live
-        assert mark.exists()
-        mark.unlink()
-    rejects(root, path, "refused", "system")
-    assert not mark.exists()
-
-
 @pytest.mark.parametrize("content, fragment", [
-    (pickle.dumps({"train": [Runs(eval, "1")]}), "eval"),
     (pickle.dumps({"train": [Path("x")]}), "Path"),
     (pickle.dumps([1, 2]), "not a few-shot cache"),
     (pickle.dumps({"train": [3]}), "without a path"),
     (pickle.dumps({"train": []})[:-4], "refused"),
     (b"", "refused"),
-], ids=["eval", "other class", "list", "number", "truncated", "empty"])
+], ids=["other class", "list", "number", "truncated", "empty"])
 def test_pickles_that_are_no_caches_are_named(root, caches, content, fragment):
     path = caches / "shot_1-seed_1.pkl"
     path.write_bytes(content)

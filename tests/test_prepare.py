@@ -347,43 +347,15 @@ def test_a_truncated_archive(tiny, server, capsys, kind, cut):
     assert_whole(tiny)
 
 
-def link(name, target, kind):
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    return name, info
-
-
-def zip_link(name, target):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as bundle:
-        info = zipfile.ZipInfo(name)
-        info.create_system, info.external_attr = 3, 0o120777 << 16
-        bundle.writestr(info, target)
-    return out.getvalue()
-
-
-@pytest.mark.parametrize("name, content, entry, reason", [
-    ("a.tar.gz", [("images/a/1.jpg", b""), ("../evil", b"x")], "../evil", "leads out of the folder"),
-    ("a.tar.gz", [("images/../../evil", b"x")], "images/../../evil", "leads out of the folder"),
-    ("a.tar", [("/tmp/evil", b"x")], "/tmp/evil", "leads out of the folder"),
-    ("a.zip", [("../evil", b"x")], "../evil", "leads out of the folder"),
-    ("a.zip", [("images/..\\..\\evil", b"x")], "evil", "leads out of the folder"),
-    ("a.zip", [("/tmp/evil", b"x")], "/tmp/evil", "leads out of the folder"),
-    ("a.tar.gz", [link("images", "/etc", tarfile.SYMTYPE), ("images/evil", b"x")], "images", "is a link"),
-    ("a.tar.gz", [link("images/up", "..", tarfile.SYMTYPE)], "images/up", "is a link"),
-    ("a.tar.gz", [link("images/passwd", "/etc/passwd", tarfile.LNKTYPE)], "images/passwd", "is a link"),
-    ("a.tar.gz", [link("images/pipe", "", tarfile.FIFOTYPE)], "images/pipe", "is a device"),
-    ("a.zip", zip_link("images", "/etc"), "images", "is a link"),
-])
-def test_a_wicked_archive(tiny, server, capsys, tmp_path, name, content, entry, reason):
-    if isinstance(content, list):
-        content = pack(name.partition(".")[2], content)
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.zip"])
+def test_a_wicked_archive(tiny, server, capsys, tmp_path, name):
+    """One of each kind, by the command line; all their tricks are in test_malicious."""
+    content = pack(name.partition(".")[2], [("images/a/1.jpg", b""), ("../evil", b"x")])
     replace_archive(tiny, server, content, name)
     assert tiny.run() == 2
-    message = error_line(capsys)
-    assert f"{name}: its entry '" in message and entry in message and reason in message
+    assert f"{name}: its entry '../evil' leads out of the folder" in error_line(capsys)
     assert_untouched(tiny)
-    assert not any(tiny.store.iterdir()) and not list(tmp_path.rglob("evil")) and not Path("/tmp/evil").exists()
+    assert not any(tiny.store.iterdir()) and not list(tmp_path.rglob("evil"))
 
 
 def test_an_archive_of_something_else(tiny, server, capsys):

@@ -36,10 +36,11 @@ class Node:
 
 def is_torchscript(path):
     """Whether the file is a TorchScript archive (rather than a PyTorch checkpoint, or no zip at all)."""
-    if not zipfile.is_zipfile(path):
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/constants.pkl") for name in file.namelist())
+    except (zipfile.BadZipFile, NotImplementedError):  # the latter of a damaged one
         return False
-    with zipfile.ZipFile(path) as file:
-        return any(name.endswith("/constants.pkl") for name in file.namelist())
 
 
 def read(path):

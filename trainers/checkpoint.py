@@ -11,9 +11,11 @@ import os
 import pickle
 import random
 import re
+import struct
 import tempfile
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import torch
 
 from . import archive
 from .answer import naming
+from .config import parsed
 from .errors import InputError
 
 log = logging.getLogger("promptreg")
@@ -119,13 +122,15 @@ def read(path):
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: check --model-dir and --load-epoch")
     try:
+        if archive.is_torchscript(path):  # some versions of torch.load would hand it to torch.jit.load, which runs it
+            raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
         check_sums(path)
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
             return archive.read(path)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
-            IndexError, TypeError, AttributeError, UnicodeDecodeError) as error:
+            IndexError, TypeError, AttributeError, OverflowError, struct.error, zlib.error) as error:
         reason = (str(error).strip().splitlines() or [""])[0]
         reason = reason if " " in reason else "it is no PyTorch file"
         raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): "
@@ -231,7 +236,7 @@ def unfinished(directory):
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         with contextlib.suppress(InputError):
             content = read(path)
-            if isinstance(content, dict) and "random" in content and isinstance(content.get("config"), str):
+            if isinstance(content, dict) and "random" in content and parsed(content.get("config")):
                 return path, content
     return None
 

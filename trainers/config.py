@@ -3,6 +3,8 @@ import difflib
 import os
 import re
 
+import yaml
+
 from dassl.config import get_cfg_default
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
@@ -68,7 +70,7 @@ def setup_cfg(args):
         before = keys(cfg)
         try:
             change()
-        except (KeyError, ValueError, AssertionError) as error:
+        except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as error:  # as yacs pleases
             if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
                 raise InputError(f"{source}: {_unknown(error, before)}") from None
             raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
@@ -86,6 +88,9 @@ def setup_cfg(args):
         merge(lambda key=key, value=value: cfg.merge_from_list([key, value]), "the command line")
     if len(args.opts) % 2:
         raise InputError(f"the command line: {args.opts[-1]} has no value: give pairs of KEY VALUE")
+    for key, value in zip(args.opts[::2], args.opts[1::2], strict=True):
+        if any(known.startswith(f"{key}.") for known in keys(cfg)):
+            raise InputError(f"the command line: {key} is {value!r}: it is a section, give one of its keys")
     merge(lambda: cfg.merge_from_list(args.opts), "the command line")
     if args.no_cache:
         cfg.TRAINER.PROMPTREG.CACHE = False
@@ -101,7 +106,11 @@ def setup_cfg(args):
 
 def _check_values(cfg, origin):
     """Raise InputError for a value that nothing could be done with, naming where it came from and what is accepted."""
-    given = keys(cfg)
+    given, defaults = keys(cfg), keys(get_cfg_default())
+    for key, value in given.items():
+        if value is None and defaults.get(key) is not None:
+            raise InputError(f"{origin.get(key, 'the defaults')}: {key} is empty: it must be of type "
+                             f"{type(defaults[key]).__name__}, as {defaults[key]!r} is")
     for key, (accepted, fits) in ACCEPTED.items():
         try:
             fine = key not in given or fits(given[key])
@@ -112,7 +121,6 @@ def _check_values(cfg, origin):
 
 
 def _merge_file(cfg, path):
-    import yaml
     try:
         cfg.merge_from_file(path)
     except AttributeError:  # of what is no mapping
@@ -134,8 +142,6 @@ def _mistyped(error):
     if not told:
         return None
     wanted, default, given, key = told.groups()
-    if wanted.endswith("CfgNode"):
-        return f"{key} is {given!r}: it is a section, give one of its keys"
     return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"
 
 
@@ -144,6 +150,15 @@ def _nearest_file(path):
     names = os.listdir(folder) if os.path.isdir(folder) else []
     near = difflib.get_close_matches(os.path.basename(path), names, 1, 0.3)
     return f" (the nearest there is {near[0]})" if near else ""
+
+
+def parsed(text):
+    """Return the config that ``text`` holds as YAML, as plain dicts; None where it holds none. Nothing in it is run."""
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, AttributeError):  # AttributeError: of what is no text
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def difference(one, other):

@@ -1,10 +1,10 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
 import torch
-import yaml
 
 from . import checkpoint
 from .answer import Parser, answered
 from .clip import load_clip
+from .config import parsed
 from .errors import InputError
 
 
@@ -41,8 +41,8 @@ def contexts(state):
 def _backbone(content):
     """Return the MODEL.BACKBONE.NAME of a checkpoint's config, or None where it has none."""
     try:
-        return yaml.safe_load(content["config"])["MODEL"]["BACKBONE"]["NAME"]
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError):
+        return parsed(content.get("config"))["MODEL"]["BACKBONE"]["NAME"]
+    except (KeyError, TypeError):
         return None
 
 

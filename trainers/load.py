@@ -167,6 +167,8 @@ def read(path):
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
+            if not isinstance(about, dict):
+                raise ValueError("its description is none")
             state = {name.removeprefix("prompts."): file.get_tensor(name)
                      for name in file.keys() if name.startswith("prompts.")}
     except (SafetensorError, ValueError) as error:

@@ -9,6 +9,7 @@ import pickle
 import shutil
 import types
 import warnings
+import zipfile
 
 import torch
 from torch import nn
@@ -70,6 +71,17 @@ _data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, __name__="minidas
                                      load=lambda file, **kw: _DataUnpickler(file, **kw).load())
 
 
+def _is_program(fpath):
+    """Return whether a file is a TorchScript archive, which older versions of torch.load would run."""
+    if not zipfile.is_zipfile(fpath):
+        return False
+    try:
+        with zipfile.ZipFile(fpath) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        return False
+
+
 def load_checkpoint(fpath):
     """Return the dict in a checkpoint, its tensors on the CPU.
 
@@ -82,6 +94,8 @@ def load_checkpoint(fpath):
     """
     if not os.path.isfile(fpath):
         raise FileNotFoundError(f"No checkpoint at {fpath}")
+    if _is_program(fpath):
+        raise OSError(f"{fpath} is a program (TorchScript), not a checkpoint")
     try:
         try:
             return torch.load(fpath, map_location="cpu", weights_only=True)

@@ -8,6 +8,7 @@ import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
+from .. import archive
 from ..errors import InputError
 from . import weights
 from .text import TextEncoder
@@ -181,6 +182,8 @@ def load_clip(name, precision="fp32", device="cpu"):
         else:
             quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
             model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
+            if archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
+                raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
             open_clip.load_checkpoint(model, str(path))
     except InputError as error:
         raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error

@@ -81,7 +81,9 @@ def read_run(folder):
         classes, accuracy = content["classes"], float(figures["accuracy"])
         shots = 0 if method in ZERO_SHOT and classes == "all" else int(content["shots"])
         seed = int(content["seed"])
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+        if not all(isinstance(word, str) for word in (method, dataset, classes, *(content.get("command") or []))):
+            raise TypeError("trainer, dataset, classes and command must be words")
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
                          "made again") from None
     parts = Path(folder).parts
@@ -91,12 +93,12 @@ def read_run(folder):
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
     return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],
-               classes, shots, seed, variant or weight, content.get("backbone", ""), accuracy, content)
+               classes, shots, seed, variant or weight, str(content.get("backbone", "")), accuracy, content)
 
 
 def config_name(content, parts):
     """Return the name of the run's config file: from its command line, else from its folder."""
-    command = content.get("command") or []
+    command = list(content.get("command") or [])
     if "--config-file" in command[:-1]:
         return Path(command[command.index("--config-file") + 1]).stem
     named = [match[1] for part in parts if (match := re.fullmatch(r"(.+)_\d+shots", part))]

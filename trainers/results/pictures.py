@@ -19,6 +19,7 @@ MARKERS = "osD^vPX*<>"
 DPI = 180
 STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
          "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.6,
+         "text.parse_math": False,  # names are no formulas, whatever is in them
          "lines.markersize": 5, "pdf.fonttype": 42, "legend.frameon": False}
 EPOCH = re.compile(r"epoch \[(\d+)/\d+\].*?loss ([\d.eE+-]+|nan) \(([\d.eE+-]+|nan)\)")
 

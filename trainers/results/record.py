@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from ..answer import naming
+from ..config import parsed
 from ..errors import InputError
 
 FILE = "result.json"
@@ -82,7 +83,7 @@ def read(directory):
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(content["config"], str) and isinstance(content["results"], dict)
+        whole = parsed(content["config"]) is not None and isinstance(content["results"], dict)
     except (ValueError, KeyError, TypeError, OSError):
         whole = False
     if not whole:

@@ -53,15 +53,16 @@ def caption(table, kind):
 
 def terminal(table, console, kind="std"):
     """Print a table on a rich console."""
+    from rich.markup import escape
     from rich.table import Table as Rich
     heads, rows = grid(table, lambda cell: figure(cell, kind))
     out = Rich()
     for number, head in enumerate(heads):
-        out.add_column(head, justify="left" if number == 0 or head == "" else "right", no_wrap=True)
+        out.add_column(escape(head), justify="left" if number == 0 or head == "" else "right", no_wrap=True)
     for number, row in enumerate(rows):
         last = number + 1 == len(rows) or rows[number + 1][0] != ""
-        out.add_row(*row, end_section=last and heads[1] == "")
-    console.print(title(table), style="bold", highlight=False, soft_wrap=True)
+        out.add_row(*map(escape, row), end_section=last and heads[1] == "")
+    console.print(title(table), style="bold", highlight=False, soft_wrap=True, markup=False)
     console.print(out)
     console.print(caption(table, kind), style="dim", highlight=False, soft_wrap=True)
 

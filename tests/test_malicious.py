@@ -1,0 +1,369 @@
+"""Files and names from strangers: none runs anything, none writes outside of where it may.
+
+Every bait is shown to be live first, where there is a way in which it would be: else a test that sees nothing happen
+would say nothing.
+"""
+import argparse
+import html.parser
+import io
+import json
+import os
+import pickle
+import tarfile
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from conftest import ROOT
+from PIL import Image
+from test_prepare import pack
+
+from datasets import show
+from datasets.download import unpack
+from datasets.fewshot import few_shot
+from datasets.home import InputError
+from datasets.splits import Item, Splits
+from trainers import checkpoint, interpret, load, results
+from trainers.clip import load_clip, weights
+from trainers.config import setup_cfg
+from trainers.main import main
+from trainers.meta import browse
+from trainers.results import pictures, render, report
+from trainers.results.__main__ import main as results_main
+from trainers.results.collect import collect
+from trainers.results.table import tables
+from trainers.sweep.plan import plan
+
+from minidassl.utils import load_checkpoint  # isort: skip  trainers has found Dassl
+
+
+@pytest.fixture
+def trap(tmp_path):
+    """A folder that is not there, and that a bait makes where it runs."""
+    place = tmp_path / "trap" / "ran"
+    place.parent.mkdir()
+    yield place
+    assert list(place.parent.iterdir()) == [], "something ran"
+
+
+class Runs:
+    """Pickles as a call of ``function(*words)``."""
+
+    def __init__(self, function, *words):
+        self.call = function, words
+
+    def __reduce__(self):
+        return self.call
+
+
+def baits(trap):
+    """Return {what: an object that makes the trap when it is unpickled}."""
+    code = f"__import__('os').mkdir({str(trap)!r})"
+    return {"os.mkdir": Runs(os.mkdir, str(trap)), "eval": Runs(eval, code), "exec": Runs(exec, code),
+            "numpy's": Runs(np.testing.runstring, code, {}),  # a harmless package's way to run a string
+            "getattr": Runs(getattr, Runs(__import__, "os"), "mkdir")}
+
+
+BAITS = tuple(baits(ROOT))
+
+
+def spring(trap, raw):
+    """See the bait work in a plain unpickler, and take away what it has made."""
+    found = pickle.loads(raw)
+    if callable(found):
+        found(str(trap))
+    assert trap.exists()
+    trap.rmdir()
+
+
+# ---------------------------------------------------------------- checkpoints and weights
+
+READERS = {"checkpoint": checkpoint.read, "load": load.read, "weights": weights.read, "minidassl": load_checkpoint,
+           "backbone": lambda path: load_clip(str(path))}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("where", ["whole", "scheduler", "parameter", "old format"])
+@pytest.mark.parametrize("bait", BAITS)
+def test_checkpoint(bait, where, reader, trap, tmp_path):
+    harm = baits(trap)[bait]
+    spring(trap, pickle.dumps(harm))
+    content = {"whole": harm, "scheduler": {"state_dict": {"ctx": torch.zeros(4, 8)}, "scheduler": harm},
+               "parameter": {"state_dict": {"ctx": harm}}, "old format": {"state_dict": {}, "scheduler": harm}}[where]
+    torch.save(content, tmp_path / "model.pt", _use_new_zipfile_serialization=where != "old format")
+    try:
+        READERS[reader](tmp_path / "model.pt")  # what it makes of it, if anything, is dead
+    except (InputError, OSError) as error:
+        assert "\n" not in str(error) and "model.pt" in str(error)
+
+
+class Program(torch.nn.Module):
+    """A module whose script prints when it is loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(3))
+
+    @torch.jit.export
+    def __getstate__(self):
+        return self.weight, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        print("the program ran")
+        self.weight = state[0]
+        self.training = state[1]
+
+    def forward(self, x):
+        return x + self.weight
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", READERS)
+def test_torchscript(reader, tmp_path, capfd):
+    torch.jit.script(Program()).save(str(tmp_path / "model.pt"))
+    torch.jit.load(str(tmp_path / "model.pt"))
+    assert "the program ran" in capfd.readouterr().out
+    try:
+        READERS[reader](tmp_path / "model.pt")
+    except (InputError, OSError) as error:
+        assert "model.pt" in str(error)
+    else:
+        assert reader == "weights"  # OpenAI publishes TorchScript: its tensors are taken out, its program is left
+    assert "the program ran" not in capfd.readouterr().out
+
+
+# ---------------------------------------------------------------- few-shot caches
+
+SPLITS = Splits([Item("a/0.jpg", 0, "a")], [Item("a/1.jpg", 0, "a")], [])
+
+
+@pytest.mark.parametrize("where", ["whole", "train", "entry"])
+@pytest.mark.parametrize("bait", BAITS)
+def test_few_shot_cache(bait, where, trap, tmp_path):
+    harm = baits(trap)[bait]
+    spring(trap, pickle.dumps(harm))
+    content = {"whole": harm, "train": {"train": [harm]}, "entry": {"train": [{"_impath": harm, "_label": 0}]}}[where]
+    path = tmp_path / "shot_1-seed_1.pkl"
+    path.write_bytes(pickle.dumps(content))
+    with pytest.raises(InputError, match=r"shot_1-seed_1.pkl: refused, .* delete it"):
+        few_shot(SPLITS, 1, 1, str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a/../../x.jpg"])
+def test_few_shot_cache_that_leads_out(path, tmp_path):
+    (tmp_path / "shot_1-seed_1.json").write_text(json.dumps({"train": [[path, 0, "a"]]}))
+    with pytest.raises(InputError, match="leads out of the dataset's folder"):
+        few_shot(SPLITS, 1, 1, str(tmp_path))
+
+
+# ---------------------------------------------------------------- archives
+
+def link(name, target, kind):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return name, info
+
+
+def zip_link(name, target):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as bundle:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr = 3, 0o120777 << 16
+        bundle.writestr(info, target)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind, entries, reason", [
+    ("tar.gz", [("images/a/1.jpg", b""), ("../evil", b"x")], "'../evil' leads out of the folder"),
+    ("tar.gz", [("images/../../evil", b"x")], "leads out of the folder"),
+    ("tar", [("/tmp/evil", b"x")], "'/tmp/evil' leads out of the folder"),
+    ("zip", [("../evil", b"x")], "leads out of the folder"),
+    ("zip", [("images/..\\..\\evil", b"x")], "leads out of the folder"),
+    ("zip", [("/tmp/evil", b"x")], "leads out of the folder"),
+    ("zip", [("C:/evil", b"x")], "leads out of the folder"),
+    ("tar.gz", [link("images", "/etc", tarfile.SYMTYPE), ("images/evil", b"x")], "is a link"),
+    ("tar.gz", [link("images/up", "..", tarfile.SYMTYPE)], "is a link"),
+    ("tar.gz", [link("images/passwd", "/etc/passwd", tarfile.LNKTYPE)], "is a link"),
+    ("tar.gz", [link("images/pipe", "", tarfile.FIFOTYPE)], "is a device"),
+    ("tar", [link("images/null", "", tarfile.CHRTYPE)], "is a device"),
+    ("zip link", zip_link("images", "/etc"), "is a link"),
+], ids=lambda value: value if isinstance(value, str) else "")
+def test_archive(kind, entries, reason, tmp_path):
+    path = tmp_path / "a.bin"
+    path.write_bytes(entries if isinstance(entries, bytes) else pack(kind, entries))
+    with pytest.raises(InputError, match=r"a.bin: its entry .*") as caught:
+        unpack(str(path), str(tmp_path / "deep" / "er"))
+    assert reason in str(caught.value)
+    assert [p.name for p in tmp_path.rglob("*")] in (["a.bin", "deep"], ["deep", "a.bin"])
+    assert not os.path.exists("/tmp/evil")
+
+
+# ---------------------------------------------------------------- YAML
+
+def wicked_yaml(trap):
+    return f"OUTPUT_DIR: !!python/object/apply:os.mkdir [{str(trap)!r}]\n"
+
+
+def test_config_file(trap, tmp_path):
+    text = wicked_yaml(trap)
+    yaml.unsafe_load(text)
+    trap.rmdir()
+    for name, flags in (("a.yaml", "config_file"), ("a.yml", "dataset_config_file")):
+        (tmp_path / name).write_text(text)
+        args = argparse.Namespace(**{"config_file": "", "dataset_config_file": "", flags: str(tmp_path / name)},
+                                  opts=[], no_cache=False)
+        with pytest.raises(InputError, match=rf"{name}: it is not a config in YAML .*python/object/apply:os.mkdir"):
+            setup_cfg(args)
+
+
+def test_config_file_in_python(trap, tmp_path):
+    """yacs would run it."""
+    (tmp_path / "a.py").write_text(f"import os\nos.mkdir({str(trap)!r})\ncfg = {{}}\n")
+    args = argparse.Namespace(config_file=str(tmp_path / "a.py"), dataset_config_file="", opts=[], no_cache=False)
+    with pytest.raises(InputError, match="is not a .yaml file"):
+        setup_cfg(args)
+
+
+def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
+    path = tmp_path / "run" / "model.pth"
+    path.parent.mkdir()
+    torch.save({"state_dict": {"ctx": torch.zeros(4, 64)}, "epoch": 1, "trainer": "CoOp", "classnames": ["a"],
+                "config": wicked_yaml(trap)}, path)
+    with pytest.raises(InputError, match="its config cannot be used"):
+        load.PromptedCLIP.from_checkpoint(path)
+    assert interpret.main([str(path), "1"]) == 2
+    (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
+    with pytest.raises(InputError, match="is not a whole result"):
+        results.read(path.parent)
+
+
+# ---------------------------------------------------------------- names in commands, paths and pages
+
+def test_names_are_no_paths_and_no_commands(tmp_path, monkeypatch):
+    """A run whose class names lead elsewhere leaves nothing but in its folders."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROMPTREG_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("dassl.utils.collect_env_info", lambda: "")
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(8):
+            Image.new("RGB", (8, 8), (number, 9, 9)).save(tmp_path / "data" / name / f"{number}.png")
+    names = {"a": "../../../../evil", "b": f"$(mkdir evil) `mkdir evil`; mkdir {tmp_path}/evil"}
+    (tmp_path / "data" / "classnames.json").write_text(json.dumps(names))
+    assert main(["--root", "data", "--output-dir", "out", "--seed", "1", "--trainer", "ProGrad", "--config-file",
+                 f"{ROOT}/configs/trainers/ProGrad/demo.yaml", "--dataset-config-file",
+                 f"{ROOT}/configs/datasets/image_folder.yaml", "DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1",
+                 "USE_CUDA", "False"]) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
+    assert not list(tmp_path.rglob("*evil*")) and not (tmp_path.parent / "evil").exists()
+    per_class = results.read(tmp_path / "out")["results"]["test"]["per_class"]
+    assert set(per_class) == set(names.values())
+
+
+def test_words_for_scripts_are_not_run(trap):
+    """The sweep hands them to bash in the environment, where nothing takes them for a command."""
+    harm = f"$(mkdir {trap}) `mkdir {trap}`; mkdir {trap}"
+    job, *_ = plan(["CoOp"], "few_shot", ["digits"], [1], [1], {"OPTS": f"A.B {harm}", "OUTPUT": harm, "CFG": harm})
+    command = job.steps[0].commands[0]
+    assert "$(mkdir" in command and any(harm in word for word in command)
+
+
+SCRIPT = "<script>alert(1)</script>"
+QUOTE = "\"'><img src=x onerror=alert(1)>"
+CLOSE = "</pre></title></style><script>alert(1)</script>"
+
+
+class Page(html.parser.HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def check(self, scripts, *words):
+        """Assert that there are no scripts but our own, and that ``words`` are shown as text."""
+        assert sum(tag == "script" for tag, _ in self.tags) == scripts
+        for tag, attributes in self.tags:
+            assert "onerror" not in attributes and "src" not in attributes or attributes["src"].startswith("data:"), tag
+            assert not attributes.get("href", "").lower().startswith("javascript:")
+        for word in words:
+            assert word in self.text
+
+
+def put(folder, **change):
+    folder.mkdir(parents=True)
+    (folder / "log.txt").write_text(f"epoch [1/1] batch [1/1] time 0 (0) loss 1.0 (1.0) lr 1e-3\n{CLOSE}\n{QUOTE}\n")
+    (folder / "result.json").write_text(json.dumps({
+        "trainer": SCRIPT, "dataset": "Digits", "classes": "all", "shots": 1, "seed": 1, "backbone": QUOTE,
+        "seconds": 1.0,
+        "results": {"test": {"accuracy": 50.0, "per_class": {CLOSE: {"correct": 1, "total": 2}}}},
+        "config": f"OUTPUT_DIR: {QUOTE!r}\n# {CLOSE}", "command": ["x"], "git": SCRIPT, "versions": {"python": CLOSE},
+        **change}))
+
+
+def test_report(tmp_path):
+    put(tmp_path / QUOTE.replace("/", "") / "seed1")
+    put(tmp_path / "zero" / "seed1", trainer="ZeroshotCLIP")
+    runs = collect([tmp_path])
+    Page(report.page(runs, tables(runs), [f"bash {CLOSE}"])).check(1, SCRIPT, QUOTE, CLOSE)
+
+
+def test_gallery(tmp_path):
+    names = {"a": CLOSE, "b": QUOTE, "c": "{name} {images} %s"}
+    for name in names:
+        folder = tmp_path / f"{name}{QUOTE.replace('/', '')}"
+        folder.mkdir()
+        for number in range(4):
+            Image.new("RGB", (8, 8)).save(folder / f"{number}{QUOTE.replace('/', '')}.png")
+        (folder / "0<script>.png").write_bytes(b"no image")
+    folders = {f"{name}{QUOTE}".replace("/", ""): shown for name, shown in names.items()}
+    (tmp_path / "classnames.json").write_text(json.dumps(folders))
+    out = tmp_path / "page.html"
+    assert show.main(["ImageFolder", "--root", str(tmp_path), "--shots", "5", "--out", str(out)]) == 0
+    Page(out.read_text()).check(0, *names.values())
+    Page(show._thumbnail(SimpleNamespace(impath=f"{tmp_path}/{SCRIPT}{QUOTE}"))).check(0, SCRIPT)
+
+
+def test_hierarchy_page(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    tree = SimpleNamespace(members=lambda: {0: np.arange(2)}, pseudo=np.zeros(2), domain=np.zeros(2),
+                           about={"options": {"least": 1}}, domains=[{"pairs": 2, "agreement": 1.0, "classes": [
+                               {"number": 0, "name": CLOSE, "pairs": 2, "agreement": 1.0}]}])
+    features = SimpleNamespace(root=tmp_path, records=lambda rows: [(QUOTE, "0.png"), (SCRIPT, f"{SCRIPT}.png")])
+    Page(browse.page(tree, features)).check(0, CLOSE, QUOTE, SCRIPT)
+
+
+TEX = r"\input{/etc/passwd} $\write18{mkdir evil}$ a_b % & # ~ ^ {"
+
+
+def test_latex(tmp_path):
+    put(tmp_path / "runs" / "seed1", trainer=TEX)
+    text = render.latex(*tables(collect([tmp_path])))
+    row = next(line for line in text.splitlines() if "etc/passwd" in line)
+    assert r"\input" not in text and r"\write" not in text and r"\textbackslash{}input\{/etc/passwd\}" in row
+    assert row.count("&") - row.count(r"\&") == 2 and row.count("$") == row.count(r"\$") == 2
+
+
+@pytest.mark.parametrize("name", ["[/b]", "[link=file:///etc/passwd]x[/link]", "$\\frac$", "$\\undefined{$", "a|b"])
+def test_names_are_not_markup_anywhere(name, tmp_path, capsys):
+    """In the terminal's tables, which rich would read as markup; in the pictures, as formulas; in Markdown."""
+    put(tmp_path / "runs" / "seed1", trainer=name)
+    put(tmp_path / "zero" / "seed1", trainer="ZeroshotCLIP", results={"test": {
+        "accuracy": 40.0, "per_class": {CLOSE: {"correct": 1, "total": 2}}}})
+    assert results_main([str(tmp_path)]) == 0
+    assert name in capsys.readouterr().out
+    assert results_main([str(tmp_path), "--format", "markdown"]) == 0
+    assert name.replace("|", "\\|") in capsys.readouterr().out
+    runs = collect([tmp_path])
+    pictures.write(runs, tables(runs), tmp_path / "pictures")
