@@ -2,8 +2,8 @@
 
 In a causal encoder the feature at the end-of-text token depends on no later position, and tokens before the class
 name see only each other. So the prefix (start-of-text and shared context; a new set of context vectors at each deep
-layer) is run once and leaves its keys and values at every layer; the classes' own tokens attend to those and to
-themselves. At the last layer only the end-of-text tokens go on.
+layer) is run once, not once per class; the classes' own tokens attend to its keys and values and to themselves. At the
+last layer only the end-of-text tokens go on.
 """
 import torch
 from torch.utils.checkpoint import checkpoint
@@ -36,10 +36,10 @@ class TextEncoder:
     def chunk_tokens(self, grad=True, sets=1):
         """Return how many packed tokens fit into ``budget`` bytes of activations.
 
-        With gradients each layer keeps about 12 vectors of width D a token (block input, queries twice, keys, values,
-        MLP's input and hidden layer, attention weights); without, one layer's working space is all.
+        With gradients each layer keeps about 10 vectors of width D a token (block input, queries, keys, values, MLP's
+        input and hidden layer, attention weights); without, one layer's working space is all.
         """
-        vectors = 12 * len(self.blocks) if grad else 24
+        vectors = 10 * len(self.blocks) if grad else 24
         return max(16, self.budget // (vectors * self.width * 4 * sets))
 
     def __call__(self, layout, context=None, deep=()):
@@ -57,15 +57,13 @@ class TextEncoder:
         """
         batched = context is not None and context.dim() == 3
         sets = context if batched or context is None else context.unsqueeze(0)
-        prefix = self._fill(self.embed(layout.prefix), layout.prefix_slots, sets) + self.places[:len(layout.prefix)]
-        keys_values = self._run_prefix(prefix.to(self.stream), layout.prefix_slots[:, 0], deep)
         recompute = len(layout.chunks) > 1 and torch.is_grad_enabled()
         features = []
         for chunk in layout.chunks:
             if recompute:  # memory of one chunk at a time: its inside is computed again in the backward
-                features.append(checkpoint(self._run_chunk, chunk, sets, *keys_values, use_reentrant=False))
+                features.append(checkpoint(self._run, layout, chunk, sets, *deep, use_reentrant=False))
             else:
-                features.append(self._run_chunk(chunk, sets, *keys_values))
+                features.append(self._run(layout, chunk, sets, *deep))
         features = torch.cat(features, 1)[:, layout.order]
         return features if batched else features[0]
 
@@ -78,46 +76,53 @@ class TextEncoder:
         x = x.expand(len(sets), -1, -1)
         return x.index_copy(1, slots[:, 0], sets[:, slots[:, 1]].to(x.dtype))
 
-    def _run_prefix(self, x, where, deep):
-        """Return [k_0, v_0, k_1, v_1, …], each [G, H, P, d], of the prefix ``x`` [G, P, D]."""
-        keys_values = []
+    def _run(self, layout, chunk, sets, *deep):
+        """Return features [G, c, E] of one chunk's c sequences, in packed order.
+
+        The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
+        """
+        p, where = len(layout.prefix), layout.prefix_slots[:, 0]
+        own = self._fill(self.embed(chunk.tokens), chunk.slots, sets) + self.places[chunk.places]
+        prefix = self._fill(self.embed(layout.prefix), layout.prefix_slots, sets) + self.places[:p]
+        both = max(len(prefix), len(own))  # G, where only one of them holds learned vectors
+        x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1).to(self.stream)  # [G, P + T, D]
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep):
-                vectors = deep[i - 1].to(x.dtype)
-                x = x.index_copy(1, where, vectors.expand(len(x), -1, -1))
-            last = i == len(self.blocks) - 1
-            q, k, v = (None, *block.project(x, "kv")) if last else block.project(x)
-            keys_values += [k, v]
-            if not last:
-                x = block.finish(x, attend(q, k, v, causal=True))
-        return keys_values
-
-    def _run_chunk(self, chunk, sets, *keys_values):
-        """Return features [G, c, E] of one chunk's c sequences, in packed order."""
-        x = self._fill(self.embed(chunk.tokens), chunk.slots, sets) + self.places[chunk.places]
-        x = x.to(self.stream).expand(len(keys_values[0]), -1, -1)  # [G, T, D]
-        for i, block in enumerate(self.blocks):
-            prefix = keys_values[2 * i:2 * i + 2]
+                x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
             if i < len(self.blocks) - 1:
-                x = block.finish(x, self._mix(chunk.groups, *block.project(x), *prefix))
+                q, k, v = block.project(x)  # [G, H, P + T, d]
+                first = [y[:, :, :p].contiguous() for y in (q, k, v)]  # copies, or the backward keeps all of q, k, v
+                mixed = [attend(*first, causal=True),
+                         *self._mix(chunk.groups, q[:, :, p:], k[:, :, p:], v[:, :, p:], *first[1:])]
+                x = block.finish(x, torch.cat(mixed, 1))
             else:
                 k, v = block.project(x, "kv")
-                x = x[:, chunk.ends]
+                x = x[:, p + chunk.ends]
                 q, = block.project(x, "q")
-                x = block.finish(x, self._mix(chunk.groups, q, k, v, *prefix))
+                mixed = self._mix(chunk.groups, q, k[:, :, p:], v[:, :, p:], k[:, :, :p], v[:, :, :p])
+                x = block.finish(x, torch.cat(mixed, 1))
         x = norm(x, self.tower.ln_final)
         return linear(x, self.projection if self.transposed else self.projection.T)
 
     @staticmethod
     def _mix(groups, q, k, v, prefix_k, prefix_v):
-        """Attention within packed sequences and to the prefix: q, k, v [G, H, T, d], or q [G, H, c, d], the ends'."""
+        """Attention of packed sequences to the prefix and to themselves, for each group of one length.
+
+        Args:
+            groups: [(sequences, length)], their tokens T together.
+            q: [G, H, T, d], or [G, H, c, d] of the sequences' last tokens alone.
+            k, v: [G, H, T, d].
+            prefix_k, prefix_v: [G, H, P, d].
+
+        Returns:
+            A list of [G, tokens of the group, D].
+        """
         ends_only = q.shape[2] != k.shape[2]
         mixed, at, q_at = [], 0, 0
         for count, length in groups:
             rows = 1 if ends_only else length
-            own_q, own_k, own_v = (x.narrow(2, start, count * n).unflatten(2, (count, n)).transpose(1, 2)
-                                   for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length)))
-            out = attend_after_prefix(own_q, own_k, own_v, prefix_k, prefix_v)  # [G, count, H, rows, d]
-            mixed.append(out.transpose(1, 2).flatten(2, 3))
+            split = [x.narrow(2, start, count * n).unflatten(2, (count, n))
+                     for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length))]
+            mixed.append(attend_after_prefix(*split, prefix_k, prefix_v))
             at, q_at = at + count * length, q_at + count * rows
-        return torch.cat(mixed, 2)
+        return mixed
