@@ -9,6 +9,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from .block import Block, attend, attend_after_prefix, linear, norm
+from .heap import give_back
 
 
 class TextEncoder:
@@ -64,6 +65,10 @@ class TextEncoder:
                 features.append(checkpoint(self._run, layout, chunk, sets, *deep, use_reentrant=False))
             else:
                 features.append(self._run(layout, chunk, sets, *deep))
+            if len(layout.chunks) > 1 and not features[-1].is_cuda:
+                give_back()
+                if features[-1].requires_grad:
+                    features[-1].register_hook(give_back)  # in the backward, before this chunk's turn
         features = torch.cat(features, 1)[:, layout.order]
         return features if batched else features[0]
 
