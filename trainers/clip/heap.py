@@ -15,7 +15,7 @@ def _trim():
 def give_back(*_):
     """Release the heap's free pages.
 
-    glibc keeps what tensors free, in gaps that the next chunk's aligned tensors of the same sizes do not fit into, so that
-    a process would grow with every chunk: at 10,000 classes to 8.8 GB of which 0.2 GB are in use.
+    glibc keeps what tensors free, in gaps that the next chunk's aligned tensors of the same sizes do not fit into: a
+    process would grow with every chunk, a step of 10,000 classes to 8.8 GB, most of it free, instead of 3.3 GB.
     """
     _trim()(0)

@@ -96,9 +96,10 @@ class TextEncoder:
                 x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
             if i < len(self.blocks) - 1:
                 q, k, v = block.project(x)  # [G, H, P + T, d]
-                first = [y[:, :, :p].contiguous() for y in (q, k, v)]  # copies, or the backward keeps all of q, k, v
-                mixed = [attend(*first, causal=True),
-                         *self._mix(chunk.groups, q[:, :, p:], k[:, :, p:], v[:, :, p:], *first[1:])]
+                # copies of the prefix's, or the backward would keep all of q, k, v
+                q_0, k_0, v_0 = (y[:, :, :p].contiguous() for y in (q, k, v))
+                mixed = [attend(q_0, k_0, v_0, causal=True),
+                         *self._mix(chunk.groups, q[:, :, p:], k[:, :, p:], v[:, :, p:], k_0, v_0)]
                 x = block.finish(x, torch.cat(mixed, 1))
             else:
                 k, v = block.project(x, "kv")
@@ -126,8 +127,8 @@ class TextEncoder:
         mixed, at, q_at = [], 0, 0
         for count, length in groups:
             rows = 1 if ends_only else length
-            split = [x.narrow(2, start, count * n).unflatten(2, (count, n))
-                     for x, start, n in ((q, q_at, rows), (k, at, length), (v, at, length))]
-            mixed.append(attend_after_prefix(*split, prefix_k, prefix_v))
+            q_own = q.narrow(2, q_at, count * rows).unflatten(2, (count, rows))
+            k_own, v_own = (x.narrow(2, at, count * length).unflatten(2, (count, length)) for x in (k, v))
+            mixed.append(attend_after_prefix(q_own, k_own, v_own, prefix_k, prefix_v))
             at, q_at = at + count * length, q_at + count * rows
         return mixed
