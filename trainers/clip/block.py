@@ -119,5 +119,5 @@ def _merge_on_cpu(q, k, v, prefix_k, prefix_v):
     if n > 1:
         on_own = on_own.masked_fill(~_after_prefix_mask(q, k, 0), float("-inf"))
     weights = torch.cat([on_prefix.unflatten(2, (c, n)), on_own], -1).softmax(-1)
-    of_prefix = weights[..., :p].flatten(2, 3) @ prefix_v
-    return of_prefix.unflatten(2, (c, n)) + weights[..., p:] @ v
+    of_prefix, of_own = weights.split([p, k.shape[-2]], -1)
+    return (of_prefix.flatten(2, 3) @ prefix_v).unflatten(2, (c, n)) + of_own @ v

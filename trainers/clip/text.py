@@ -91,22 +91,22 @@ class TextEncoder:
         prefix = self._fill(self.embed(layout.prefix), layout.prefix_slots, sets) + self.places[:p]
         both = max(len(prefix), len(own))  # G, where only one of them holds learned vectors
         x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1).to(self.stream)  # [G, P + T, D]
+        # each group's share of the tokens, behind the prefix's; split, whose backward is one concatenation
+        sizes = [p, *(count * length for count, length in chunk.groups)]
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep):
                 x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
             if i < len(self.blocks) - 1:
-                q, k, v = block.project(x)  # [G, H, P + T, d]
+                (q_0, *q), (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x))  # [G, H, ., d] each
                 # copies of the prefix's, or the backward would keep all of q, k, v
-                q_0, k_0, v_0 = (y[:, :, :p].contiguous() for y in (q, k, v))
-                mixed = [attend(q_0, k_0, v_0, causal=True),
-                         *self._mix(chunk.groups, q[:, :, p:], k[:, :, p:], v[:, :, p:], k_0, v_0)]
-                x = block.finish(x, torch.cat(mixed, 1))
+                q_0, k_0, v_0 = q_0.contiguous(), k_0.contiguous(), v_0.contiguous()
+                mixed = [attend(q_0, k_0, v_0, causal=True), *self._mix(chunk.groups, q, k, v, k_0, v_0)]
             else:
-                k, v = block.project(x, "kv")
-                x = x[:, p + chunk.ends]
-                q, = block.project(x, "q")
-                mixed = self._mix(chunk.groups, q, k[:, :, p:], v[:, :, p:], k[:, :, :p], v[:, :, :p])
-                x = block.finish(x, torch.cat(mixed, 1))
+                (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x, "kv"))
+                x = x.index_select(1, p + chunk.ends)
+                q = block.project(x, "q")[0].split([count for count, _ in chunk.groups], 2)
+                mixed = self._mix(chunk.groups, q, k, v, k_0, v_0)
+            x = block.finish(x, torch.cat(mixed, 1))
         x = norm(x, self.tower.ln_final)
         return linear(x, self.projection if self.transposed else self.projection.T)
 
@@ -115,20 +115,13 @@ class TextEncoder:
         """Attention of packed sequences to the prefix and to themselves, for each group of one length.
 
         Args:
-            groups: [(sequences, length)], their tokens T together.
-            q: [G, H, T, d], or [G, H, c, d] of the sequences' last tokens alone.
-            k, v: [G, H, T, d].
+            groups: [(sequences, length)].
+            q: for each group [G, H, sequences * length, d], or [G, H, sequences, d] of the last tokens alone.
+            k, v: for each group [G, H, sequences * length, d].
             prefix_k, prefix_v: [G, H, P, d].
 
         Returns:
             A list of [G, tokens of the group, D].
         """
-        ends_only = q.shape[2] != k.shape[2]
-        mixed, at, q_at = [], 0, 0
-        for count, length in groups:
-            rows = 1 if ends_only else length
-            q_own = q.narrow(2, q_at, count * rows).unflatten(2, (count, rows))
-            k_own, v_own = (x.narrow(2, at, count * length).unflatten(2, (count, length)) for x in (k, v))
-            mixed.append(attend_after_prefix(q_own, k_own, v_own, prefix_k, prefix_v))
-            at, q_at = at + count * length, q_at + count * rows
-        return mixed
+        return [attend_after_prefix(*(y.unflatten(2, (count, -1)) for y in parts), prefix_k, prefix_v)
+                for (count, _), *parts in zip(groups, q, k, v, strict=True)]
