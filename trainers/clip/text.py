@@ -123,5 +123,6 @@ class TextEncoder:
         Returns:
             A list of [G, tokens of the group, D].
         """
-        return [attend_after_prefix(*(y.unflatten(2, (count, -1)) for y in parts), prefix_k, prefix_v)
-                for (count, _), *parts in zip(groups, q, k, v, strict=True)]
+        return [attend_after_prefix(a.unflatten(2, (count, -1)), b.unflatten(2, (count, -1)), c.unflatten(2, (count, -1)),
+                                    prefix_k, prefix_v)
+                for (count, _), a, b, c in zip(groups, q, k, v, strict=True)]
