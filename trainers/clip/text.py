@@ -123,6 +123,8 @@ class TextEncoder:
         Returns:
             A list of [G, tokens of the group, D].
         """
-        return [attend_after_prefix(a.unflatten(2, (count, -1)), b.unflatten(2, (count, -1)), c.unflatten(2, (count, -1)),
-                                    prefix_k, prefix_v)
-                for (count, _), a, b, c in zip(groups, q, k, v, strict=True)]
+        mixed = []
+        for (count, _), *own in zip(groups, q, k, v, strict=True):
+            q_own, k_own, v_own = (y.unflatten(2, (count, -1)) for y in own)  # [G, H, sequences, ., d]
+            mixed.append(attend_after_prefix(q_own, k_own, v_own, prefix_k, prefix_v))
+        return mixed
