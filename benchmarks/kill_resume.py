@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from common import keep
 
-from trainers import base, checkpoint, results
+from trainers import atomic, base, checkpoint
 
 TRAINERS = {"CoOp": "prompt_learner", "ProGrad": "prompt_learner", "PromptSRC": "VLPromptLearner"}
 WHEN = ("anytime", "writing", "stepwise")
@@ -55,15 +55,15 @@ def outcome(folder, trainer):
 
 def announce(pipe, every_step):
     """Return what prepares a child: it tells of every write by a byte, and saves after every batch if asked to."""
-    def telling(write):
-        def tell_and_write(*args):
-            os.write(pipe, b".")
-            write(*args)
-        return tell_and_write
+    def telling(temporary):
+        def tell_and_begin(path):
+            if path.name.startswith(("model", "interim", "result")):
+                os.write(pipe, b".")
+            return temporary(path)
+        return tell_and_begin
 
     def prepare():
-        checkpoint.write = telling(checkpoint.write)
-        results.record.write_atomically = telling(results.record.write_atomically)
+        atomic.temporary = telling(atomic.temporary)
         if every_step:
             base.PromptTrainer.interim_due = lambda self: True
     return prepare

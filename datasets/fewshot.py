@@ -10,8 +10,7 @@ import os
 import pickle
 import random
 
-from .files import write_text_once
-from .home import InputError
+from .home import InputError, atomic
 from .splits import lines_of_json, parse_items, read_json
 
 log = logging.getLogger("promptreg")
@@ -132,7 +131,7 @@ def few_shot(splits, shots, seed, folder):
 def _save_first(path, sets):
     """Save a set just drawn; False where another process has saved one since, which is then the one to use."""
     try:
-        return write_text_once(path, lines_of_json(sets))
+        return atomic.write(path, lines_of_json(sets), once=True)
     except OSError as error:
         log.warning("%s: cannot be saved (%s), so each run draws its own few-shot set", path, error.strerror)
         return True

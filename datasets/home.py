@@ -9,6 +9,7 @@ _above = __package__.rpartition(".")[0] or "trainers"
 engine = import_module(f"{_above}.engine")
 errors = import_module(f"{_above}.errors")
 answer = import_module(f"{_above}.answer")
+atomic = import_module(f"{_above}.atomic")
 Shelf = import_module(f"{_above}.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
-from .files import locked, write_text
-from .home import EnvironmentFault, InputError, PromptRegError, answer, opened
+from .files import locked
+from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, opened
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -64,7 +64,7 @@ class Manifest:
         """Keep an entry of `verify`, the first time that what was downloaded proved good."""
         if key not in self.files:
             self.files[key] = entry
-            write_text(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
+            atomic.write(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
 
 
 def prepare(cls, root, mirror=None):
@@ -128,7 +128,7 @@ def _share_classnames(root, folder):
         other = os.path.join(root, cls.folder, "classnames.txt")
         if "classnames.txt" in cls.needs and os.path.exists(other) and not os.path.exists(place):
             with open(other, encoding="utf-8") as file:
-                write_text(place, file.read())
+                atomic.write(place, file.read())
 
 
 def _by_hand(cls, dead, lacking, store):

@@ -12,8 +12,7 @@ from tqdm import tqdm
 from dassl.config import get_cfg_default
 from dassl.utils import read_image, set_random_seed
 
-from .files import write_text
-from .home import InputError, answer
+from .home import InputError, answer, atomic
 from .prepare import find_classes
 
 THUMBNAIL = 96  # pixels of the longer side
@@ -120,7 +119,7 @@ def main(argv=None):
     root = os.path.abspath(os.path.expanduser(arguments.root))
     html = page(classes[0], root, arguments.shots, arguments.seed)
     try:
-        write_text(os.path.abspath(arguments.out), html)
+        atomic.write(os.path.abspath(arguments.out), html)
     except OSError as error:
         raise InputError(f"{arguments.out}: cannot be written ({error.strerror}): give another --out") from error
     print(f"{arguments.out}: {len(html) / 1e6:.1f} MB")

@@ -8,8 +8,7 @@ import os
 import random
 from typing import NamedTuple
 
-from .files import write_text_once
-from .home import InputError
+from .home import InputError, atomic
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -199,4 +198,4 @@ def lines_of_json(sets):
 
 def write_split_file(path, splits):
     """Save Splits in the published format, unless the file is there already. Raises OSError."""
-    return write_text_once(path, lines_of_json(splits._asdict()))
+    return atomic.write(path, lines_of_json(splits._asdict()), once=True)

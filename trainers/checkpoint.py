@@ -7,12 +7,10 @@ written, which is resumed at the very batch and goes when the epoch is over.
 """
 import contextlib
 import logging
-import os
 import pickle
 import random
 import re
 import struct
-import tempfile
 import warnings
 import zipfile
 import zlib
@@ -21,8 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import archive
-from .answer import naming
+from . import archive, atomic
 from .config import parsed
 from .errors import InputError
 
@@ -79,37 +76,14 @@ def drop_before(folder, epoch, every):
 
 def write(content, path):
     """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with naming(path), os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # mkstemp makes files for their owner alone
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    sync(path.parent)
-
-
-def sync(folder):
-    """Have a folder's new names outlast a power failure, where the system can do that."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    with atomic.whole(path) as file:
+        torch.save(content, file)
 
 
 def tidy(directory):
-    """Remove what processes that were killed while writing have left; only for the holder of the folder's lock."""
+    """Remove what processes that were killed while writing have left in a run's folders."""
     for place in (Path(directory), *Path(directory).glob("*/")):
-        for left in place.glob(".*.part"):
-            left.unlink(missing_ok=True)
+        atomic.tidy(place)
 
 
 def read(path):

@@ -8,6 +8,7 @@ import yaml
 from dassl.config import get_cfg_default
 from dassl.data.transforms.transforms import AVAI_CHOICES
 from dassl.engine import TRAINER_REGISTRY
+from dassl.evaluation.build import EVALUATOR_REGISTRY
 from dassl.optim.lr_scheduler import AVAI_SCHEDS
 from dassl.optim.optimizer import AVAI_OPTIMS
 
@@ -62,7 +63,7 @@ def setup_cfg(args):
 
     Raises:
         InputError: a file that is missing or not YAML, an unknown key (names the nearest), a value of the wrong type,
-            an unknown trainer.
+            an unknown trainer or evaluator.
     """
     cfg, origin = get_cfg_default(), {}
 
@@ -94,14 +95,20 @@ def setup_cfg(args):
     merge(lambda: cfg.merge_from_list(args.opts), "the command line")
     if args.no_cache:
         cfg.TRAINER.PROMPTREG.CACHE = False
-    known = TRAINER_REGISTRY.registered_names()
-    if cfg.TRAINER.NAME not in known:
-        near = difflib.get_close_matches(cfg.TRAINER.NAME, known, 1)
-        raise InputError(f"--trainer {cfg.TRAINER.NAME or '(none)'}: "
-                         + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
+    _check_name("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
+    _check_name("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY)
     _check_values(cfg, origin)
     cfg.freeze()
     return cfg, origin
+
+
+def _check_name(key, name, registry):
+    """Raise InputError for a name that the registry does not know; suggests the nearest."""
+    known = registry.registered_names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise InputError(f"{key} {name or '(none)'}: "
+                         + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
 
 
 def _check_values(cfg, origin):

@@ -10,18 +10,16 @@ import inspect
 import io
 import json
 import logging
-import os
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from . import checkpoint
-from .answer import Parser, answered, naming
+from . import atomic, checkpoint
+from .answer import Parser, answered
 from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of, read
 
@@ -36,8 +34,7 @@ def to_safetensors(model, path):
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
     about = {"trainer": type(model.trainer).__name__, "config": model.trainer.cfg.dump(),
              "classnames": model.classnames}
-    with _whole(path) as part:
-        save_file(tensors, part, {"promptreg": json.dumps(about)})
+    atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
 
 
 class ImageBranch(nn.Module):
@@ -70,11 +67,11 @@ def to_onnx(model, path):
         names["dynamic_axes"] = {"images": {0: "batch"}, "logits": {0: "batch"}}
     level = logging.getLogger("onnxscript").level
     try:
-        with _whole(path) as part, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with atomic.whole(path) as file, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             logging.getLogger("onnxscript").setLevel(logging.ERROR)
             with torch.no_grad():
-                torch.onnx.export(branch, (example,), part, **names)
+                torch.onnx.export(branch, (example,), file.name, **names)
     except ImportError as error:
         raise EnvironmentFault(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
     finally:
@@ -104,22 +101,6 @@ def to_published(source, folder, trainer=None):
     target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{epoch}"
     checkpoint.export(source, target, method.WHOLE_MODEL)
     return target
-
-
-@contextlib.contextmanager
-def _whole(path):
-    """A temporary name in ``path``'s folder, which becomes ``path`` if all went well."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    try:
-        with naming(path):
-            yield part
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.unlink(part)
 
 
 FORMATS = {".safetensors": to_safetensors, ".onnx": to_onnx}

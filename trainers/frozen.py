@@ -4,8 +4,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
-import time
 from pathlib import Path
 
 import torch
@@ -13,6 +11,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save
 
+from . import atomic
 from .clip import arrange, plain_rows
 from .templates import fill
 
@@ -82,40 +81,24 @@ def _digest(features):
 
 
 def _keep(path, features):
-    """Write atomically, then drop the least recently used files beyond LIMIT_BYTES. A cache may fail."""
+    """Write the file and make room for it. A cache may fail."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         features = features.cpu().contiguous()
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".text-", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(save({"features": features}, {"sha256": _digest(features)}))
-                file.flush()
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)  # mkstemp makes files for their owner alone, and caches are shared
-            os.replace(name, path)
-        finally:
-            if os.path.exists(name):
-                os.unlink(name)
+        atomic.write(path, save({"features": features}, {"sha256": _digest(features)}))
         _make_room(path)
     except OSError as error:
         log.warning("frozen text features are not kept (%s): %s", error, path)
 
 
 def _make_room(newest):
-    """Drop what is over LIMIT_BYTES, and what killed processes have left; others may do the same at this moment."""
+    """Drop the least recently used beyond LIMIT_BYTES; others may do the same at this moment."""
     files = {}
-    for path in (*newest.parent.glob("text-*.safetensors"), *newest.parent.glob(".text-*.part")):
+    for path in newest.parent.glob("text-*.safetensors"):
         with contextlib.suppress(FileNotFoundError):
             files[path] = path.stat()
-    ages = {path: time.time() - stat.st_mtime for path, stat in files.items()}
-    abandoned = [path for path in files if path.suffix == ".part" and ages[path] > 3600]
-    kept = sorted((path for path in files if path.suffix != ".part"), key=ages.__getitem__, reverse=True)
-    size = sum(files[path].st_size for path in kept)
-    for old in (path for path in kept if path != newest):
-        if size <= LIMIT_BYTES:
-            break
-        size -= files[old].st_size
-        abandoned.append(old)
-    for path in abandoned:
-        path.unlink(missing_ok=True)
+    newest_first = sorted(files, key=lambda path: files[path].st_mtime, reverse=True)
+    size = 0
+    for path in newest_first:
+        size += files[path].st_size
+        if size > LIMIT_BYTES and path != newest:
+            path.unlink(missing_ok=True)

@@ -1,10 +1,9 @@
 """promptreg init: our configs and scripts, written into a host repository."""
 import difflib
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
+from . import atomic
 from .answer import Parser
 from .cli import packaged
 from .errors import EnvironmentFault, InputError
@@ -62,17 +61,11 @@ def show_difference(source, target):
 
 def put(source, target):
     """Copy a file, whole or not at all."""
-    part = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        shutil.copyfile(source, part)
-        os.chmod(part, 0o755 if target.suffix == ".sh" else 0o644)
-        os.replace(part, target)
+        with atomic.whole(target) as file:
+            file.write(source.read_bytes())
+            os.chmod(file.name, 0o755 if target.suffix == ".sh" else 0o644)
     except OSError as error:
-        if part and os.path.exists(part):
-            os.unlink(part)
         raise EnvironmentFault(f"{target} cannot be written ({error.strerror}): free some space or mend its folder's "
                                "permissions, and run the same command again") from error
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import engine  # noqa: F401
+from .. import atomic, engine  # noqa: F401
 from ..answer import Parser, answered
 from ..errors import InputError
-from . import file, hierarchy, pairs
+from . import hierarchy, pairs
 from .features import Features
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;
@@ -88,7 +88,7 @@ def main(argv=None):
         raise InputError(f"{args.hierarchy} was made from other features than lie beside it: "
                          "run meta-training again")
     out = Path(args.out or Path(args.hierarchy).with_suffix(".html"))
-    file.write_bytes(out, page(tree, features, np.clip(args.samples, 1, 1000)).encode())
+    atomic.write(out, page(tree, features, np.clip(args.samples, 1, 1000)).encode())
     print(out)
     return 0
 

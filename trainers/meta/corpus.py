@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import parallel
+from .. import atomic, parallel
 from .pairs import Corpus
 
 DEMO_PAIRS, DEMO_SEED = 6000, 31  # another seed than the demo CLIP's training scenes
@@ -34,10 +34,8 @@ def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
     The file appears whole or not at all, and is the same each time but for the libraries' drawing.
     """
     from ..clip.demo.render import render_pairs
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with tarfile.open(part, "w") as tar:
+    with atomic.whole(path) as file:
+        with tarfile.open(fileobj=file, mode="w") as tar:
             scenes = tqdm(render_pairs(pairs, seed), "drawing the demo's pairs", pairs, unit="pair", mininterval=2)
             for i, (image, caption, domain) in enumerate(scenes):
                 png = io.BytesIO()
@@ -46,7 +44,5 @@ def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
                     member = tarfile.TarInfo(f"{domain}-{i:06d}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
-        os.utime(part, (0, 0))  # the corpus's fingerprint reads the time
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+        file.flush()
+        os.utime(file.name, (0, 0))  # the corpus's fingerprint reads the time

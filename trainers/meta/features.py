@@ -18,13 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from .. import parallel
+from .. import atomic, parallel
 from ..clip import arrange
 from ..clip.tokens import CONTEXT_LENGTH
 from ..errors import InputError
 from ..loader import cores
 from . import pairs
-from .file import write_bytes
 
 BLOCK = 4096  # pairs a shard
 BATCH = 128  # images at a time
@@ -53,7 +52,7 @@ def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
                 path = _shard(folder, number)
                 if number % parallel.world_size() == parallel.rank():
                     if not path.exists():
-                        write_bytes(path, _encode(content, corpus.root, clip, transform, pool))
+                        atomic.write(path, _encode(content, corpus.root, clip, transform, pool))
                     with safe_open(path, "pt") as file:
                         faults = json.loads(file.metadata()["bad"])
                     seen, bad = seen + len(content), bad + len(faults)
@@ -135,10 +134,11 @@ def _finish(folder, corpus, limit):
             digest.update(file.get_tensor("records").numpy().tobytes())
     if good == 0 and not bad:
         raise InputError(f"{corpus.path} holds no pairs: it needs images with captions")
-    write_bytes(folder / "bad.tsv", "".join(f"{where}\t{reason}\n" for where, reason in bad).encode("utf-8", "replace"))
+    lines = "".join(f"{where}\t{reason}\n" for where, reason in bad)
+    atomic.write(folder / "bad.tsv", lines.encode("utf-8", "replace"))
     _limit(len(bad), good + len(bad), limit, corpus, bad)
     done = {"pairs": good, "bad": len(bad), "digest": digest.hexdigest()}
-    write_bytes(folder / "done.json", json.dumps(done).encode())
+    atomic.write(folder / "done.json", json.dumps(done).encode())
 
 
 class Features:
@@ -213,8 +213,8 @@ def write_shards(folder, image, text, captions, block=BLOCK):
         records = [pairs.dump(captions(i), f"{i}.png") for i in range(start, end)]
         raw = torch.frombuffer(bytearray(b"".join(records)), dtype=torch.uint8)
         digest.update(raw.numpy().tobytes())
-        write_bytes(_shard(folder, number), save(
+        atomic.write(_shard(folder, number), save(
             {"image": image[start:end].half().contiguous(), "text": text[start:end].half().contiguous(), "records": raw,
              "record_ends": torch.tensor([len(r) for r in records]).cumsum(0)}, {"bad": "[]"}))
     done = {"pairs": len(image), "bad": 0, "digest": digest.hexdigest()}
-    write_bytes(folder / "done.json", json.dumps(done).encode())
+    atomic.write(folder / "done.json", json.dumps(done).encode())

@@ -1,32 +1,16 @@
 """The meta-trained file: a start for the prompts and a regulating function, a safetensors of a few MB at most."""
 import json
-import os
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ..answer import naming
+from .. import atomic
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 
 FORMAT = "promptreg gram 1"
 DEMO = Path(__file__).parent / "demo"
-
-
-def write_bytes(path, content):
-    """Write ``content`` to ``path``: whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with naming(path), open(part, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write(path, start, regulator, about):
@@ -43,7 +27,7 @@ def write(path, start, regulator, about):
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One metadata entry: safetensors writes several in an order of its own.
     about = json.dumps({"format": FORMAT, "rank": regulator.rank, "names": list(start), **about}, sort_keys=True)
-    write_bytes(path, save(tensors, {"about": about}))
+    atomic.write(path, save(tensors, {"about": about}))
 
 
 def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):

@@ -15,9 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from .. import parallel
+from .. import atomic, parallel
 from ..errors import InputError
-from .file import write_bytes
 from .names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample
@@ -162,7 +161,7 @@ def build(features, path, options, provenance=None):
         seed, backend = options["seed"], options["backend"]
         if parallel.rank() == 0 and not first.exists():
             domain = split_domains(features, options["domains"], options["sample"], seed, backend)
-            write_bytes(first, save({"domain": torch.from_numpy(domain)}))
+            atomic.write(first, save({"domain": torch.from_numpy(domain)}))
         parallel.barrier()
         domain = load_file(first)["domain"].numpy()
         count = int(domain.max()) + 1
@@ -177,7 +176,7 @@ def build(features, path, options, provenance=None):
                                                           seed + d + 1, options["least"], backend)
                 names = _name(features, rows, cluster, len(rates), seed)
                 found = {"names": names, "rates": rates, "agreement": agreement}
-                write_bytes(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
+                atomic.write(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
         parallel.barrier()
         if parallel.rank() == 0:
             _join(parts, domain, count, path, about)
@@ -202,7 +201,7 @@ def _join(parts, domain, count, path, about):
     if number == 0:
         raise InputError(f"no pseudo-class of {about['options']['least']} agreeing pairs came out of {len(domain)} "
                          "pairs: lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
-    write_bytes(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
+    atomic.write(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
     shutil.rmtree(parts)
 

@@ -1,16 +1,14 @@
 """What a run leaves behind: ``result.json`` beside ``log.txt``, its figures unrounded and all that made them."""
 import json
-import os
 import platform
 import resource
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 
-from ..answer import naming
+from .. import atomic
 from ..config import parsed
 from ..errors import InputError
 
@@ -53,23 +51,7 @@ def write(trainer, seconds):
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
         "git": git_state(), "command": sys.argv, "config": cfg.dump(),
     }
-    write_atomically(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
-
-
-def write_atomically(path, text):
-    """Write a text file that is whole or not there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with naming(path), os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        if os.path.exists(name):
-            os.unlink(name)
-        raise
+    atomic.write(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
 
 
 def read(directory):

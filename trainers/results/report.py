@@ -4,8 +4,8 @@ import html
 import tempfile
 from pathlib import Path
 
+from .. import atomic
 from . import pictures, render
-from .record import write_atomically
 
 LOG_LINES = 200
 STYLE = """
@@ -126,4 +126,4 @@ def page(runs, tables, missing=()):
 def write(runs, tables, path, missing=()):
     """Write the page to a file, whole or not at all."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(Path(path), page(runs, tables, missing))
+    atomic.write(path, page(runs, tables, missing))

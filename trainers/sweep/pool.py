@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import Interrupted
-from ..results.record import write_atomically
+from .. import atomic, checkpoint, lock
+from ..answer import one_line
+from ..errors import EnvironmentFault, Interrupted, PromptRegError
 from . import guard
 from .plan import interpreter
 
@@ -43,12 +44,12 @@ class Books:
         except (OSError, ValueError):
             return None
 
-    def note_failure(self, job, step, code):
-        path = self.folder / "failed" / f"{job.slug}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def note_failure(self, job, step, code, lines=()):
+        """Return what is noted of the job's failure; it is also written down, unless the disk is full."""
         content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
-                   "console": str(self.console(job)), "lines": last_lines(self.console(job))}
-        write_atomically(path, json.dumps(content, indent=1))
+                   "console": str(self.console(job)), "lines": list(lines) or last_lines(self.console(job))}
+        with suppress(OSError):
+            atomic.write(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
         return content
 
     def forget_failure(self, job):
@@ -160,14 +161,20 @@ class Pool:
                 self.begin_job(worker, self.queue.pop(0))
 
     def begin_job(self, worker, job):
-        worker.lock = self.books.lock(job)
-        if worker.lock is None:
-            self.states[job.slug] = ELSEWHERE
+        worker.begin, worker.console = time.time(), self.books.console(job)
+        try:
+            worker.lock = self.books.lock(job)
+            if worker.lock is None:
+                self.states[job.slug] = ELSEWHERE
+                return
+            worker.console.parent.mkdir(parents=True, exist_ok=True)
+            worker.console.write_bytes(b"")
+        except OSError as error:  # the disk is full, say: others may have better luck
+            worker.job = job
+            self.fail(worker, job.steps[0], EnvironmentFault.exit_code, [f"error: {one_line(error)}"])
             return
         self.books.forget_failure(job)
-        worker.job, worker.begin, worker.console = job, time.time(), self.books.console(job)
-        worker.console.parent.mkdir(parents=True, exist_ok=True)
-        worker.console.write_bytes(b"")
+        worker.job = job
         self.states[job.slug] = RUNNING
         self.next_step(worker)
 
@@ -191,16 +198,21 @@ class Pool:
             self.next_step(worker)
             return
         guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
+        tidy(worker.step)
         if code == Interrupted.exit_code:
             self.job_ended(worker, INTERRUPTED)
-            return
-        self.failures[worker.job.slug] = self.books.note_failure(worker.job, worker.step, code)
+        else:
+            self.fail(worker, worker.step, code)
+
+    def fail(self, worker, step, code, lines=()):
+        self.failures[worker.job.slug] = self.books.note_failure(worker.job, step, code, lines)
         self.job_ended(worker, FAILED)
 
     def job_ended(self, worker, state):
         self.states[worker.job.slug] = state
         self.seconds[worker.job.slug] = time.time() - worker.begin
-        worker.lock.close()
+        if worker.lock:
+            worker.lock.close()
         worker.job = worker.process = worker.lock = None
 
     def end_all(self):
@@ -211,6 +223,7 @@ class Pool:
             if worker.process:
                 worker.process.wait()
                 self.tell_guard(f"-{worker.process.pid}")
+                tidy(worker.step)
 
     @contextmanager
     def guarded(self):
@@ -237,6 +250,14 @@ class Pool:
                 whole = passed / share if share > 0.05 else typical(worker.job.method)
                 ahead.append(None if whole is None else max(0.0, whole - passed))
         return None if None in ahead else sum(ahead) / len(self.workers)
+
+
+def tidy(step):
+    """Remove what a step's run that was killed while writing has left, and its lock."""
+    for folder in step.folders:
+        checkpoint.tidy(folder)
+        with suppress(PromptRegError), lock.held(folder):  # takes a dead process's lock over, and gives it back
+            pass
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import argparse
 import json
 import math
 import multiprocessing
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save
 from tqdm import tqdm
 
+from ... import atomic
 from . import WEIGHTS, language, render
 
 MODEL = {"embed_dim": 64, "image_size": 32, "patch_size": 8, "vision_width": 64, "vision_layers": 6,
@@ -246,16 +246,6 @@ def state_of(model):
     return state
 
 
-def write(path, fill):
-    """Call fill(temporary path) in path's folder, then put the result in path's place at once."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fill(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the file to write; the record goes beside it")
@@ -279,7 +269,7 @@ def main(argv=None):
     worked = time.process_time() - worked
     trained = time.time()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    write(args.out, lambda path: path.write_bytes(save(state_of(model))))
+    atomic.write(args.out, save(state_of(model)))
 
     from . import zeroshot  # the digits are looked at now that the weights are written
     record = {"model": MODEL, "dtype": "float32", "bytes": args.out.stat().st_size,
@@ -288,7 +278,7 @@ def main(argv=None):
               "seconds": {"drawing": round(drawn - started), "training": round(trained - drawn)},
               "cpu_seconds": {"training": round(worked)}, "torch": torch.__version__,
               "zero_shot_digits_percent": zeroshot.accuracies(zeroshot.build(state_of(model)))}
-    write(args.out.with_suffix(".json"), lambda path: path.write_text(json.dumps(record, indent=1) + "\n"))
+    atomic.write(args.out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 
 
