@@ -11,6 +11,7 @@ from pathlib import Path
 import browser
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
@@ -175,6 +176,30 @@ def test_compare_with_published(tmp_path, capsys):
             path.unlink()
     assert main([str(tmp_path), "--format", "markdown", "--compare", "published"]) == 0
     assert "published" not in capsys.readouterr().out, "an average over ten datasets is not theirs"
+
+
+@pytest.mark.parametrize("gap,theirs,marked", [(1.99, None, ""), (2.01, None, "*"), (2.7, 3 ** 0.5, ""),
+                                               (2.9, 3 ** 0.5, "*"), (-2.01, None, "*")])
+def test_the_star_stands_beyond_two_standard_errors(gap, theirs, marked):
+    ours = Cell.of({1: 80.0 - 3 ** 0.5, 2: 80.0, 3: 80.0 + 3 ** 0.5})  # of standard error 1
+    said = compare.difference(ours, {"mean": ours.mean - gap, "std": theirs})
+    assert said == f"{gap:+.2f}{marked}"
+
+
+def test_markdown_renders_as_the_tables_that_it_is(tree, capsys):
+    root, _ = tree
+    assert main([str(root), "--format", "markdown"]) == 0
+    text = capsys.readouterr().out
+    page = MarkdownIt("commonmark").enable("table").render(text)
+    found = [[[re.sub("<.*?>", "", cell) for cell in re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+              for row in re.findall("<tr>(.*?)</tr>", one, re.DOTALL)]
+             for one in re.findall("<table>(.*?)</table>", page, re.DOTALL)]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    rules = [line for line in lines if set(line) <= set("|-: ")]
+    written = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line not in rules]
+    assert len(found) == len(rules) > 3 and [row for one in found for row in one] == written
+    assert all(len({len(row) for row in one}) == 1 for one in found)
+    assert "|" not in re.sub("<table>.*?</table>", "", page, flags=re.DOTALL)
 
 
 def test_published_figures_have_sources_and_fit_together():
