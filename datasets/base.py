@@ -73,11 +73,11 @@ class FewShotDataset(DatasetBase):
         if shots and not self.test_only:
             splits = few_shot(splits, shots, seed, self.path(*self.fewshot.split("/")))
         splits = choose_classes(splits, which)
-        for kind, items in (("training", splits.train), ("evaluation", splits.test)):
+        train, val, test = ([self._datum(item) for item in items] for items in splits)
+        for kind, items in (("training", train), ("evaluation", test)):
             if not items:
                 raise InputError(f"the {kind} set of {type(self).__name__} has no images: it needs some of "
                                  + ("every class" if which == "all" else f"the {which} classes"))
-        train, val, test = ([self._datum(item) for item in items] for items in splits)
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
 
     def _locate(self, root):
