@@ -181,3 +181,41 @@ def test_template_features_equal_the_plain_way(clip):
         theirs = plain.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize)
         assert (ours - theirs).abs().max() < 1e-6
     assert [t for t, _ in plain_rows(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
+
+def test_a_prompt_of_77_tokens_fits_and_one_of_78_does_not(clip):
+    row, = prompt_rows(["snow " * 73], clip.tokenizer, "X", 1)
+    assert len(row) == 77
+    with pytest.raises(InputError, match="has 78 tokens"):
+        prompt_rows(["snow " * 74], clip.tokenizer, "X", 1)
+
+
+def test_slots_stand_where_the_position_says(clip):
+    """Two words of three are slots; the third stays a word; with contexts of their own, class 1 has slots 2 and 3."""
+    words, names = "a b c", ["cat", "big dog"]
+    tokens = [[token for token, _ in row] for row in plain_rows([f"{words} {name}." for name in names], clip.tokenizer)]
+    for position, places in (("end", [[1, 2], [1, 2]]), ("front", [[2, 3], [3, 4]]), ("middle", [[1, 3], [1, 4]])):
+        rows = prompt_rows(names, clip.tokenizer, words, 2, position, per_class=True)
+        for c, row in enumerate(rows):
+            assert sorted(token for token, _ in row) == sorted(tokens[c])
+            assert [i for i, (_, slot) in enumerate(row) if slot >= 0] == places[c], position
+            assert [row[i] for i in places[c]] == [(tokens[c][1], 2 * c), (tokens[c][2], 2 * c + 1)]
+    with pytest.raises(InputError, match="CLASS_TOKEN_POSITION is 'top'"):
+        prompt_rows(names, clip.tokenizer, words, 2, "top")
+
+
+def test_chunks_hold_every_row_once_and_about_what_they_may(clip):
+    names = ["cat", "golden retriever", "a b c d e", "dog", "one two three", "cow", "a very long name of a cat"]
+    rows = plain_rows([f"{name}." for name in names], clip.tokenizer)
+    whole, none_shared = arrange(rows), arrange([[*row[:1], (5, -1), *row[1:]] for row in rows], share=False)
+    assert len(whole.chunks) == 1 and len(whole.prefix) == 1 and whole.size == 7 and len(none_shared.prefix) == 1
+    for most in (1, 6, 12, 1000):
+        layout = arrange(rows, most)
+        packed = []
+        for chunk in layout.chunks:
+            lengths = [n for count, n in chunk.groups for _ in range(count)]
+            packed += [chunk.tokens[end - n + 1:end + 1].tolist() for n, end in zip(lengths, chunk.ends, strict=True)]
+        assert [packed[i] for i in layout.order] == [[token for token, _ in row[1:]] for row in rows]
+        assert [place for chunk in layout.chunks for place in chunk.places.tolist()] == [
+            place for row in packed for place in range(1, 1 + len(row))]
+        assert len(layout.chunks) <= max(1, -(-sum(map(len, packed)) // most)) and (most > 1 or len(layout.chunks) == 7)
+    assert len(arrange(rows[:1] * 3).prefix) == len(rows[0]) - 1  # the end-of-text token stays each row's own
