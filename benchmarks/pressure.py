@@ -5,8 +5,8 @@
 Output, cache, datasets and temporary files lie on a file system in memory of their own (Linux; needs unshare, and the
 right to make user namespaces). While the sweep works,
     disk    is filled to the last byte for some seconds, again and again
-    memory  every fifth process may take but a part, drawn at random, of the address space that a run needs; and every
-            few seconds the largest process of all is killed, as a kernel does that has no memory left
+    memory  every eighth process may take but a part, drawn at random, of the address space that a run needs; and now
+            and then the largest process of all is killed, as a kernel does that has no memory left
 In the end every run has its result or is listed as failed, no process runs on, and no temporary file is left. Then the
 same command, in peace, must bring what is missing. What is kept: benchmarks/results/pressure.json.
 """
@@ -30,7 +30,7 @@ METHODS = ("CoOp", "ProGrad", "KgCoOp", "PromptSRC")
 DISK_MIB = 160
 MARK = "PROMPTREG_PRESSURE"  # in the environment of all that the sweep starts
 LIMITED = """#!/bin/sh
-if [ -s {limit} ] && [ $(($(od -An -N1 -tu1 /dev/urandom) % 5)) = 0 ]; then
+if [ -s {limit} ] && [ $(($(od -An -N1 -tu1 /dev/urandom) % 8)) = 0 ]; then
   ulimit -v "$(shuf -n 1 -i "$(cat {limit})")"
 fi
 exec {python} "$@"
@@ -89,9 +89,9 @@ class Pressure(threading.Thread):
         self.stop, self.done = threading.Event(), collections.Counter()
 
     def run(self):
-        while not self.stop.wait(self.draw.uniform(2, 8)):
+        while not self.stop.wait(self.draw.uniform(10, 30)):
             self.fill()
-            if self.stop.wait(self.draw.uniform(1, 5)):
+            if self.stop.wait(self.draw.uniform(10, 30)):
                 return
             self.kill()
 
@@ -140,10 +140,12 @@ def account(place, names):
 def reason(how, lines):
     """Return in short why a run failed."""
     said = lines.partition("    again: ")[0].strip()
+    if how.startswith("killed"):
+        return how
     for words in ("No space left on device", "memory is full", "cannot be saved", "cannot be written"):
         if words in said:
             return words
-    return f"{how}, nothing said" if not said else f"{how}: {said.splitlines()[-1].strip()[:60]}"
+    return f"{how}: {said.splitlines()[-1].strip()[:60]}"
 
 
 def inside(place, runs, jobs, draw):
@@ -156,7 +158,7 @@ def inside(place, runs, jobs, draw):
     most = address_space(place, sweep(place, [1], 1))
     for made in ("output", "cache", "data"):
         shutil.rmtree(place / made)
-    limit.write_text(f"{most // 3}-{most}")  # the drawn limit lies between
+    limit.write_text(f"{most // 2}-{most}")  # the drawn limit lies between
     begin = time.monotonic()
     child = sweep(place, seeds, jobs)
     pressure = Pressure(place, child, draw)

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -472,6 +473,9 @@ row("a disk that is full at the first checkpoint", 3, "No space left on device",
     lambda place, patch: full(patch, place.out, "model.pth"))
 row("a disk that is full at the result", 3, "No space left on device", train(),
     lambda place, patch: full(patch, place.out, "result.json"))
+row("images that do not fit the memory", 3, "memory is full: lower DATALOADER.TRAIN_X.BATCH_SIZE", train(),
+    lambda place, patch: patch.setattr("trainers.base.PromptTrainer.image_features",
+                                       lambda *_: torch.empty(1 << 55)))  # what torch says of it is its own
 row("a data folder on a full disk", 0, "cannot be saved", train(), lambda place, patch: full(patch, place.data))
 row("a data folder that is read-only", 0, "cannot be saved", train(), lambda place, patch: read_only(patch, place.data))
 row("a full disk for the digits' images", 2, "cannot write",

@@ -50,7 +50,8 @@ def memory(error):
     """Return which memory is full, if that is what the error says."""
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's
         return "the GPU's memory"
-    return "memory" if isinstance(error, MemoryError) else None
+    refused = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's word for it
+    return "memory" if refused or isinstance(error, MemoryError) else None
 
 
 def one_line(error):
@@ -62,6 +63,12 @@ def one_line(error):
         where = f"{error.filename2 or error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}"
     return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+
+
+def say(line):
+    """Print a line to standard error, which may itself be a file on the disk that is full."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -84,6 +91,6 @@ def answered(command):
             code = exit_code(error)
             if code is None:
                 raise
-            print(f"error: {one_line(error)}", file=sys.stderr)
+            say(f"error: {one_line(error)}")
             return code
     return main

@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from . import checkpoint, engine, interrupt, lock, parallel, results
-from .answer import Parser, exit_code, naming, one_line
+from .answer import Parser, exit_code, naming, one_line, say
 from .clip import weights
 from .config import difference, setup_cfg
 from .errors import InputError, Interrupted
@@ -182,13 +182,13 @@ def main(argv=None):
                 raise
         return 0
     except (Interrupted, KeyboardInterrupt) as stop:
-        print(f"{str(stop) or 'interrupted'}; the same command goes on from there", file=sys.stderr)
+        say(f"{str(stop) or 'interrupted'}; the same command goes on from there")
         return getattr(stop, "exit_code", 130)
     except Exception as error:
         code = exit_code(error)
         if args.debug or code is None:
             raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        say(f"error: {one_line(error)}")
         return code
     finally:
         with contextlib.suppress(OSError):  # the disk of the log is full: that has been said

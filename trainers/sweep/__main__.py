@@ -84,7 +84,7 @@ def report(pool, console):
             number = -code if code < 0 else code - 128  # the script's own signal, or the one that its command died of
             how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
             console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
-            for line in failure["lines"]:
+            for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
                 console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
