@@ -12,6 +12,7 @@ same command, in peace, must bring what is missing. What is kept: benchmarks/res
 """
 import argparse
 import collections
+import json
 import os
 import random
 import re
@@ -120,8 +121,8 @@ def account(place, names):
     """Return what came of a sweep that has ended: counts, and what is wrong with it."""
     said = (place.parent / "console.txt").read_text()
     listed = dict(re.findall(r"^failed: (.*) \((.*)\)$", said, re.MULTILINE))
-    results = {f"{path.parts[-4]} digits 1 shots seed {path.parent.name[4:]}"
-               for path in (place / "output").rglob("result.json")}
+    runs = [json.loads(path.read_text()) for path in (place / "output").rglob("result.json")]
+    results = {f"{run['trainer']} digits 1 shots seed {run['seed']}" for run in runs}
     deadline = time.monotonic() + 20  # for what has just been killed to be gone
     while (orphans := members(place)) and time.monotonic() < deadline:
         time.sleep(0.2)
