@@ -1,7 +1,6 @@
 """The scripts' commands, for every method, setting and dataset, are the published protocols'; what they share works."""
 import os
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -282,10 +281,3 @@ def test_wrong_arguments_are_one_line():
         done = subprocess.run(["bash", script, "a", "b", "c", "d", "e"], capture_output=True, text=True)
         assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, script
         assert done.stderr.startswith("usage: "), script
-
-
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_shellcheck():
-    scripts = sorted(map(str, (ROOT / "scripts").rglob("*.sh")))
-    done = subprocess.run(["shellcheck", "-x", "-P", "SCRIPTDIR", *scripts], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout

@@ -2,7 +2,6 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,33 +200,34 @@ sys.path[:0] = [{root!r}, {tests!r}]
 import torch, reference
 from trainers import parallel
 from pathlib import Path
-case, weights, output = sys.argv[1:]
 parallel.start("cpu")
-trainer = reference.make(case, Path(weights), Path(output))
-trainer.train_loader_x = [
-    {{key: batch[key][parallel.rank()::2] for key in ("img", "label", "impath")}} for batch in trainer.train_loader_x]
-parallel.broadcast(trainer.parameters)
-trainer.train()
+for case, weights, start, output in zip(*[iter(sys.argv[1:])] * 4):
+    trainer = reference.make(case, Path(weights), Path(output))
+    trainer.train_loader_x = [{{key: batch[key][parallel.rank()::2] for key in ("img", "label", "impath")}}
+                              for batch in trainer.train_loader_x]
+    trainer.load_prompts(start)
+    parallel.broadcast(trainer.parameters)
+    trainer.train()
 """
 
 
-@pytest.mark.parametrize("case", ["promptsrc", "prograd"])
-def test_two_processes_equal_one_with_the_doubled_batch(case, weights, tmp_path):
-    kind = reference.CASES[case][1]
+def test_two_processes_equal_one_with_the_doubled_batch(weights, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(TWO_PROCESSES.format(root=str(ROOT), tests=str(ROOT / "tests")))
-    torch.manual_seed(0)
-    one = make(case, weights, tmp_path / "one")
-    start = tmp_path / "start.pth"
-    checkpoint.write({"state_dict": one.prompts.state_dict(), "epoch": 0}, start)
-    one.train()
+    single, words = {}, []
+    for case in ("promptsrc", "prograd"):
+        torch.manual_seed(0)
+        one = single[case] = make(case, weights, tmp_path / "one" / case)
+        start = tmp_path / f"{case}.pth"
+        checkpoint.write({"state_dict": one.prompts.state_dict(), "epoch": 0}, start)
+        one.train()
+        words += [case, weights(reference.CASES[case][1]), start, tmp_path / "two" / case]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    load = f"trainer.load_prompts({str(start)!r})\n"
-    script.write_text(script.read_text().replace("parallel.broadcast(", load + "parallel.broadcast("))
     subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script),
-                    case, str(weights(kind)), str(tmp_path / "two")], check=True, env=env, timeout=300,
-                   capture_output=True)
-    ours = checkpoint.read(tmp_path / "two" / one.FOLDER / "model.pth.tar-3")["state_dict"]
-    for name, value in one.prompts.state_dict().items():
-        assert (ours[name] - value).abs().max() < 1e-6, name
-    assert len(list(Path(tmp_path / "two").rglob("model.pth.tar-*"))) == 1
+                    *map(str, words)], check=True, env=env, timeout=300, capture_output=True)
+    for case, one in single.items():
+        (left,) = (tmp_path / "two" / case).rglob("model.pth.tar-*")
+        assert left == tmp_path / "two" / case / one.FOLDER / "model.pth.tar-3"
+        ours = checkpoint.read(left)["state_dict"]
+        for name, value in one.prompts.state_dict().items():
+            assert (ours[name] - value).abs().max() < 1e-6, (case, name)
