@@ -72,7 +72,7 @@ def run(python, words, folder, path=(), **environment):
         **os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, *inherited])), "OMP_NUM_THREADS": "1",
         "PROMPTREG_CACHE": str(folder / "cache"), **environment})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+    return done.stderr + done.stdout
 
 
 # Runs train.py once for each line of arguments, as a person would one after the other, and tells what was imported.
