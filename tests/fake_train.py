@@ -1,7 +1,8 @@
 """Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
 
-FAKE_KILL, FAKE_FAIL, FAKE_STOP: part of the output folder of the run that, the first time, is killed, fails, or is
-interrupted. FAKE_SLEEP: seconds each run takes; FAKE_SAVE: seconds it takes to leave on SIGTERM.
+FAKE_KILL, FAKE_FAIL, FAKE_STOP, FAKE_LATE: part of the output folder of the run that, the first time, is killed, fails,
+is interrupted, or is killed when all is done. FAKE_SLEEP: seconds each run takes; FAKE_SAVE: seconds it takes to leave
+on SIGTERM.
 """
 import json
 import os
@@ -39,3 +40,5 @@ path = os.path.join(folder, "result.json")
 with open(path + ".part", "w") as file:
     json.dump(content, file)
 os.replace(path + ".part", path)
+if first and os.environ.get("FAKE_LATE", "-") in folder:
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -65,6 +65,14 @@ def test_only_what_failed(monkeypatch, capsys):
     assert sorted(map(len, logs().values())) == [2], "seed 2 has not failed: it has not run"
 
 
+def test_what_was_killed_behind_its_result_has_not_failed(monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_LATE", "train_base/digits/shots_16/PromptSRC/demo/seed1")
+    assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "digits", "--cfg", "demo",
+                 "--seeds", "1", "2"]) == 0
+    assert "failed" not in capsys.readouterr().out
+    assert len(list(Path("output").rglob("result.json"))) == 4, "what evaluates it has run, too"
+
+
 def test_what_a_signal_interrupted_has_not_failed(monkeypatch, capsys):
     monkeypatch.setenv("FAKE_STOP", "CoOp/demo_1shots/nctx16_cscFalse_ctpend/seed1")
     few = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--cfg", "demo",

@@ -194,12 +194,11 @@ class Pool:
     def step_ended(self, worker):
         self.tell_guard(f"-{worker.process.pid}")
         code = worker.process.returncode
-        if code == 0 and worker.step.finished:
-            self.next_step(worker)
-            return
         guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
         tidy(worker.step)
-        if code == Interrupted.exit_code:
+        if worker.step.finished:  # its results are whole, whatever has hit it after that
+            self.next_step(worker)
+        elif code == Interrupted.exit_code:
             self.job_ended(worker, INTERRUPTED)
         else:
             self.fail(worker, worker.step, code)
