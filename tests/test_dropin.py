@@ -77,11 +77,14 @@ def run(python, words, folder, path=(), **environment):
 
 # Runs train.py once for each line of arguments, as a person would one after the other, and tells what was imported.
 SEVERAL = """
-import runpy, sys
+import os, runpy, sys
+def console():  # of its own for each: Dassl's logger closes it
+    return open(os.dup(1), "w", buffering=1, encoding="utf-8")
 for line in sys.argv[1].split(chr(10)):
     sys.argv[1:] = line.split("|")
+    sys.stdout = console()
     runpy.run_path("train.py", run_name="__main__")
-sys.stdout = sys.__stdout__
+sys.stdout = console()
 for name in ("trainers", "datasets", "clip", "promptreg"):
     print(name, "is", sys.modules[name].__file__)
 print("ours:", sorted(n for n in sys.modules if n.startswith("promptreg.datasets")))
