@@ -219,3 +219,12 @@ def test_chunks_hold_every_row_once_and_about_what_they_may(clip):
             place for row in packed for place in range(1, 1 + len(row))]
         assert len(layout.chunks) <= max(1, -(-sum(map(len, packed)) // most)) and (most > 1 or len(layout.chunks) == 7)
     assert len(arrange(rows[:1] * 3).prefix) == len(rows[0]) - 1  # the end-of-text token stays each row's own
+
+
+@pytest.mark.parametrize("attention", [torch.nn.Identity(), torch.nn.MultiheadAttention(8, 2, kdim=4)],
+                         ids=["another kind", "no fused projection"])
+def test_a_block_that_is_not_clips_is_refused(attention):
+    resblock = torch.nn.Module()
+    resblock.attn = attention
+    with pytest.raises(TypeError, match=f"a {type(attention).__name__} block"):
+        block.Block(resblock)
