@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from trainers import frozen
-from trainers.clip import arrange, block, load_clip, plain_rows, prompt_rows, weights
+from trainers.clip import arrange, block, fetch, load_clip, plain_rows, prompt_rows, weights
 from trainers.errors import InputError
 
 TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
@@ -229,3 +229,24 @@ def test_a_block_that_is_not_clips_is_refused(attention):
     resblock.attn = attention
     with pytest.raises(TypeError, match=f"a {type(attention).__name__} block"):
         block.Block(resblock)
+
+
+def test_weights_are_frozen(clip):
+    assert not any(parameter.requires_grad for parameter in clip.model.parameters()) and not clip.model.training
+
+
+def test_weights_are_fetched_from_their_published_place_when_asked_for(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def download(source, prefer_hf_hub):
+        asked.append((source["url"].rpartition("/")[2], prefer_hf_hub))
+        place = tmp_path / ".cache" / "clip" / asked[-1][0]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"weights")
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(fetch, "download_pretrained", download)
+    assert fetch.main(["ViT-B/16", "RN50"]) == 0
+    assert asked == [("ViT-B-16.pt", False), ("RN50.pt", False)]  # the hub would have another file
+    assert capsys.readouterr().out.splitlines() == [f"{name}: {tmp_path}/.cache/clip/{file}" for name, file in
+                                                    (("ViT-B/16", "ViT-B-16.pt"), ("RN50", "RN50.pt"))]
