@@ -44,11 +44,14 @@ def test_low_precision_stays_near_float32(case, precision, weights, tmp_path):
     assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trainer.parameters)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "amp"])
+@pytest.mark.parametrize("precision", ["fp16", "amp", "bf16"])
 def test_where_half_precision_is_not_to_be_had_float32_is_taken(precision, weights, tmp_path, monkeypatch, caplog):
-    """As with PyTorch 2.1 on a CPU."""
+    """As with PyTorch 2.1 on a CPU, which does compute in bfloat16."""
     monkeypatch.setattr("trainers.clip.load.computes_in_half", lambda device: False)
     trainer = make("coop_end", weights, tmp_path, settings=["TRAINER.COOP.PREC", precision])
+    if precision == "bf16":
+        assert "PyTorch" not in caplog.text and trainer.clip.precision == "bf16"
+        return
     assert f"PREC {precision}: PyTorch" in caplog.text and trainer.clip.precision == "fp32"
     assert {p.dtype for p in trainer.clip.model.parameters()} == {torch.float32}
     trainer.train()
