@@ -65,7 +65,7 @@ def draw(svg, folder):
     """Write the page to docs/img/sweep.png."""
     from browser import Browser
     (folder / "page.html").write_text(f"<body style='margin: 0; width: 1240px'>{svg}</body>")
-    page = Browser(folder / "profile", size=(1240, 460))
+    page = Browser(folder / "profile", size=(1240, 385))
     page.open(f"file://{folder}/page.html")
     page.screenshot(ROOT / "docs" / "img" / "sweep.png")
     page.close()

@@ -7,10 +7,11 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import save_file
 
 from trainers import frozen
-from trainers.clip import arrange, block, fetch, load_clip, plain_rows, prompt_rows, weights
+from trainers.clip import arrange, block, fetch, load, load_clip, plain_rows, prompt_rows, weights
 from trainers.errors import InputError
 
 TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
@@ -229,6 +230,20 @@ def test_a_block_that_is_not_clips_is_refused(attention):
     resblock.attn = attention
     with pytest.raises(TypeError, match=f"a {type(attention).__name__} block"):
         block.Block(resblock)
+
+
+@pytest.mark.parametrize("kind,message", [({"no_causal_mask": True}, "its attention is not causal"),
+                                          ({"pool_type": "last"}, "not read at the end-of-text token"),
+                                          ({"embed_cls": True}, "not read at the end-of-text token"),
+                                          ({"proj_bias": True}, "its projection is no plain matrix")])
+def test_a_text_tower_that_is_not_clips_is_refused(kind, message):
+    """SigLIP's, say, which has blocks of the same kind and would give wrong features without a word."""
+    def model(**more):
+        return CustomTextCLIP(24, CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=32),
+                              CLIPTextCfg(width=32, heads=2, layers=1, **more))
+    assert load.FrozenCLIP(model()).embed_dim == 24
+    with pytest.raises(InputError, match=f"text tower takes no prompts .*{message}.*choose one with"):
+        load.FrozenCLIP(model(**kind))
 
 
 def test_weights_are_frozen(clip):

@@ -65,7 +65,7 @@ class FrozenCLIP:
             self.text.stream = torch.float16
             if isinstance(self.vision, VisionEncoder):
                 self.vision.stream = torch.float16
-        self.embed_dim = self.text.projection.shape[0 if self.text.transposed else 1]
+        self.embed_dim = self.text.projection.shape[1]
 
     @functools.cached_property
     def fingerprint(self):

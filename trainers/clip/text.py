@@ -20,13 +20,13 @@ class TextEncoder:
     """
 
     def __init__(self, tower):
+        _check(tower)
         self.tower = tower
         self.blocks = [Block(b) for b in tower.transformer.resblocks]
         self.width = self.blocks[0].width
         self.embedding = tower.token_embedding.weight  # [V, D], float32
         self.places = tower.positional_embedding  # [77, D], float32
-        self.projection = getattr(tower.text_projection, "weight", tower.text_projection)
-        self.transposed = hasattr(tower.text_projection, "weight")
+        self.projection = tower.text_projection  # [D, E]
         self.stream = torch.float32  # dtype of the residual stream
         self.budget = 1 << 30  # bytes that the classes' activations may take at a time
 
@@ -108,7 +108,7 @@ class TextEncoder:
                 mixed = self._mix(chunk.groups, q, k, v, k_0, v_0)
             x = block.finish(x, torch.cat(mixed, 1))
         x = norm(x, self.tower.ln_final)
-        return linear(x, self.projection if self.transposed else self.projection.T)
+        return linear(x, self.projection.T)
 
     @staticmethod
     def _mix(groups, q, k, v, prefix_k, prefix_v):
@@ -128,3 +128,14 @@ class TextEncoder:
             q_own, k_own, v_own = (y.unflatten(2, (count, -1)) for y in own)  # [G, H, sequences, ., d]
             mixed.append(attend_after_prefix(q_own, k_own, v_own, prefix_k, prefix_v))
         return mixed
+
+
+def _check(tower):
+    """Raise TypeError for a tower that would run and compute something else than CLIP's."""
+    if getattr(tower, "attn_mask", None) is None:
+        raise TypeError("its attention is not causal")
+    pool = getattr(tower, "text_pool_type", getattr(tower, "pool_type", "argmax"))
+    if pool != "argmax" or getattr(tower, "cls_emb", None) is not None:
+        raise TypeError("its feature is not read at the end-of-text token")
+    if not isinstance(tower.text_projection, torch.nn.Parameter):
+        raise TypeError("its projection is no plain matrix")
