@@ -7,7 +7,7 @@ import reference
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
+from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import save_file
 
 from trainers import frozen
@@ -265,3 +265,37 @@ def test_weights_are_fetched_from_their_published_place_when_asked_for(tmp_path,
     assert asked == [("ViT-B-16.pt", False), ("RN50.pt", False)]  # the hub would have another file
     assert capsys.readouterr().out.splitlines() == [f"{name}: {tmp_path}/.cache/clip/{file}" for name, file in
                                                     (("ViT-B/16", "ViT-B-16.pt"), ("RN50", "RN50.pt"))]
+
+
+@pytest.mark.parametrize("vision,size", [(CLIPVisionCfg(layers=3, width=64, patch_size=16, image_size=48), 48),
+                                         (CLIPVisionCfg(layers=(1, 2, 3, 1), width=16, patch_size=None,
+                                                        image_size=96), 96)], ids=["transformer", "ResNet"])
+def test_shapes_are_read_from_the_weights(vision, size):
+    """A grid of three, and as many layers of each kind as there are."""
+    torch.manual_seed(0)
+    model = CLIP(24, vision, CLIPTextCfg(width=64, heads=1, layers=2), quick_gelu=True).eval()
+    built = load.build_from_openai(model.state_dict()).eval()
+    assert built.visual.image_size in (size, (size, size))
+    images, tokens = torch.randn(2, 3, size, size), torch.tensor([[49406, 5, 49407] + [0] * 74])
+    with torch.no_grad():
+        assert torch.allclose(built.encode_image(images), model.encode_image(images), atol=1e-6)
+        assert torch.allclose(built.encode_text(tokens), model.encode_text(tokens), atol=1e-6)
+
+
+def test_a_fingerprint_is_of_the_whole_file(clip, tmp_path):
+    paths = [tmp_path / name for name in ("one", "same", "other", "longer")]
+    content = bytes(range(256)) * (40 << 10)  # 10 MiB
+    for path, what in zip(paths, (content, content, content[:-1] + b"x", content + b"x"), strict=True):
+        path.write_bytes(what)
+    one, same, *others = (load.FrozenCLIP(clip.model, path=path).fingerprint for path in paths)
+    assert one == same and len({one, *others}) == 3
+
+
+def test_half_precision_is_tried_before_it_is_taken(monkeypatch):
+    if torch.__version__ >= "2.2":
+        assert load.computes_in_half(torch.device("cpu"))
+
+    def refuse(*_):
+        raise RuntimeError('"addmm_impl_cpu_" not implemented for \'Half\'')
+    monkeypatch.setattr(torch.nn.functional, "linear", refuse)
+    assert not load.computes_in_half(torch.device("cpu"))
