@@ -299,3 +299,14 @@ def test_half_precision_is_tried_before_it_is_taken(monkeypatch):
         raise RuntimeError('"addmm_impl_cpu_" not implemented for \'Half\'')
     monkeypatch.setattr(torch.nn.functional, "linear", refuse)
     assert not load.computes_in_half(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["vit", "rn"])
+def test_weights_that_lack_a_tensor_or_hold_a_strange_one_are_refused(kind):
+    state = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict(kind).items()}
+    counted = {f"visual.bn{i}.num_batches_tracked": torch.tensor(5) for i in (1, 2, 3)} if kind == "rn" else {}
+    assert load.build_from_openai(state | counted) and load.build_from_openai(state)  # in some files, and not in others
+    with pytest.raises(InputError, match="not the weights of a CLIP .*ln_final.bias.*correct MODEL.BACKBONE.NAME"):
+        load.build_from_openai({name: value for name, value in state.items() if name != "ln_final.bias"})
+    with pytest.raises(InputError, match="not the weights of a CLIP .*visual.strange"):
+        load.build_from_openai(state | {"visual.strange": torch.ones(1)})
