@@ -146,7 +146,7 @@ def reason(how, lines):
     for words in ("No space left on device", "memory is full", "cannot be saved", "cannot be written"):
         if words in said:
             return words
-    return f"{how}: {said.splitlines()[-1].strip()[:60]}"
+    return f"{how}: {said.splitlines()[-1].strip().partition(':')[0]}"
 
 
 def inside(place, runs, jobs, draw):
