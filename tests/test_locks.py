@@ -69,6 +69,17 @@ def test_stale_lock_is_taken_over_and_given_back(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dead_process_s_lock_is_removed_and_a_living_one_s_stays(tmp_path):
+    lock.release_dead(tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
+    leave_stale(tmp_path)
+    lock.release_dead(tmp_path)
+    assert not list(tmp_path.iterdir())
+    with lock.held(tmp_path):
+        lock.release_dead(tmp_path)
+        assert (tmp_path / lock.NAME).exists()
+
+
 def test_zombie_holds_nothing(tmp_path):
     child = hold_until_killed(tmp_path)
     os.kill(child, signal.SIGKILL)

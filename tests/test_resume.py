@@ -307,6 +307,14 @@ def test_leftovers_of_killed_writers_are_removed(data, tmp_path):
     assert not list(out.rglob("*.part"))
 
 
+def test_a_run_that_was_killed_behind_its_result_leaves_no_lock(data, tmp_path, capsys):
+    command = [*DEMO, "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]
+    assert main(command) == 0
+    (tmp_path / "out" / "run.lock").write_text(json.dumps({**lock._identity(), "start": "1"}))
+    assert main(command) == 0
+    assert "not run again" in capsys.readouterr().out and not (tmp_path / "out" / "run.lock").exists()
+
+
 @pytest.mark.parametrize("more", [[], ["--eval-only", "--model-dir", "MODEL", "--load-epoch", "3"]])
 def test_second_run_or_evaluation_in_a_folder_in_use(more, whole, data, tmp_path, capsys):
     out = tmp_path / "out"

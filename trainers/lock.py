@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from .errors import EnvironmentFault, FolderInUse, InputError
+from .errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
 
 try:
     import fcntl
@@ -45,6 +45,13 @@ def held(folder):
         for empty in made:
             with contextlib.suppress(OSError):
                 empty.rmdir()
+
+
+def release_dead(folder):
+    """Remove the lock that a process which is gone has left in ``folder``; that of a living one stays."""
+    if (Path(folder) / NAME).exists():
+        with contextlib.suppress(PromptRegError), held(folder):  # takes it over, and gives it back
+            pass
 
 
 def _enter(path, mine, made):

@@ -83,6 +83,7 @@ def run(args):
         print(cfg.dump())
         return None
     if finished(cfg):
+        lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
         return None
     first = int(os.environ.get("RANK", 0)) == 0  # of torchrun's processes
     with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():

@@ -14,7 +14,7 @@ from typing import Any
 
 from .. import atomic, checkpoint, lock
 from ..answer import one_line
-from ..errors import EnvironmentFault, Interrupted, PromptRegError
+from ..errors import EnvironmentFault, Interrupted
 from . import guard
 from .plan import interpreter
 
@@ -255,8 +255,7 @@ def tidy(step):
     """Remove what a step's run that was killed while writing has left, and its lock."""
     for folder in step.folders:
         checkpoint.tidy(folder)
-        with suppress(PromptRegError), lock.held(folder):  # takes a dead process's lock over, and gives it back
-            pass
+        lock.release_dead(folder)
 
 
 @contextmanager
