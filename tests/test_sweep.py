@@ -123,8 +123,8 @@ def alive(pid):
 
 
 def pids(count):
-    """Wait until ``count`` runs are at work; return their process ids."""
-    for _ in range(300):
+    """Wait until ``count`` runs are at work, which takes a busy machine a while; return their process ids."""
+    for _ in range(1200):
         found = [int(line.split()[1]) for lines in logs().values() for line in lines]
         if len(found) == count:
             return found
