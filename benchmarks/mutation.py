@@ -249,6 +249,12 @@ def note(mutant, outcome):
               f"    {mutant['was']}  ->  {mutant['now']}", flush=True)
 
 
+def keep(mutants, seconds):
+    """Write the results, a line a mutant."""
+    lines = ",\n".join(json.dumps(mutant) for mutant in mutants)
+    KEPT.write_text(f'{{"seconds": {json.dumps(seconds)}, "mutants": [\n{lines}\n]}}\n')
+
+
 def key(mutant):
     return tuple(mutant[part] for part in ("file", "source", "column", "was", "now"))
 
@@ -279,7 +285,7 @@ def main():
             run(queue, folders, lines, seconds)
         finally:
             tried = [{part: value for part, value in mutant.items() if part != "text"} for mutant in every]
-            KEPT.write_text(json.dumps({"seconds": round(time.time() - begin), "mutants": tried}, indent=1) + "\n")
+            keep(tried, round(time.time() - begin))
     return report(every)
 
 

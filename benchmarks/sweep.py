@@ -46,16 +46,16 @@ def kill_one(output, done):
 
 
 def recording(frames):
-    """Return what takes the place of the sweep's watching: it also keeps a page of the live table of every change."""
+    """Return what takes the place of the sweep's watching: it also keeps the live table every 5 s."""
     @contextlib.contextmanager
     def watching(console):
         begin = time.time()
         with live.watching(console) as show:
             def watch(pool):
                 show(pool)
-                page = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
-                page.print(live.view(pool, begin))
                 if time.time() - begin > 5 * len(frames):
+                    page = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+                    page.print(live.view(pool, begin))
                     frames.append(page.export_svg(title="python -m trainers.sweep"))
             yield watch
     return watching
