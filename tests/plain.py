@@ -6,7 +6,7 @@ concatenation, every position through the last layer. Used to prove the fast pat
 import torch
 import torch.nn.functional as F
 
-from trainers.clip.tokens import CONTEXT_LENGTH
+CONTEXT_LENGTH = 77
 
 
 def text_features(clip, rows, context=None, deep=()):

@@ -1,6 +1,8 @@
 """The frozen CLIP: reading weights in their true formats, prefix sharing on random prompts, kept text features."""
+import re
 
 import numpy as np
+import open_clip
 import plain
 import pytest
 import reference
@@ -9,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import save_file
+from yacs.config import CfgNode
 
 from trainers import frozen
-from trainers.clip import arrange, block, fetch, load, load_clip, plain_rows, prompt_rows, weights
+from trainers.clip import arrange, block, fetch, load, load_clip, plain_rows, prompt_rows, text, weights
 from trainers.errors import InputError
 
 TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
@@ -69,6 +72,12 @@ def test_hub_name_is_found_in_the_hubs_cache(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match="laion/CLIP-ViT-B-32-laion2B-s34B-b79K in the model hub's cache"):
         weights.locate(name)
+    with pytest.raises(InputError, match=r"the weights of \S+ \(open_clip_model.safetensors\) are not on this machine"):
+        weights.locate(name)
+    about = {"hf_hub": "someone/CLIP/epoch_9.pt", "mean": (0, 0, 0), "std": (1, 1, 1)}  # a file of that repository
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED["ViT-B-32"], "nine", about)
+    with pytest.raises(InputError, match=r"nine \(epoch_9.pt\) are not .* looked for someone/CLIP in the model hub"):
+        weights.locate("ViT-B-32:nine")
     folder = tmp_path / "models--laion--CLIP-ViT-B-32-laion2B-s34B-b79K"
     (folder / "refs").mkdir(parents=True)
     (folder / "refs" / "main").write_text("abc")
@@ -77,21 +86,65 @@ def test_hub_name_is_found_in_the_hubs_cache(tmp_path, monkeypatch):
     assert weights.locate(name).name == "open_clip_model.safetensors"
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("quick", [False, True])
+def test_open_clips_own_weights_compute_what_open_clip_does(quick, tmp_path, monkeypatch, caplog):
+    """A model of the open_clip family, with the activation and the images' normalization of its training."""
+    shape = {"embed_dim": 24, "vision_cfg": {"layers": 2, "width": 64, "patch_size": 16, "image_size": 32},
+             "text_cfg": {"width": 64, "heads": 1, "layers": 2, "context_length": 32}}
+    about = {"url": "https://example.org/small.pt", "hf_hub": "", "mean": (0.5,) * 3, "std": (0.5,) * 3}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "small", shape)
+    about |= {"quick_gelu": True} if quick else {}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "small", {"here": about})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model = open_clip.create_model("small", pretrained=None, force_quick_gelu=quick).eval()
+    (tmp_path / ".cache" / "clip").mkdir(parents=True)
+    torch.save(model.state_dict(), tmp_path / ".cache" / "clip" / "small.pt")
+
+    ours, images = load_clip("small:here"), torch.randn(2, 3, 32, 32)
+    rows = plain_rows(["a photo of a cat.", "a dog."], ours.tokenizer)
+    tokens = torch.tensor([[token for token, _ in row] + [0] * (32 - len(row)) for row in rows])
+    with torch.no_grad():
+        assert (ours.text(arrange(rows)) - model.encode_text(tokens)).abs().max() < 1e-5
+        assert (ours.vision(ours.vision.embed(images)) - model.encode_image(images)).abs().max() < 1e-5
+    assert len(plain_rows(["snow " * 30], ours.tokenizer)[0]) == 32
+    with pytest.raises(InputError, match="has 33 tokens, CLIP reads at most 32"):
+        plain_rows(["snow " * 31], ours.tokenizer)
+
+    for mean, std, warned in (((0.5,) * 3, [0.5, 0.5, 0.5], False), ((0.48, 0.46, 0.41), [0.5] * 3, True),
+                              ([0.5] * 3, (0.27, 0.26, 0.28), True)):
+        caplog.clear()
+        ours.compare_normalization(CfgNode({"PIXEL_MEAN": mean, "PIXEL_STD": std}))
+        assert ("trained with INPUT.PIXEL_MEAN [0.5, 0.5, 0.5] and" in caplog.text) is warned
+    caplog.clear()
+    load_clip("demo").compare_normalization(CfgNode({"PIXEL_MEAN": [0, 0, 0], "PIXEL_STD": [1, 1, 1]}))
+    assert not caplog.text, "a file does not tell"
+
+
+def test_published_models_tell_their_normalization():
+    mean, std = weights.normalization("ViT-B/16")
+    assert mean == pytest.approx((0.4815, 0.4578, 0.4082), abs=1e-4)
+    assert std == pytest.approx((0.2686, 0.2613, 0.2758), abs=1e-4)
+    assert weights.normalization("ViT-L-14:laion2b_s32b_b82k")[0] == (0.5, 0.5, 0.5)
+    assert weights.normalization("a.pt") is None and weights.normalization("demo") is None
+
+
 @pytest.mark.parametrize("name", ["ViT-B/17", "RN51", "ViT-B-32:nobody"])
 def test_unknown_backbone(name):
     with pytest.raises(InputError, match="names no CLIP"):
         weights.locate(name)
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "empty", "other tensors"])
-def test_damaged_weights_are_named(kind, tmp_path):
+@pytest.mark.parametrize("kind,said", [("cut", "fetch the file again"), ("other tensors", "ln_final.weight"),
+                                       ("text", "no plain file of tensors"), ("empty", "no plain file of tensors"),
+                                       ("module", "no plain file of tensors")])
+def test_damaged_weights_are_named(kind, said, tmp_path):
     path = tmp_path / "clip.pt"
-    if kind == "other tensors":
-        torch.save({"weight": torch.zeros(3)}, path)
-    else:
-        torch.save(TINY, path)
+    content = {"other tensors": {"weight": torch.zeros(3)}, "module": {"whole": torch.nn.Linear(2, 2)}}
+    torch.save(content.get(kind, TINY), path)
+    if kind in ("cut", "text", "empty"):
         path.write_bytes({"cut": path.read_bytes()[:5000], "text": b"hello", "empty": b""}[kind])
-    with pytest.raises(InputError, match="clip.pt"):
+    with pytest.raises(InputError, match=f"clip.pt.*{said}"):
         load_clip(str(path))
 
 
@@ -184,6 +237,7 @@ def test_template_features_equal_the_plain_way(clip):
         assert (ours - theirs).abs().max() < 1e-6
     assert [t for t, _ in plain_rows(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
 
+
 def test_a_prompt_of_77_tokens_fits_and_one_of_78_does_not(clip):
     row, = prompt_rows(["snow " * 73], clip.tokenizer, "X", 1)
     assert len(row) == 77
@@ -220,6 +274,8 @@ def test_chunks_hold_every_row_once_and_about_what_they_may(clip):
         assert [place for chunk in layout.chunks for place in chunk.places.tolist()] == [
             place for row in packed for place in range(1, 1 + len(row))]
         assert len(layout.chunks) <= max(1, -(-sum(map(len, packed)) // most)) and (most > 1 or len(layout.chunks) == 7)
+    alike = arrange(plain_rows(["cat.", "cow.", "dog.", "egg."], clip.tokenizer), 9).chunks  # of 3 own tokens each
+    assert [chunk.groups for chunk in alike] == [[(2, 3)], [(2, 3)]]
     assert len(arrange(rows[:1] * 3).prefix) == len(rows[0]) - 1  # the end-of-text token stays each row's own
 
 
@@ -268,10 +324,14 @@ def test_weights_are_fetched_from_their_published_place_when_asked_for(tmp_path,
 
 
 @pytest.mark.parametrize("vision,size", [(CLIPVisionCfg(layers=3, width=64, patch_size=16, image_size=48), 48),
+                                         (CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=16), 16),
                                          (CLIPVisionCfg(layers=(1, 2, 3, 1), width=16, patch_size=None,
-                                                        image_size=96), 96)], ids=["transformer", "ResNet"])
+                                                        image_size=96), 96),
+                                         (CLIPVisionCfg(layers=(1, 1, 1, 2), width=16, patch_size=None,
+                                                        image_size=32), 32)],
+                         ids=["transformer", "of one patch", "ResNet", "of one place"])
 def test_shapes_are_read_from_the_weights(vision, size):
-    """A grid of three, and as many layers of each kind as there are."""
+    """A grid of three, or of one, and as many layers of each kind as there are."""
     torch.manual_seed(0)
     model = CLIP(24, vision, CLIPTextCfg(width=64, heads=1, layers=2), quick_gelu=True).eval()
     built = load.build_from_openai(model.state_dict()).eval()
@@ -310,3 +370,75 @@ def test_weights_that_lack_a_tensor_or_hold_a_strange_one_are_refused(kind):
         load.build_from_openai({name: value for name, value in state.items() if name != "ln_final.bias"})
     with pytest.raises(InputError, match="not the weights of a CLIP .*visual.strange"):
         load.build_from_openai(state | {"visual.strange": torch.ones(1)})
+
+
+@pytest.mark.parametrize("pooling", [{}, {"pool_type": "avg"}, {"attentional_pool": True, "attn_pooler_heads": 2}])
+def test_a_vision_tower_of_another_pooling_keeps_its_own_way(pooling):
+    torch.manual_seed(0)
+    model = CLIP(24, CLIPVisionCfg(layers=2, width=64, patch_size=16, image_size=32, **pooling),
+                 CLIPTextCfg(width=64, heads=1, layers=1)).eval()
+    ours, images = load.FrozenCLIP(model).vision, torch.randn(2, 3, 32, 32)
+    assert (ours.width is None) is bool(pooling), "where it is None, prompts cannot enter"
+    with torch.no_grad():
+        assert (ours(ours.embed(images)) - model.encode_image(images)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_matrices_are_of_the_precision_asked_for_and_norms_of_float32(precision, monkeypatch):
+    monkeypatch.setattr(load, "computes_in_half", lambda device: True)
+    low = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    model = CLIP(24, CLIPVisionCfg(layers=1, width=64, patch_size=16, image_size=32),
+                 CLIPTextCfg(width=64, heads=1, layers=1))
+    load.FrozenCLIP(model, precision)
+    matrices = "text_projection|visual.proj|visual.conv1.*|.*attn.*|.*mlp.*"
+    for name, parameter in model.named_parameters():
+        assert parameter.dtype == (low if re.fullmatch(matrices, name) else torch.float32), name
+
+
+def test_a_resnets_batch_norms_are_all_folded(tmp_path):
+    found = load_clip(str(reference.weights_file("rn", tmp_path))).model.modules()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in found)
+
+
+def small_text(width=128, layers=4):
+    torch.manual_seed(0)
+    return load.FrozenCLIP(CLIP(16, CLIPVisionCfg(layers=1, width=64, head_width=64, image_size=8, patch_size=8),
+                                CLIPTextCfg(width=width, heads=width // 64, layers=layers), quick_gelu=True))
+
+
+def test_a_chunk_keeps_about_what_it_may():
+    """The bytes that autograd keeps of one chunk of ``chunk_tokens()`` tokens, against the budget of 1 GiB."""
+    clip, kept = small_text(), {}
+    frozen = {parameter.untyped_storage().data_ptr() for parameter in clip.model.parameters()}
+
+    def pack(tensor):
+        if tensor.untyped_storage().data_ptr() not in frozen:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+    layout = arrange(prompt_rows(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4))
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        clip.text(layout, torch.randn(4, 128, requires_grad=True))
+    a_token = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / len(layout.chunks[0].tokens)
+    assert 0.9 < a_token * clip.text.chunk_tokens() / 2 ** 30 < 1.2
+    assert clip.text.chunk_tokens() == clip.text.chunk_tokens(True, 1)
+    assert abs(clip.text.chunk_tokens(sets=4) - clip.text.chunk_tokens() / 4) < 1
+    assert clip.text.chunk_tokens(grad=False) > clip.text.chunk_tokens() + 1000
+    clip.text.budget = 1
+    assert 1 < clip.text.chunk_tokens() < 77, "a chunk of less than a prompt is one of a prompt"
+
+
+def test_only_chunks_with_gradients_are_computed_again_and_given_back(monkeypatch):
+    clip, calls = small_text(64, 2), []
+    again = text.checkpoint
+    monkeypatch.setattr(text, "checkpoint", lambda *args, **more: calls.append("again") or again(*args, **more))
+    monkeypatch.setattr(text, "give_back", lambda *_: calls.append("back"))
+    rows = prompt_rows(["cat", "dog", "big cat"], clip.tokenizer, "X X", 2)
+    for chunk, grad, forward, backward in ((None, True, [], []), (None, False, [], []), (1, False, ["back"] * 3, []),
+                                           (1, True, ["again", "back"] * 3, ["back"] * 3)):
+        calls.clear()
+        with torch.set_grad_enabled(grad):
+            features = clip.text(arrange(rows, chunk), torch.randn(2, 64, requires_grad=True))
+        assert calls == forward, (chunk, grad)
+        if grad:
+            features.sum().backward()
+        assert calls == forward + backward, chunk

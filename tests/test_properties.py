@@ -175,7 +175,7 @@ def one_tokenizer():
     """Let every drawn tower have the same tokenizer, which takes longer to read than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
         tokenizer = open_clip.tokenizer.SimpleTokenizer()
-        patch.setattr(open_clip.tokenizer, "SimpleTokenizer", lambda: tokenizer)
+        patch.setattr(open_clip.tokenizer, "SimpleTokenizer", lambda **_: tokenizer)
         yield
 
 

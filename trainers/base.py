@@ -73,8 +73,9 @@ class PromptTrainer(TrainerX):
 
     def build_model(self):
         cfg = self.cfg
-        self.assemble(load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device),
-                      self.dm.dataset.classnames)
+        clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device)
+        clip.compare_normalization(cfg.INPUT)
+        self.assemble(clip, self.dm.dataset.classnames)
         self.build_teacher()
         self.loss_scale = LossScale() if self.own.PREC == "amp" else None
         self.parameters = list(self.prompts.parameters())

@@ -54,6 +54,7 @@ def run(cfg):
         set_random_seed(cfg.SEED)
     manager = DataManager(cfg)
     clip = load_clip(cfg.MODEL.BACKBONE.NAME, device="cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
+    clip.compare_normalization(cfg.INPUT)
     plain = build_data_loader(cfg, data_source=manager.dataset.train_x, batch_size=100, tfm=manager.tfm_test,
                               is_train=False)
     train, val, test = (features(clip, loader) for loader in (plain, manager.val_loader, manager.test_loader))

@@ -25,9 +25,10 @@ class FrozenCLIP:
         text: ``TextEncoder``.
         vision: ``VisionEncoder``, or ``PlainVision`` where prompts cannot enter the vision tower (ResNets).
         logit_scale: exp of the learned temperature, a float32 scalar tensor.
-        tokenizer: open_clip's byte-pair tokenizer.
+        tokenizer: open_clip's byte-pair tokenizer, of this text tower's context length.
         embed_dim: E, width of the features.
         fingerprint: hash of the weights' file, for caches.
+        normalization: (mean, std) that the images of its training had, three numbers each; None where nobody tells.
 
     Args:
         model: an open_clip model, on its device.
@@ -47,8 +48,7 @@ class FrozenCLIP:
             log.warning("PREC %s: PyTorch %s does not compute in half precision on this machine's %s; float32 is taken",
                         precision, torch.__version__, self.device.type)
             precision = "fp32"
-        self.path, self.precision = path, precision
-        self.tokenizer = open_clip.tokenizer.SimpleTokenizer()
+        self.path, self.precision, self.normalization = path, precision, None
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
         _lower(model, COMPUTE[precision])
@@ -57,6 +57,7 @@ class FrozenCLIP:
         except (TypeError, AttributeError) as error:
             raise InputError(f"MODEL.BACKBONE.NAME: this model's text tower takes no prompts ({error}); "
                              "choose one with CLIP's own text transformer") from error
+        self.tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=len(self.text.places))
         try:
             self.vision: VisionEncoder | PlainVision = VisionEncoder(model.visual)
         except (TypeError, AttributeError):
@@ -74,6 +75,14 @@ class FrozenCLIP:
             while block := file.read(1 << 22):
                 digest.update(block)
         return digest.hexdigest()
+
+    def compare_normalization(self, inputs):
+        """Warn where INPUT's PIXEL_MEAN and PIXEL_STD are not those of the images that the weights were trained on."""
+        ours = inputs.PIXEL_MEAN, inputs.PIXEL_STD
+        if self.normalization and not torch.allclose(torch.tensor(ours), torch.tensor(self.normalization), atol=1e-3):
+            mean, std = map(list, self.normalization)
+            log.warning("%s: these weights were trained with INPUT.PIXEL_MEAN %s and INPUT.PIXEL_STD %s; this run "
+                        "normalizes otherwise, which costs accuracy", self.path, mean, std)
 
 
 def computes_in_half(device):
@@ -193,4 +202,6 @@ def load_clip(name, precision="fp32", device="cpu"):
     for part, value in model.named_parameters():
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
-    return FrozenCLIP(model.to(device), precision, path)
+    clip = FrozenCLIP(model.to(device), precision, path)
+    clip.normalization = weights.normalization(name)
+    return clip

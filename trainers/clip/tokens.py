@@ -10,8 +10,6 @@ import torch
 
 from ..errors import InputError
 
-CONTEXT_LENGTH = 77
-
 
 def clean(classname):
     """Class names as every published prompt writes them: "_" is a space."""
@@ -22,14 +20,14 @@ def tokenize(texts, tokenizer):
     """Return the token lists of texts, each from start-of-text to end-of-text.
 
     Raises:
-        InputError: a text does not fit into 77 tokens.
+        InputError: a text does not fit into the text tower's context (CLIP's: 77 tokens).
     """
     rows = []
     for text in texts:
         row = [tokenizer.sot_token_id, *tokenizer.encode(text), tokenizer.eot_token_id]
-        if len(row) > CONTEXT_LENGTH:
-            raise InputError(f'the prompt "{text[:60]}…" has {len(row)} tokens, CLIP reads at most {CONTEXT_LENGTH}: '
-                             "shorten the class name or the context")
+        if len(row) > tokenizer.context_length:
+            raise InputError(f'the prompt "{text[:60]}…" has {len(row)} tokens, CLIP reads at most '
+                             f"{tokenizer.context_length}: shorten the class name or the context")
         rows.append(row)
     return rows
 
@@ -51,7 +49,7 @@ def prompt_rows(classnames, tokenizer, words, n_ctx, position="end", per_class=F
         per_class: class-specific contexts; slots of class c are ``c * n_ctx …``.
 
     Raises:
-        InputError: an unknown position, an empty class name, or a prompt that does not fit into 77 tokens.
+        InputError: an unknown position, an empty class name, or a prompt that does not fit into the context.
     """
     if position not in ("end", "middle", "front"):
         raise InputError(f"CLASS_TOKEN_POSITION is {position!r}: it must be end, middle or front")

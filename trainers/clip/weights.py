@@ -36,6 +36,14 @@ def split_name(name):
     return arch, tag
 
 
+def normalization(name):
+    """Return (mean, std) of the images that a published model was trained on; None for a file, which does not tell."""
+    if is_file_name(name):
+        return None
+    about = get_pretrained_cfg(*split_name(name))
+    return about["mean"], about["std"]
+
+
 def locate(name):
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 

@@ -20,7 +20,6 @@ from tqdm import tqdm
 
 from .. import atomic, parallel
 from ..clip import arrange
-from ..clip.tokens import CONTEXT_LENGTH
 from ..errors import InputError
 from ..loader import cores
 from . import pairs
@@ -109,9 +108,9 @@ def encode_images(clip, images):
 
 @torch.no_grad()
 def encode_captions(clip, texts):
-    """Return frozen unit features [B, E], on the CPU, of texts; a long one is cut to 77 tokens."""
+    """Return frozen unit features [B, E], on the CPU, of texts; a long one is cut to the context's length."""
     t = clip.tokenizer
-    rows = [[(token, -1) for token in (t.sot_token_id, *t.encode(text)[:CONTEXT_LENGTH - 2], t.eot_token_id)]
+    rows = [[(token, -1) for token in (t.sot_token_id, *t.encode(text)[:t.context_length - 2], t.eot_token_id)]
             for text in texts]
     layout = arrange(rows, clip.text.chunk_tokens(grad=False)).to(clip.device)
     return F.normalize(clip.text(layout).float(), dim=-1).cpu()

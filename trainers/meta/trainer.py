@@ -77,6 +77,7 @@ class GRAM:
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
         parallel.start(self.device)
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, own.PREC, self.device)
+        self.clip.compare_normalization(cfg.INPUT)
         self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
         self.learner = Learner(own.PROMPTS, cfg, self.clip)
 
