@@ -24,6 +24,7 @@ def packages():
 EXTRAS = {
     "cluster": ["submitit>=1.5"],
     "gram": ["webdataset>=0.2.86"],
+    "faiss": ["faiss-cpu>=1.8"],
     "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
     "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15", "pytest-xdist>=3.3",
              "pytest-cov>=7"],

@@ -94,10 +94,10 @@ def make(case, weights, output, new=False, path="fast", settings=()):
             self.num_classes = len(classnames)
             self.record = []
 
-        def template_features(self, templates, normalize_each=False):
+        def template_features(self, templates, normalize_each=False, exact=False):
             if path == "plain":
                 return plain.template_features(self.clip, self.classnames, templates, normalize_each)
-            return super().template_features(templates, normalize_each)
+            return super().template_features(templates, normalize_each, exact)
 
         def forward_backward(self, batch):
             lr = self.get_current_lr()

@@ -174,6 +174,23 @@ def test_hierarchy_finds_what_was_planted(tmp_path):
             assert c["pairs"] == len(rows) and c["name"] == f"word{domain[rows[0]]}{kind[rows[0]]}"
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_faiss_is_taken_for_many_pairs_where_it_is_there(installed, monkeypatch):
+    monkeypatch.setattr(hierarchy.importlib.util, "find_spec", lambda name: name if installed else None)
+    assert hierarchy.chosen("auto", 1_000_000) == ("faiss" if installed else "sklearn")
+    assert hierarchy.chosen("auto", 1_000) == hierarchy.chosen("sklearn", 1_000_000) == "sklearn"
+    assert hierarchy.chosen("faiss", 10) == "faiss"
+
+
+def test_faiss_finds_what_was_planted(tmp_path):
+    pytest.importorskip("faiss")
+    drawn = np.random.default_rng(0)
+    points = 3 * drawn.normal(size=(5, 1, 8)) + 0.1 * drawn.normal(size=(5, 200, 8))
+    found = hierarchy.kmeans(points.reshape(-1, 8).astype(np.float32), 5, 1, "faiss")
+    distance = np.linalg.norm(points.mean(1)[:, None] - found[None], axis=-1)
+    assert sorted(distance.argmin(1)) == [0, 1, 2, 3, 4] and distance.min(1).max() < 0.1
+
+
 def test_killed_clustering_ends_with_the_same_file(tmp_path, monkeypatch):
     planted(tmp_path / "f")
     found = features.Features(tmp_path / "f", tmp_path)

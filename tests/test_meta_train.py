@@ -102,9 +102,10 @@ def test_two_processes_come_to_the_same(whole, ground):
 @pytest.mark.parametrize("prompts", ["cocoop", "vpt", "unigram"])
 def test_other_prompts_and_options(prompts, ground):
     output = ground / prompts
-    changes = {"vpt": {"FIRST_ORDER": True}, "cocoop": {"LEARN_LR": True}}.get(prompts, {"REGULATE": False})
+    changes = {"vpt": {"FIRST_ORDER": True, "GATE": 3}, "cocoop": {"LEARN_LR": True}}.get(prompts, {"REGULATE": False})
     assert main(arguments(ground, output, PROMPTS=prompts, STEPS=1, EVALUATE=1, WAYS=2, **changes)) == 0
-    start, _, about = file.read(output / "meta.safetensors")
+    start, regulator, about = file.read(output / "meta.safetensors")
+    assert regulator.gate == (3 if prompts == "vpt" else 16)
     assert ("image_encoder.VPT" in start) == (prompts != "cocoop")
     assert ("prompt_learner.ctx" in start) == (prompts != "vpt")
     kept = [rate == pytest.approx(0.01) for rate in about["rates"].values()]
@@ -115,8 +116,20 @@ def test_other_prompts_and_options(prompts, ground):
 
 @pytest.mark.parametrize(("change", "word"), [({"PROMPTS": "maple"}, "PROMPTS"), ({"PREC": "fp16"}, "PREC"),
                                               ({"CORPUS": "nowhere"}, "no corpus"), ({"WAYS": 1}, "WAYS"),
-                                              ({"SHOTS": 90}, "no pseudo-class")])
+                                              ({"SHOTS": 90}, "no pseudo-class"), ({"SCHEDULE": "cosine"}, "SCHEDULE"),
+                                              ({"CLUSTER": "spectral"}, "CLUSTER"), ({"GATE": 0}, "GATE")])
 def test_wrong_settings_are_one_line(change, word, ground, capsys):
     assert main(arguments(ground, ground / "wrong", **change)) == InputError.exit_code
     error = capsys.readouterr().err
     assert word in error.splitlines()[-1] and error.splitlines()[-1].startswith("error: ")
+
+
+def test_rates_fall_to_nothing_or_stay(ground, monkeypatch):
+    rates, outer = [], GRAM.outer_step
+    monkeypatch.setattr(GRAM, "outer_step", lambda self, *args: rates.append(
+        [group["lr"] for group in self.optimizer.param_groups]) or outer(self, *args))
+    for schedule, shares in (("linear", [1, 0.75, 0.5, 0.25]), ("constant", [1] * 4)):
+        rates.clear()
+        assert main(arguments(ground, ground / schedule, SCHEDULE=schedule, STEPS=4, EVALUATE=1, META_LR=0.01,
+                              REGULATOR_LR=0.002)) == 0
+        assert rates == [[pytest.approx(0.01 * share), pytest.approx(0.002 * share)] for share in shares]

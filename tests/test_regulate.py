@@ -146,7 +146,7 @@ def test_a_gradient_of_zero_stays_zero():
 
 
 def test_what_it_cannot_regulate():
-    with pytest.raises(ValueError, match="rank 0: it must be at least 1"):
+    with pytest.raises(ValueError, match="rank 0 with a gate of 16: both must be at least 1"):
         Regulator(SHAPES, rank=0)
     with pytest.raises(ValueError, match=r"prompt_learner.ctx has shape \[5, 3, 8\]"):
         Regulator({"prompt_learner.ctx": (5, 3, 8)})

@@ -135,9 +135,9 @@ class PromptTrainer(TrainerX):
             raise InputError(f"{type(self).__name__} puts prompts into a vision transformer: MODEL.BACKBONE.NAME "
                              f"{self.cfg.MODEL.BACKBONE.NAME} has none, choose a ViT")
 
-    def template_features(self, templates, normalize_each=False):
+    def template_features(self, templates, normalize_each=False, exact=False):
         """Return frozen unit features [C, E] of the classes in ``templates`` (see ``frozen.template_features``)."""
-        return template_features(self.clip, self.classnames, templates, normalize_each, self.house.CACHE)
+        return template_features(self.clip, self.classnames, templates, normalize_each, self.house.CACHE, exact)
 
     # ---- features and logits
 

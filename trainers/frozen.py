@@ -19,7 +19,7 @@ log = logging.getLogger("promptreg")
 LIMIT_BYTES = 512 << 20
 
 
-def template_features(clip, classnames, templates, normalize_each=False, cache=True):
+def template_features(clip, classnames, templates, normalize_each=False, cache=True, exact=False):
     """Return the unit feature [C, E] of each class: the mean over templates of its text features, normalized.
 
     Args:
@@ -29,11 +29,14 @@ def template_features(clip, classnames, templates, normalize_each=False, cache=T
         normalize_each: normalize each sentence's feature before the mean (zero-shot CLIP's ensemble) or not
             (PromptSRC's textual diversity).
         cache: keep the result on disk, under a key made of the weights, precision, names and templates.
+        exact: in float32, whatever the precision of ``clip``.
     """
-    path = _path(clip, classnames, templates, normalize_each) if cache and clip.path else None
+    precision = "fp32" if exact else clip.precision
+    path = _path(clip, precision, classnames, templates, normalize_each) if cache and clip.path else None
     found = _read(path) if path else None
     if found is not None:
         return found.to(clip.device)
+    clip = clip.exact() if exact else clip
     with torch.no_grad():
         total = 0
         for template in templates:
@@ -53,8 +56,8 @@ def folder():
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "promptreg"
 
 
-def _path(clip, classnames, templates, normalize_each):
-    key = json.dumps([clip.fingerprint, clip.precision, clip.device.type, list(classnames), list(templates),
+def _path(clip, precision, classnames, templates, normalize_each):
+    key = json.dumps([clip.fingerprint, precision, clip.device.type, list(classnames), list(templates),
                       normalize_each, torch.__version__])
     return folder() / f"text-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 

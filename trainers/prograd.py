@@ -6,6 +6,7 @@ from . import templates
 from .base import accuracy, declare, register
 from .clip import prompt_rows
 from .coop import CoOp
+from .errors import InputError
 from .prompts import words_to_context
 from .regulate.projection import project
 
@@ -25,6 +26,9 @@ class ProGrad(CoOp):
             return super().build_prompts()
         words = self.sentence().replace(" {}.", "").replace("{}.", "").strip()
         empty = self.own.N_CTX - len(words.split(" "))
+        if empty < 0:
+            raise InputError(f'TRAINER.COOP.N_CTX is {self.own.N_CTX}, and CTX_INIT True stands for "{words}" here: it '
+                             f"must be at least {self.own.N_CTX - empty}")
         words = " ".join(["X"] * empty + [words])
         words, context = words_to_context(self.clip, words, self.own.N_CTX)
         context[:empty] = 0
@@ -36,14 +40,23 @@ class ProGrad(CoOp):
         return templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
 
     def build_teacher(self):
-        self.frozen_text = self.template_features([self.sentence()])
+        self.frozen_text = self.template_features([self.sentence()], exact=True)
+        exact = self.clip.exact()
+        self.frozen_vision = None if exact is self.clip else exact.vision
 
     def objective(self, images, labels):
-        image = self.image_features(images)  # the teacher's as well: prompts are in the text alone
+        image = self.image_features(images)
         logits = self.clip.logit_scale * image @ self.text_features().T
-        teacher = self.clip.logit_scale * image @ self.frozen_text.T
+        teacher = self.clip.logit_scale * self.teacher_features(images, image) @ self.frozen_text.T
         xe, kl = F.cross_entropy(logits, labels), distillation(logits, teacher, self.cfg.LOSS.T)
         return (xe, kl), {"xe_loss": xe, "kl_loss": kl, "acc": accuracy(logits, labels)}
+
+    def teacher_features(self, images, image):
+        """Return the teacher's unit features [B, E], in float32 as published: in a run in float32 the student's own."""
+        if self.frozen_vision is None:  # prompts are in the text alone
+            return image
+        with torch.no_grad():
+            return F.normalize(self.frozen_vision(self.frozen_vision.embed(images)), dim=-1)
 
     def gradients(self, losses):
         xe, kl = losses

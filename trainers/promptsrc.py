@@ -24,7 +24,7 @@ class PromptSRC(IVLP):
     SECTION = "PROMPTSRC"
 
     def build_teacher(self):
-        self.frozen_text = self.template_features(DIVERSE)  # [C, E]
+        self.frozen_text = self.template_features(DIVERSE, exact=True)  # [C, E], in float32 as published
         try:
             self.aggregation = Aggregation(self.cfg.OPTIM.MAX_EPOCH, self.own.GPA_MEAN, self.own.GPA_STD)
         except ValueError as error:

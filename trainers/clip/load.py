@@ -28,6 +28,7 @@ class FrozenCLIP:
         tokenizer: open_clip's byte-pair tokenizer, of this text tower's context length.
         embed_dim: E, width of the features.
         fingerprint: hash of the weights' file, for caches.
+        name: MODEL.BACKBONE.NAME, where ``load_clip`` made it.
         normalization: (mean, std) that the images of its training had, three numbers each; None where nobody tells.
 
     Args:
@@ -48,7 +49,7 @@ class FrozenCLIP:
             log.warning("PREC %s: PyTorch %s does not compute in half precision on this machine's %s; float32 is taken",
                         precision, torch.__version__, self.device.type)
             precision = "fp32"
-        self.path, self.precision, self.normalization = path, precision, None
+        self.path, self.precision, self.name, self.normalization = path, precision, None, None
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
         _lower(model, COMPUTE[precision])
@@ -75,6 +76,13 @@ class FrozenCLIP:
             while block := file.read(1 << 22):
                 digest.update(block)
         return digest.hexdigest()
+
+    def exact(self):
+        """Return the same weights in float32: this very CLIP, or, where its precision is lower, one read anew."""
+        if self.precision == "fp32" or self.name is None:
+            return self
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read: not from the caller's draws
+            return load_clip(self.name, "fp32", self.device)
 
     def compare_normalization(self, inputs):
         """Warn where INPUT's PIXEL_MEAN and PIXEL_STD are not those of the images that the weights were trained on."""
@@ -203,5 +211,5 @@ def load_clip(name, precision="fp32", device="cpu"):
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
     clip = FrozenCLIP(model.to(device), precision, path)
-    clip.normalization = weights.normalization(name)
+    clip.name, clip.normalization = name, weights.normalization(name)
     return clip

@@ -26,8 +26,8 @@ def write(path, start, regulator, about):
     tensors.update((f"regulator/{name}", value) for name, value in regulator.state_dict().items())
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One metadata entry: safetensors writes several in an order of its own.
-    about = json.dumps({"format": FORMAT, "rank": regulator.rank, "names": list(start), **about}, sort_keys=True)
-    atomic.write(path, save(tensors, {"about": about}))
+    content = {"format": FORMAT, "rank": regulator.rank, "gate": regulator.gate, "names": list(start), **about}
+    atomic.write(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
 
 
 def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
@@ -46,7 +46,8 @@ def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
                 raise KeyError(f"format {about['format']}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
-        regulator = Regulator({name: value.shape for name, value in start.items()}, about["rank"])
+        shapes = {name: value.shape for name, value in start.items()}
+        regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16))
         regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,6 +4,7 @@ The paper (arXiv 2303.06571) has such a hierarchy; how it is built is ours: doma
 pseudo-classes cluster captions and keep the pairs whose image agrees.
 """
 import collections
+import importlib.util
 import json
 import shutil
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample
 CAPTIONS = 300  # of a pseudo-class, read for its name
+MANY = 50_000  # pairs from which faiss is worth its start
 FORMAT = "promptreg hierarchy 1"
 
 
@@ -48,31 +50,28 @@ class Hierarchy:
         return {int(n): rows for n, rows in zip(numbers, np.split(order, starts[1:]), strict=True) if n >= 0}
 
 
-def kmeans(x, k, seed, backend="auto"):
+def chosen(backend, pairs):
+    """Return what TRAINER.GRAM.CLUSTER stands for: "auto" is faiss where it is installed and pairs are many."""
+    if backend != "auto":
+        return backend
+    return "faiss" if pairs >= MANY and importlib.util.find_spec("faiss") else "sklearn"
+
+
+def kmeans(x, k, seed, backend="sklearn"):
     """Return k-means centroids [k, D] of the rows of ``x`` float32 [n, D] (k is cut down to n).
 
     Args:
-        backend: "sklearn" (MiniBatchKMeans), "faiss", or "auto": faiss where it is installed and n is large.
+        backend: "sklearn" (MiniBatchKMeans) or "faiss".
     """
     k = min(k, len(x))
-    if backend == "auto":
-        backend = "faiss" if len(x) >= 50_000 and _has_faiss() else "sklearn"
     if backend == "faiss":
         import faiss
-        model = faiss.Kmeans(x.shape[1], k, niter=25, seed=seed, max_points_per_centroid=1024)
+        model = faiss.Kmeans(x.shape[1], k, niter=25, nredo=4, seed=seed, max_points_per_centroid=1024)
         model.train(x)
         return model.centroids
     from sklearn.cluster import MiniBatchKMeans
     model = MiniBatchKMeans(k, batch_size=2048, n_init=4, init_size=max(1024, 8 * k), max_iter=30, random_state=seed)
     return model.fit(x).cluster_centers_.astype(np.float32)
-
-
-def _has_faiss():
-    try:
-        import faiss  # noqa: F401
-        return True
-    except ImportError:
-        return False
 
 
 def nearest(x, centroids):
@@ -158,7 +157,7 @@ def build(features, path, options, provenance=None):
     if not path.exists():
         parts = path.with_suffix(".parts")
         first = parts / "domains.safetensors"
-        seed, backend = options["seed"], options["backend"]
+        seed, backend = options["seed"], chosen(options["backend"], len(features))
         if parallel.rank() == 0 and not first.exists():
             domain = split_domains(features, options["domains"], options["sample"], seed, backend)
             atomic.write(first, save({"domain": torch.from_numpy(domain)}))

@@ -126,7 +126,7 @@ class Corpus:
             yield number, block
 
     def fingerprint(self):
-        """Return a hash that changes with the corpus: a TSV's content, shards' and images' names, sizes and times."""
+        """Return a hash of the names, sizes and times of the TSV, the shards, or a folder's images and captions."""
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files or sorted(p for p in self.path.rglob("*") if p.is_file()):
             stat = file.stat()

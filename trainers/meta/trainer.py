@@ -1,6 +1,7 @@
 """Trainer ``GRAM``: from image-text pairs to a meta-trained file, through features, hierarchy and the bi-level loop."""
 import concurrent.futures
 import hashlib
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -36,14 +37,15 @@ declare("GRAM",
         CLUSTER="auto",  # auto, sklearn, faiss
         HELD_OUT=0.25,  # share of the domains that only the final report sees
         WAYS=5, SHOTS=4, QUERIES=4,  # classes of a task; support and query pairs of a class
-        RANK=32,  # of the regulating function
+        RANK=32, GATE=16,  # of the regulating function: the bend's rank, the gate's hidden units
         REGULATE=True,  # False: learn the start alone
         INNER_STEPS=5, INNER_LR=0.1,
         LEARN_LR=False,  # learn a step size for each prompt
         FIRST_ORDER=False,
         OTHER_WEIGHT=1.0,  # w, of the other domain's query loss
         STEPS=2000, EPISODES=4,  # outer steps; episodes of one
-        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and the function; fall to 0 linearly
+        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and for the function
+        SCHEDULE="linear",  # of both rates: linear (down to 0) or constant
         CLIP_NORM=1.0,  # of the outer gradient
         SAVE_EVERY=50,  # outer steps
         EVALUATE=100)  # held-out episodes of the final report
@@ -71,9 +73,15 @@ class GRAM:
             raise InputError(f"TRAINER.GRAM.PREC is {own.PREC!r}: meta-training takes fp32 or bf16, whatever the "
                              "few-shot runs take")
         for key, least in (("WAYS", 2), ("SHOTS", 1), ("QUERIES", 1), ("INNER_STEPS", 1), ("EPISODES", 1),
-                           ("DOMAINS", 2)):
+                           ("DOMAINS", 2), ("RANK", 1), ("GATE", 1)):
             if own[key] < least:
                 raise InputError(f"TRAINER.GRAM.{key} is {own[key]}: it must be at least {least}")
+        for key, accepted in (("SCHEDULE", ("linear", "constant")), ("CLUSTER", ("auto", "sklearn", "faiss"))):
+            if own[key] not in accepted:
+                raise InputError(f"TRAINER.GRAM.{key} is {own[key]!r}: it must be one of {', '.join(accepted)}")
+        if own.CLUSTER == "faiss" and not importlib.util.find_spec("faiss"):
+            raise InputError("TRAINER.GRAM.CLUSTER is 'faiss', which is not installed: pip install faiss-cpu, or "
+                             "take sklearn")
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
         parallel.start(self.device)
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, own.PREC, self.device)
@@ -161,7 +169,7 @@ class GRAM:
         parallel.broadcast(list(self.plain.values()))
         self.start = {name: value.clone().requires_grad_() for name, value in self.plain.items()}
         shapes = {name: value.shape for name, value in self.start.items()}
-        self.regulator = Regulator(shapes, own.RANK, seed=max(self.cfg.SEED, 0)).to(self.device)
+        self.regulator = Regulator(shapes, own.RANK, max(self.cfg.SEED, 0), own.GATE).to(self.device)
         self.log_rates = {name: torch.full((), own.INNER_LR, device=self.device).log().requires_grad_(own.LEARN_LR)
                           for name in self.start}
         first = [*self.start.values(), *(self.log_rates.values() if own.LEARN_LR else ())]
@@ -178,8 +186,9 @@ class GRAM:
             waiting = ahead.submit(self.load, tasks, done)
             for step in bar:
                 episodes, waiting = waiting.result(), ahead.submit(self.load, tasks, step + 1)
+                share = 1 - step / own.STEPS if own.SCHEDULE == "linear" else 1  # few episodes are noisy: settle
                 for group, rate in zip(self.optimizer.param_groups, (own.META_LR, own.REGULATOR_LR), strict=True):
-                    group["lr"] = rate * (1 - step / own.STEPS)  # few episodes are noisy: settle towards the end
+                    group["lr"] = rate * share
                 losses = self.outer_step(episodes, learned)
                 mean = losses if mean is None else 0.98 * mean + 0.02 * losses
                 bar.set_postfix(query=f"{mean[0]:.3f}", other=f"{mean[1]:.3f}", refresh=False)

@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import nn
 
 TINY = 1e-24  # below it a squared length counts as zero
-GATE = 16  # hidden units of the gate
 
 
 def regulates(name):
@@ -32,14 +31,14 @@ def length(x):
 class Bend(nn.Module):
     """The function for T prompts of one shape [n, d], computed together."""
 
-    def __init__(self, prompts, width, rank):
+    def __init__(self, prompts, width, rank, gate):
         super().__init__()
         self.down = nn.Parameter(torch.zeros(prompts, rank, width))  # V
         self.shift = nn.Parameter(torch.zeros(prompts, 1, rank))  # b
         self.up = nn.Parameter(torch.zeros(prompts, width, rank))  # U
-        self.gate_in = nn.Parameter(torch.zeros(prompts, GATE, width))
-        self.gate_shift = nn.Parameter(torch.zeros(prompts, GATE, 1))
-        self.gate_out = nn.Parameter(torch.zeros(prompts, 1, GATE))
+        self.gate_in = nn.Parameter(torch.zeros(prompts, gate, width))
+        self.gate_shift = nn.Parameter(torch.zeros(prompts, gate, 1))
+        self.gate_out = nn.Parameter(torch.zeros(prompts, 1, gate))
         self.gate_bias = nn.Parameter(torch.zeros(prompts, 1, 1))
 
     def draw(self, generator):
@@ -51,7 +50,7 @@ class Bend(nn.Module):
     def gates(self, prompts):
         """Return z [T, 1, 1] of the prompts [T, n, d]."""
         mean = F.layer_norm(prompts.mean(1), prompts.shape[-1:]).unsqueeze(-1)  # [T, d, 1]
-        hidden = F.relu(self.gate_in @ mean + self.gate_shift)  # [T, GATE, 1]
+        hidden = F.relu(self.gate_in @ mean + self.gate_shift)  # [T, units, 1]
         return torch.sigmoid(self.gate_out @ hidden + self.gate_bias)
 
     def forward(self, prompts, gradients):
@@ -70,26 +69,27 @@ class Regulator(nn.Module):
         shapes: {published name: shape [n, d]} of the method's parameters.
         rank: r, of the bend.
         seed: of the initial draw; None leaves all at zero, to be loaded.
+        gate: hidden units of the gate.
 
     Attributes:
         names: of the prompts it regulates, in the order of ``shapes``.
-        rank: r.
+        rank, gate: as given.
 
     Raises:
-        ValueError: a prompt that is not [n, d] (class-specific contexts), or a rank below 1.
+        ValueError: a prompt that is not [n, d] (class-specific contexts), or a rank or gate below 1.
     """
 
-    def __init__(self, shapes, rank=32, seed=None):
+    def __init__(self, shapes, rank=32, seed=None, gate=16):
         super().__init__()
-        if rank < 1:
-            raise ValueError(f"a regulator of rank {rank}: it must be at least 1")
-        self.rank, self.names, self.members = rank, [n for n in shapes if regulates(n)], {}
+        if min(rank, gate) < 1:
+            raise ValueError(f"a regulator of rank {rank} with a gate of {gate}: both must be at least 1")
+        self.rank, self.gate, self.names, self.members = rank, gate, [n for n in shapes if regulates(n)], {}
         for name in self.names:
             if len(shapes[name]) != 2:
                 raise ValueError(f"{name} has shape {list(shapes[name])}: the regulator takes prompts [n, d], "
                                  "so no class-specific contexts")
             self.members.setdefault("x".join(map(str, shapes[name])), []).append(name)
-        self.bends = nn.ModuleDict({group: Bend(len(names), shapes[names[0]][1], rank)
+        self.bends = nn.ModuleDict({group: Bend(len(names), shapes[names[0]][1], rank, gate)
                                     for group, names in self.members.items()})
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
