@@ -40,26 +40,29 @@ def published(path=PUBLISHED):
 def against(table, figures):
     """Return the table with two rows below each row that has published figures: them, and ours minus theirs.
 
-    A difference beyond two standard errors (ours, with theirs where they give a deviation over 3 seeds) gets a star.
+    Figures of an independent rerun of the published code, which are given by dataset, get two rows of their own. A
+    difference beyond two standard errors (ours, with theirs where they give a deviation over 3 seeds) gets a star.
     """
     rows = []
     for row in table.rows:
-        theirs = [match(table, row, column, figures) for column in table.columns]
         rows.append(row)
-        if any(theirs):
-            rows.append(Row(row.line, row.label, f"{row.part} published".strip(),
-                            [f"{row_['mean']:.2f}" if row_ else None for row_ in theirs]))
-            rows.append(Row(row.line, row.label, "difference",
-                            [difference(cell, row_) for cell, row_ in zip(row.cells, theirs, strict=True)]))
+        for source in ("published", "rerun"):
+            theirs = [match(table, row, column, figures, source) for column in table.columns]
+            if any(theirs):
+                rows.append(Row(row.line, row.label, f"{row.part} {source}".strip(),
+                                [f"{row_['mean']:.2f}" if row_ else None for row_ in theirs]))
+                rows.append(Row(row.line, row.label, "difference",
+                                [difference(cell, row_) for cell, row_ in zip(row.cells, theirs, strict=True)]))
     star = "* beyond two standard errors"
     return replace(table, rows=rows, notes=[*table.notes, star] if len(rows) > len(table.rows) else table.notes)
 
 
-def match(table, row, column, figures):
+def match(table, row, column, figures, source="published"):
     """Return the published row of a cell; the average only where it is over the eleven datasets, as theirs."""
     if column == "average" and [c for c in table.columns if c != "average"] != ELEVEN:
         return None
-    return figures.get((table.setting, row.line.method, row.line.backbone, row.line.shots, column,
+    method = row.line.method if source == "published" else f"{row.line.method} ({source})"
+    return figures.get((table.setting, method, row.line.backbone, row.line.shots, column,
                         row.part.lower() if row.part != "H" else "H"))
 
 
