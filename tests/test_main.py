@@ -1,13 +1,19 @@
 """The command line, when all goes well, and by the scripts; what it says to bad input is in test_faults."""
+import argparse
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
-from trainers.main import main
+from trainers import answer, parallel
+from trainers.config import setup_cfg
+from trainers.errors import EnvironmentFault, InputError
+from trainers.main import main, parser
 
 DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
         "--config-file", str(ROOT / "configs/trainers/CoOp/demo.yaml"), "--seed", "1"]
@@ -67,3 +73,107 @@ def test_published_configs_parse():
     assert len(found) > 40
     for path in found:
         get_cfg_default().merge_from_file(str(path))
+
+
+def flags(*words):
+    return parser().parse_args([*DEMO, "--trainer", "CoOp", *map(str, words)])
+
+
+@pytest.mark.parametrize("key,values", [
+    ("OPTIM.WEIGHT_DECAY", [-1.0]), ("OPTIM.MOMENTUM", [-0.1, "float('nan')"]), ("OPTIM.WARMUP_TYPE", ["cosine"]),
+    ("INPUT.RRCROP_SCALE", ["(0.5,)", "(0.9, 0.1)", "(0.0, 1.0)", "(0.5, 3.0)"]), ("INPUT.NO_TRANSFORM", [True]),
+    ("INPUT.PIXEL_MEAN", ["['a', 'b', 'c']", "[0.5, 0.5]"]), ("INPUT.CROP_PADDING", [-4]), ("INPUT.GB_K", [2, -1]),
+    ("INPUT.COLORJITTER_B", [-1.0]), ("INPUT.COLORJITTER_H", [0.6]), ("DATALOADER.K_TRANSFORMS", [0, 2]),
+    ("DATALOADER.TRAIN_X.N_INS", [0]), ("TRAIN.CHECKPOINT_MINUTES", [-1]), ("TRAIN.COUNT_ITER", ["foo"])])
+def test_values_that_nothing_could_be_done_with(key, values):
+    for value in values:
+        with pytest.raises(InputError, match=rf"^the command line: {key} is .*: it must be "):
+            setup_cfg(flags(key, value))
+
+
+@pytest.mark.parametrize("text,said", [
+    ("OPTIM:\n  LR: 0.1\nOPTIM:\n  MAX_EPOCH: 1\n", "line 3: OPTIM is there twice, first in line 1"),
+    ("OPTIM:\n  LR: 0.1\n  MAX_EPOCH: 1\n  LR: 0.2\n", "line 4: OPTIM.LR is there twice, first in line 2"),
+    ("OPTIM.LR: 0.1\n", "line 1: OPTIM.LR is no key: write each section"), ("1: 2\n", "line 1: 1 is no key"),
+    ("OPTIM:\n", "OPTIM is 'None': it is a section"), ("OPTIM: [1, 2]\n", r"OPTIM is '\[1, 2\]': it is a section"),
+    ("OPTIM:\n  LR: .nan\n", "OPTIM.LR is nan: it must be a positive number")])
+def test_what_a_config_file_must_not_say(text, said, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"^{path}: {said}"):
+        setup_cfg(argparse.Namespace(dataset_config_file="", config_file=str(path), trainer="CoOp", opts=[],
+                                     no_cache=False))
+
+
+def test_pairs_behind_a_flag_of_several_words():
+    cfg, _ = setup_cfg(flags("--transforms", "random_flip", "normalize", "OPTIM.MAX_EPOCH", 3, "DATASET.NUM_SHOTS", 2))
+    assert list(cfg.INPUT.TRANSFORMS) == ["random_flip", "normalize"]
+    assert cfg.OPTIM.MAX_EPOCH == 3 and cfg.DATASET.NUM_SHOTS == 2
+    with pytest.raises(InputError, match="unknown key FOO.BAR"):
+        setup_cfg(flags("--source-domains", "a", "FOO.BAR", 1))
+    with pytest.raises(InputError, match="unknown key OPTIM.LR.X: OPTIM.LR has no keys below it"):
+        setup_cfg(flags("OPTIM.LR.X", 1))
+
+
+# ---- streams, signals, what a launcher leaves in the environment
+
+def test_a_reader_that_has_gone_stops_nothing(data, tmp_path, monkeypatch):
+    """``| head -1``."""
+    def broken():
+        reader, writer = os.pipe()
+        os.close(reader)
+        return os.fdopen(writer, "w", buffering=1)
+    for words in (["--print-cfg"], ["--output-dir", str(tmp_path / "out"), *QUICK]):
+        with broken() as pipe:
+            monkeypatch.setattr(sys, "stdout", pipe)
+            assert main([*DEMO, "--trainer", "CoOp", "--root", data, *words]) == 0
+    assert "* accuracy: " in (tmp_path / "out" / "log.txt").read_text()
+    with broken() as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert answer.answered(lambda _: print("a figure"))() == 0
+
+
+def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
+    @answer.answered
+    def command(_):
+        print("ü \udce4")
+        print("ü", file=sys.stderr)
+        return 0
+    for stream in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, stream, None)
+    assert command() == 0
+    with open(tmp_path / "ascii", "w", encoding="ascii") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        assert command() == 0
+    assert (tmp_path / "ascii").read_text() == "\\xfc \\udce4\n"
+
+
+def test_ctrl_c_is_one_line_or_none(capsys):
+    def stopped(_):
+        raise KeyboardInterrupt
+    assert answer.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
+    command = subprocess.Popen([sys.executable, "-m", "trainers.results", "nowhere"], cwd=ROOT, stderr=subprocess.PIPE,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    time.sleep(1.2)  # amid the imports
+    command.send_signal(signal.SIGINT)
+    said = command.communicate(timeout=60)[1]
+    assert command.returncode == -signal.SIGINT and b"Traceback" not in said
+
+
+@pytest.mark.parametrize("given,found", [
+    ({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"RANK": "", "WORLD_SIZE": "2"}, None),
+    ({"RANK": "abc", "WORLD_SIZE": "2"}, None), ({"RANK": "0", "WORLD_SIZE": "2"}, None),
+    ({"RANK": "3", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, None),
+    ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2))])
+def test_what_launchers_leave_in_the_environment(given, found, monkeypatch, capsys):
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    if found:
+        assert parallel.launched() == found
+        return
+    with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset both"):
+        parallel.launched()
+    assert main([*DEMO, "--trainer", "CoOp", "--root", "nowhere"]) == 3
+    assert capsys.readouterr().err.startswith("error: RANK is ")

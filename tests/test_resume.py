@@ -307,6 +307,19 @@ def test_leftovers_of_killed_writers_are_removed(data, tmp_path):
     assert not list(out.rglob("*.part"))
 
 
+def test_resuming_elsewhere_takes_the_same_run_alone(whole, data, tmp_path, capsys):
+    """A figure of another seed, or of nothing resumed, would stand in the table as this run's."""
+    command = [*DEMO, "--root", data, "--output-dir", str(tmp_path / "out"), "--resume"]
+    nothing = "there is no run in this folder"
+    for place, words, said in ((whole, ["SEED", "5"], "SEED is "), (whole, ["OPTIM.LR", "0.1"], "OPTIM.LR is "),
+                               (tmp_path, [], nothing), (tmp_path / "none", [], nothing)):
+        assert main([*command, str(place), *QUICK, *words]) == 2
+        error = capsys.readouterr().err
+        assert said in error and str(place) in error and not (tmp_path / "out").exists()
+    assert main([*command, str(whole), *QUICK]) == 0
+    assert "Resumed from " in capsys.readouterr().out
+
+
 def test_a_run_that_was_killed_behind_its_result_leaves_no_lock(data, tmp_path, capsys):
     command = [*DEMO, "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]
     assert main(command) == 0

@@ -4,8 +4,12 @@
     promptreg.register(...)        # take names that the host holds, and add our datasets
     promptreg.PromptedCLIP         # trained prompts outside of Dassl
 """
+import contextlib
 import importlib
+import os
+import signal
 import sys
+import threading
 
 
 def _needs_nothing():
@@ -15,12 +19,29 @@ def _needs_nothing():
                for word, after in zip(names, names[1:], strict=False))
 
 
+@contextlib.contextmanager
+def _quiet_to_stop():
+    """Meanwhile Ctrl-C ends a command where it is: it has done nothing yet, and a traceback of imports helps nobody."""
+    command = sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") in COMMANDS
+    ours = (command and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+COMMANDS = ("train.py", "interpret_prompt.py", "parse_test_res.py", "promptreg")
 # engine comes first: it settles which Dassl answers to the name, before anything asks.
 PARTS = ("engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
 
 if not _needs_nothing():
-    for _part in PARTS:
-        importlib.import_module(f".{_part}", __name__)
+    with _quiet_to_stop():
+        for _part in PARTS:
+            importlib.import_module(f".{_part}", __name__)
 
 
 def register(override=False, datasets=True):

@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import errno
 import functools
+import os
 import sys
 
 from .errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
@@ -81,12 +82,40 @@ def naming(path):
         raise
 
 
+def prepare():
+    """Let a command print whatever it may; called first by every command line.
+
+    A stream that was closed swallows what is printed; one that cannot encode a name writes it with backslashes.
+    """
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence():
+    """Let nothing more be printed: whoever read our output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def answered(command):
-    """Decorator of a command line's ``main(argv)``: what a user can mend becomes one line and the exit code."""
+    """Decorator of a command line's ``main(argv)``: what a user can mend becomes one line and the exit code.
+
+    Ctrl-C is 130; a reader that has seen enough (``| head``) is no error.
+    """
     @functools.wraps(command)
     def main(argv=None):
+        prepare()
         try:
-            return command(argv)
+            code = command(argv)
+            sys.stdout.flush()
+            return code
+        except BrokenPipeError:
+            silence()
+            return 0
+        except KeyboardInterrupt:
+            say("interrupted")
+            return 130
         except Exception as error:
             code = exit_code(error)
             if code is None:

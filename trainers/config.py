@@ -23,24 +23,35 @@ def one_of(*names):
 
 # What a key's value must be besides of the right type: {key: (words, whether it is)}.
 SIZES = ("at least 1", lambda value: value >= 1)
+NOT_NEGATIVE = ("at least 0", lambda value: 0 <= value < float("inf"))
 ACCEPTED = {
     "SEED": ("below 4294967296, negative for none", lambda value: value < 2 ** 32),
-    "OPTIM.MAX_EPOCH": ("at least 0", lambda value: value >= 0),
+    "OPTIM.MAX_EPOCH": NOT_NEGATIVE, "OPTIM.WEIGHT_DECAY": NOT_NEGATIVE, "OPTIM.MOMENTUM": NOT_NEGATIVE,
+    "OPTIM.WARMUP_TYPE": one_of("constant", "linear"), "TRAIN.CHECKPOINT_MINUTES": NOT_NEGATIVE,
+    "TRAIN.COUNT_ITER": one_of("train_x", "train_u", "smaller_one"),
     "OPTIM.NAME": one_of(*AVAI_OPTIMS), "OPTIM.LR_SCHEDULER": one_of(*AVAI_SCHEDS),
     "OPTIM.LR": ("a positive number", lambda value: 0 < value < float("inf")),
     "TRAIN.PRINT_FREQ": SIZES,
     "DATALOADER.TRAIN_X.BATCH_SIZE": SIZES, "DATALOADER.TEST.BATCH_SIZE": SIZES,
-    "DATALOADER.NUM_WORKERS": ("at least 0", lambda value: value >= 0),
+    "DATALOADER.NUM_WORKERS": NOT_NEGATIVE, "DATALOADER.TRAIN_X.N_INS": SIZES,
+    "DATALOADER.K_TRANSFORMS": ("1: these methods learn from one view of an image", lambda value: value == 1),
+    "INPUT.NO_TRANSFORM": ("False: CLIP reads tensors of one size", lambda value: value is False),
     "INPUT.SIZE": ("two positive numbers", lambda value: len(value) == 2 and min(value) >= 1),
     "DATALOADER.TRAIN_X.SAMPLER": one_of(*SAMPLERS),
     "INPUT.TRANSFORMS": (f"of {', '.join(AVAI_CHOICES)}", lambda value: set(value) <= {*AVAI_CHOICES}),
     "INPUT.INTERPOLATION": one_of("bilinear", "bicubic", "nearest"),
-    "INPUT.PIXEL_MEAN": ("three numbers", lambda value: len(value) == 3),
+    "INPUT.RRCROP_SCALE": ("two shares of the image's area, the smaller first",
+                           lambda value: len(value) == 2 and 0 < value[0] <= value[1] <= 1),
+    "INPUT.CROP_PADDING": NOT_NEGATIVE, "INPUT.GB_K": ("odd and positive", lambda value: value % 2 == 1 and value > 0),
+    **{f"INPUT.COLORJITTER_{part}": NOT_NEGATIVE for part in "BCS"},
+    "INPUT.COLORJITTER_H": ("between 0 and 0.5", lambda value: 0 <= value <= 0.5),
+    "INPUT.PIXEL_MEAN": ("three numbers", lambda value: len(value) == 3 and all(abs(v) < float("inf") for v in value)),
     "INPUT.PIXEL_STD": ("three positive numbers", lambda value: len(value) == 3 and min(value) > 0),
     "TEST.SPLIT": one_of("test", "val"), "TEST.FINAL_MODEL": one_of("last_step", "best_val"),
     "TRAINER.PROMPTREG.TEXT_MEMORY": ("a positive number", lambda value: value > 0),
 }
 
+SEVERAL = ("source_domains", "target_domains", "transforms")  # flags that take one word or more
 FLAGS = {"root": "DATASET.ROOT", "output_dir": "OUTPUT_DIR", "resume": "RESUME", "seed": "SEED",
          "source_domains": "DATASET.SOURCE_DOMAINS", "target_domains": "DATASET.TARGET_DOMAINS",
          "transforms": "INPUT.TRANSFORMS", "trainer": "TRAINER.NAME", "backbone": "MODEL.BACKBONE.NAME",
@@ -66,6 +77,12 @@ def setup_cfg(args):
             an unknown trainer or evaluator.
     """
     cfg, origin = get_cfg_default(), {}
+    for flag in SEVERAL:  # such a flag, if it is the last one, has taken the KEY VALUE pairs behind it as well
+        words = getattr(args, flag, None) or []
+        at = next((i for i, word in enumerate(words) if re.fullmatch(r"[A-Z]\w*(\.[A-Z]\w*)+", word)), len(words))
+        if at < len(words):
+            setattr(args, flag, words[:at] or None)
+            args.opts = words[at:] + args.opts
 
     def merge(change, source):
         before = keys(cfg)
@@ -75,7 +92,7 @@ def setup_cfg(args):
             if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
                 raise InputError(f"{source}: {_unknown(error, before)}") from None
             raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
-        origin.update({k: source for k, v in keys(cfg).items() if k not in before or before[k] != v})
+        origin.update({k: source for k, v in keys(cfg).items() if k not in before or repr(before[k]) != repr(v)})
 
     for path in filter(None, (args.dataset_config_file, args.config_file)):
         if not os.path.isfile(path):
@@ -90,6 +107,8 @@ def setup_cfg(args):
     if len(args.opts) % 2:
         raise InputError(f"the command line: {args.opts[-1]} has no value: give pairs of KEY VALUE")
     for key, value in zip(args.opts[::2], args.opts[1::2], strict=True):
+        if leaf := next((known for known in keys(cfg) if key.startswith(f"{known}.")), None):
+            raise InputError(f"the command line: unknown key {key}: {leaf} has no keys below it")
         if any(known.startswith(f"{key}.") for known in keys(cfg)):
             raise InputError(f"the command line: {key} is {value!r}: it is a section, give one of its keys")
     merge(lambda: cfg.merge_from_list(args.opts), "the command line")
@@ -129,11 +148,29 @@ def _check_values(cfg, origin):
 
 def _merge_file(cfg, path):
     try:
+        with open(path, encoding="utf-8-sig") as file:
+            _refuse_doubtful_keys(yaml.compose(file, yaml.SafeLoader))
         cfg.merge_from_file(path)
     except AttributeError:  # of what is no mapping
         raise ValueError("it is not a config in YAML (it has no KEY: VALUE at its top level)") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"it is not a config in YAML ({error})") from None
+
+
+def _refuse_doubtful_keys(node, section=""):
+    """Raise ValueError where a YAML mapping has a key twice (the last would win), or one that no config has."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = {}
+    for key, value in node.value:
+        name, line = key.value, key.start_mark.line + 1
+        if key.tag != "tag:yaml.org,2002:str" or "." in name:
+            raise ValueError(f"line {line}: {name} is no key: write each section on a line of its own, what it holds "
+                             "indented below it")
+        if name in seen:
+            raise ValueError(f"line {line}: {section}{name} is there twice, first in line {seen[name]}: keep one")
+        seen[name] = line
+        _refuse_doubtful_keys(value, f"{section}{name}.")
 
 
 def _unknown(error, known):
@@ -149,6 +186,8 @@ def _mistyped(error):
     if not told:
         return None
     wanted, default, given, key = told.groups()
+    if wanted.endswith("CfgNode"):
+        return f"{key} is {given!r}: it is a section, give its keys below it or leave it out"
     return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"
 
 

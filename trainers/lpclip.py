@@ -49,14 +49,15 @@ def run(cfg):
     """Return (C, validation accuracy, test accuracy) of a config's dataset and backbone."""
     from dassl.data import DataManager
     from dassl.data.data_manager import build_data_loader
+    from dassl.data.transforms import build_transform
     from dassl.utils import set_random_seed
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     manager = DataManager(cfg)
     clip = load_clip(cfg.MODEL.BACKBONE.NAME, device="cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
     clip.compare_normalization(cfg.INPUT)
-    plain = build_data_loader(cfg, data_source=manager.dataset.train_x, batch_size=100, tfm=manager.tfm_test,
-                              is_train=False)
+    plain = build_data_loader(cfg, data_source=manager.dataset.train_x, batch_size=100,
+                              tfm=build_transform(cfg, is_train=False), is_train=False)
     train, val, test = (features(clip, loader) for loader in (plain, manager.val_loader, manager.test_loader))
     c = search(train, val)
     return c, probe(train, val, c), probe(train, test, c)

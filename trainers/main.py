@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from . import checkpoint, engine, interrupt, lock, parallel, results
-from .answer import Parser, exit_code, naming, one_line, say
+from .answer import Parser, exit_code, naming, one_line, prepare, say, silence
 from .clip import weights
 from .config import difference, setup_cfg
 from .errors import InputError, Interrupted
@@ -49,7 +49,7 @@ class Log:
         self.console, self.kept, self.file = console, [], None
 
     def write(self, text):
-        self.console.write(text)
+        self._to_console(lambda console: console.write(text))
         if self.file:
             with naming(self.file.name):
                 self.file.write(text)
@@ -58,14 +58,20 @@ class Log:
         return len(text)
 
     def flush(self):
-        self.console.flush()
+        self._to_console(lambda console: console.flush())
         if self.file:
             self.file.flush()
+
+    def _to_console(self, act):
+        try:
+            act(self.console)
+        except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
+            silence()
 
     def open(self, directory):
         """Begin, or in a resumed run continue, ``directory``/log.txt."""
         os.makedirs(directory, exist_ok=True)
-        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8")
+        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape")
         with naming(self.file.name):
             self.file.writelines(self.kept)
 
@@ -85,7 +91,7 @@ def run(args):
     if finished(cfg):
         lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
         return None
-    first = int(os.environ.get("RANK", 0)) == 0  # of torchrun's processes
+    first = parallel.launched()[0] == 0
     with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():
         if finished(cfg):  # meanwhile
             return None
@@ -109,9 +115,11 @@ def finished(cfg):
 
 
 def check_unfinished(cfg, eval_only):
-    """Raise InputError where the output folder holds a run that this one would spoil."""
+    """Raise InputError where the output folder holds a run that this one would spoil, or --resume is of no use."""
     found = checkpoint.unfinished(cfg.OUTPUT_DIR)
     if not found:
+        if cfg.RESUME and not eval_only:
+            check_resume(cfg)
         return
     path, content = found
     if eval_only:
@@ -124,13 +132,22 @@ def check_unfinished(cfg, eval_only):
                       "choose another --output-dir, or delete it to begin anew")
 
 
-def refuse_difference(cfg, there, what, remedy, most=5):
+def check_resume(cfg):
+    """Raise InputError unless the folder of --resume holds a state of this very run, started elsewhere."""
+    found = checkpoint.unfinished(cfg.RESUME)
+    if not found:
+        raise InputError(f"--resume {cfg.RESUME}: there is no run in this folder that could go on; correct it, or "
+                         "leave it out to begin anew")
+    refuse_difference(cfg, found[1]["config"], "a run", "resume with the config it was started with", cfg.RESUME)
+
+
+def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
     """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
     differs = difference(cfg, yaml.safe_load(there))
     if differs:
         more = f"; and {len(differs) - most} more" if len(differs) > most else ""
-        raise InputError(f"{cfg.OUTPUT_DIR} holds {what} with another config ({'; '.join(differs[:most])}{more}): "
-                         f"{remedy}")
+        raise InputError(f"{folder or cfg.OUTPUT_DIR} holds {what} with another config "
+                         f"({'; '.join(differs[:most])}{more}): {remedy}")
 
 
 def build_and_run(cfg, args):
@@ -169,11 +186,12 @@ def main(argv=None):
         The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
         75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
     """
+    prepare()
     args = parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     console = sys.stdout
-    sys.stdout = Log(console if int(os.environ.get("RANK", 0)) == 0 else open(os.devnull, "w"))
     try:
+        sys.stdout = Log(console if parallel.launched()[0] == 0 else open(os.devnull, "w"))
         with interrupt.watched():
             try:
                 run(args)

@@ -8,10 +8,30 @@ import os
 import torch
 import torch.distributed as dist
 
+from .errors import EnvironmentFault
+
+
+def launched():
+    """Return (this process's number, number of processes) as torchrun has set them; (0, 1) without it.
+
+    Raises:
+        EnvironmentFault: they are set, by something else.
+    """
+    if not {"RANK", "WORLD_SIZE"} <= set(os.environ):
+        return 0, 1
+    try:
+        rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        if 0 <= rank < size and (size == 1 or {"MASTER_ADDR", "MASTER_PORT"} <= set(os.environ)):
+            return rank, size
+    except ValueError:
+        pass
+    raise EnvironmentFault(f"RANK is {os.environ['RANK']!r} and WORLD_SIZE {os.environ['WORLD_SIZE']!r}, but not by "
+                           "torchrun: start with torchrun, or unset both")
+
 
 def start(device):
     """Join the process group that torchrun has prepared, if any; safe to call again."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1 and not dist.is_initialized():
+    if launched()[1] > 1 and not dist.is_initialized():
         on_cuda = torch.device(device).type == "cuda"
         if on_cuda:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

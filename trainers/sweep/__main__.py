@@ -153,9 +153,6 @@ def main(argv=None):
         print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off",
               file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 if __name__ == "__main__":
