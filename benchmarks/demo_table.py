@@ -47,7 +47,7 @@ def main():
     parser.add_argument("--data", default="data")
     parser.add_argument("--out", default=str(ROOT / "docs" / "demo-table.md"))
     args = parser.parse_args()
-    head = ["# Every trainer in every precision, on the demo", "",
+    head = ["# Every trainer but GRAM's in every precision, on the demo", "",
             f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after "
             "training on them, and on the new classes with the same prompts. "
             "Made by `python benchmarks/demo_table.py`.", "",
