@@ -315,7 +315,7 @@ class PromptTrainer(TrainerX):
             interrupt.leave(f"saved in epoch {self.epoch + 1} after batch {self.batch_idx + 1} of {self.num_batches}")
 
     def after_epoch(self):
-        """Dassl's (best model, CHECKPOINT_FREQ, last epoch), and a checkpoint every epoch: it is a few kilobytes."""
+        """Dassl's (best model, CHECKPOINT_FREQ, last epoch), and a checkpoint every epoch, which is small."""
         super().after_epoch()
         if self.saved != (self.output_dir, self.epoch):
             self.save_model(self.epoch, self.output_dir)

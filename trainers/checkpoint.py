@@ -1,9 +1,9 @@
 """Prompts on disk: written atomically, read as data, resumed to the bit.
 
 A run keeps ``<output>/<folder>/model.pth.tar-<epoch>``, as Dassl names it, with the published parameter names inside;
-a file is kilobytes (MaPLe's: megabytes), so one is written every epoch and the one before is then dropped (unless TRAIN.CHECKPOINT_FREQ
-asks for it). Within an epoch, every TRAIN.CHECKPOINT_MINUTES and when a signal ends the run, ``interim.pth.tar`` is
-written, which is resumed at the very batch and goes when the epoch is over.
+a file is kilobytes (MaPLe's: megabytes), so one is written every epoch and the one before is then dropped (unless
+TRAIN.CHECKPOINT_FREQ asks for it). Within an epoch, every TRAIN.CHECKPOINT_MINUTES and when a signal ends the run,
+``interim.pth.tar`` is written, which is resumed at the very batch and goes when the epoch is over.
 """
 import contextlib
 import logging
