@@ -170,6 +170,7 @@ def in_child(folder, work, seconds):
         os.dup2(log, 1)
         os.dup2(log, 2)
         resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+        resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))  # an endless loop may fill the memory first
         hypothesis.settings.register_profile("mutation", derandomize=True, database=None)
         hypothesis.settings.load_profile("mutation")
         code = work()

@@ -2,8 +2,10 @@
 import pytest
 import reference
 import torch
+from conftest import ROOT
 
 from trainers.errors import InputError
+from trainers.main import main
 from trainers.meta import file
 from trainers.regulate.regulator import Regulator
 
@@ -130,3 +132,11 @@ def test_regulator_keeps_lengths_and_scales_with_the_gradient():
     assert some["image_encoder.VPT"] is None and torch.equal(some["prompt_learner.ctx"], found["prompt_learner.ctx"])
     with pytest.raises(ValueError, match="class-specific"):
         Regulator({"prompt_learner.ctx": (5, 4, 8)}, 3)
+
+
+@pytest.mark.parametrize("method", ["GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC"])
+def test_the_files_that_come_along_fit_every_trainers_demo(method, tmp_path):
+    words = ["--root", str(tmp_path), "--output-dir", str(tmp_path / "out"), "--trainer", method, "--no-train",
+             "--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"), "--config-file",
+             str(ROOT / "configs/trainers" / method / "demo.yaml"), "DATASET.NUM_SHOTS", "1", "USE_CUDA", "False"]
+    assert main(words) == 0
