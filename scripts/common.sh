@@ -6,6 +6,7 @@
 #   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them
 #   PYTHON  interpreter (default: .venv's if there is one)
 set -euo pipefail
+unset CDPATH  # with it, cd may lead elsewhere, and prints where
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 DATA=${DATA:-data}
 OUTPUT=${OUTPUT:-output}

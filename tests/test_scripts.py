@@ -267,6 +267,14 @@ def test_published_arguments_and_the_environment_win():
     assert flag["--load-epoch"] == "5"  # of configs/trainers/VPT/demo.yaml
 
 
+def test_cdpath_leads_no_script_astray(monkeypatch):
+    monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
+    monkeypatch.chdir(ROOT)
+    done = subprocess.run(["bash", "scripts/promptsrc/xd_train.sh", "dtd", "1"], capture_output=True, text=True,
+                          env={**os.environ, "DRY_RUN": "1"})
+    assert f" {ROOT}/train.py " in done.stdout and done.stdout.count("\n") == 1
+
+
 def test_every_config_that_scripts_name_is_there():
     named = {command[command.index(flag) + 1] for setting in ("base2new", "few_shot", "xd", "dg")
              for job in plan(METHODS, setting, seeds=[1], datasets=["imagenet_a" if setting == "dg" else "dtd"])
