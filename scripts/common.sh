@@ -3,7 +3,7 @@
 #   DATA    folder of the datasets            OUTPUT   folder of the results
 #   CFG     config file's name (no .yaml)     SHOTS    images a class
 #   LOADEP  epoch that test scripts load      SEEDS    seeds of the scripts that loop over them (default: 1 2 3)
-#   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them
+#   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them ("words": for the sweep)
 #   PYTHON  interpreter (default: .venv's if there is one)
 set -euo pipefail
 unset CDPATH  # with it, cd may lead elsewhere, and prints where
@@ -30,6 +30,19 @@ usage() {
   fi
 }
 
+# perform COMMAND…: run it; under DRY_RUN print it. The sweep has to read any path: to it go the number of words and the
+# words, each ended by NUL.
+perform() {
+  case ${DRY_RUN:-} in
+    "") "$@" ;;
+    words) printf '%s\0' $# "$@" ;;
+    *)
+      printf '%q ' "$@"
+      echo
+      ;;
+  esac
+}
+
 # absolute PATH: PATH from the root of the file system; it need not exist.
 absolute() {
   case $1 in
@@ -43,16 +56,10 @@ absolute() {
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5
   shift 5
-  local command=("$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer"
-    --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml"
-    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml"
-    --output-dir "$folder" "$@" ${options[@]+"${options[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then
-    printf '%q ' "${command[@]}"
-    echo
-  else
-    "${command[@]}"
-  fi
+  perform "$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer" \
+    --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
+    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml" \
+    --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}
 }
 
 # last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the config's last.

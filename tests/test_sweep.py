@@ -171,6 +171,16 @@ def test_jobs_that_share_gpus(monkeypatch):
     assert sorted(line.split()[-1] for lines in logs().values() for line in lines) == ["3", "3", "5", "5"]
 
 
+ONE = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--seeds", "1"]
+
+
+def test_any_output_folder(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    output = "a\tö 'b"
+    assert main([*ONE, "--cfg", "demo", "--output", output]) == 0
+    assert list(logs(output)) == [f"{output}/digits/CoOp/demo_1shots/nctx16_cscFalse_ctpend/seed1"]
+
+
 def test_dry_run_prints_and_runs_nothing(capsys):
     assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "dtd", "--seeds", "1",
                  "--dry-run"]) == 0

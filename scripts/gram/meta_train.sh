@@ -23,15 +23,9 @@ folders=()
 for seed in "${seeds[@]}"; do
   folder=$OUTPUT/gram/$name/$2/$cfg/seed$seed
   folders+=("$folder")
-  command=("${launch[@]}" "$ROOT/train.py" --trainer GRAM --root "$DATA" --seed "$seed"
-    --config-file "$ROOT/configs/trainers/GRAM/$cfg.yaml" --output-dir "$folder"
-    TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then
-    printf '%q ' "${command[@]}"
-    echo
-  else
-    "${command[@]}"
-  fi
+  perform "${launch[@]}" "$ROOT/train.py" --trainer GRAM --root "$DATA" --seed "$seed" \
+    --config-file "$ROOT/configs/trainers/GRAM/$cfg.yaml" --output-dir "$folder" \
+    TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"}
 done
 if [ -z "${DRY_RUN:-}" ]; then
   PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m trainers.meta.report "${folders[@]}"

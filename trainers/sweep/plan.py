@@ -1,5 +1,6 @@
 """Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
 import difflib
+import itertools
 import os
 import shlex
 import subprocess
@@ -201,13 +202,15 @@ def interpreter():
 
 
 def expand(steps):
-    """Fill in the steps' commands, which the scripts print under DRY_RUN."""
+    """Fill in the steps' commands, which the scripts print under DRY_RUN=words."""
     def ask(step):
-        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "1"}
-        done = subprocess.run(step.argv, env=environment, capture_output=True, text=True)
+        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "words"}
+        done = subprocess.run(step.argv, env=environment, capture_output=True)
         if done.returncode:
-            raise InputError(f"{step}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it fails'}")
-        step.commands[:] = [shlex.split(line) for line in done.stdout.splitlines()]
+            said = os.fsdecode(done.stderr).strip().splitlines() or ["it fails"]
+            raise InputError(f"{step}: {said[-1]}")
+        words = iter(os.fsdecode(done.stdout).split("\0")[:-1])
+        step.commands[:] = [list(itertools.islice(words, int(count))) for count in words]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(ask, steps))
