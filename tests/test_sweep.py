@@ -181,6 +181,12 @@ def test_any_output_folder(monkeypatch):
     assert list(logs(output)) == [f"{output}/digits/CoOp/demo_1shots/nctx16_cscFalse_ctpend/seed1"]
 
 
+def test_a_dry_run_left_in_the_environment_is_none_of_the_jobs(monkeypatch):
+    monkeypatch.setenv("DRY_RUN", "1")
+    assert main([*ONE, "--cfg", "demo"]) == 0
+    assert len(logs()) == 1
+
+
 def test_dry_run_prints_and_runs_nothing(capsys):
     assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "dtd", "--seeds", "1",
                  "--dry-run"]) == 0
