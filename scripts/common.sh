@@ -8,10 +8,19 @@
 set -euo pipefail
 unset CDPATH  # with it, cd may lead elsewhere, and prints where
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# fail CODE "LINE": leave with one line; the code is 2 for what was asked, 3 for the machine.
+fail() {
+  echo "error: $2" >&2
+  exit "$1"
+}
+
 DATA=${DATA:-data}
 OUTPUT=${OUTPUT:-output}
-# shellcheck disable=SC2034  # read by the scripts
-read -r -a seeds <<< "${SEEDS:-1 2 3}"
+[[ " ${SEEDS:=1 2 3}" =~ ^([[:space:]]+-?[0-9]+)+[[:space:]]*$ ]] ||
+  fail 2 "SEEDS='$SEEDS': give whole numbers, SEEDS='1 2 3' say"
+# shellcheck disable=SC2034,SC2206  # read by the scripts; split at blanks
+seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
 if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
 read -r -a options <<< "${OPTS:-}"
@@ -34,7 +43,10 @@ usage() {
 # words, each ended by NUL.
 perform() {
   case ${DRY_RUN:-} in
-    "") "$@" ;;
+    "")
+      command -v "$PYTHON" >/dev/null || fail 3 "there is no PYTHON $PYTHON: name another, PYTHON=python3 bash $0"
+      "$@"
+      ;;
     words) printf '%s\0' $# "$@" ;;
     *)
       printf '%q ' "$@"

@@ -267,6 +267,24 @@ def test_published_arguments_and_the_environment_win():
     assert flag["--load-epoch"] == "5"  # of configs/trainers/VPT/demo.yaml
 
 
+@pytest.mark.parametrize("script,environment,code,words", [
+    ("promptsrc/few_shot.sh digits 1", {"SEEDS": " "}, 2, "SEEDS=' ': give whole numbers"),
+    ("promptsrc/few_shot.sh digits 1", {"SEEDS": "1 x"}, 2, "SEEDS='1 x': give whole numbers"),
+    ("gram/meta_train.sh demo coop", {"PROCESSES": "abc"}, 2, "PROCESSES='abc': give a whole number"),
+    ("gram/meta_train.sh demo coop", {"PYTHON": "/nonsense", "PROCESSES": "2"}, 3, "there is no PYTHON /nonsense"),
+    ("promptsrc/base2new_train.sh digits 1", {"PYTHON": "/nonsense"}, 3, "there is no PYTHON /nonsense")])
+def test_a_wrong_environment_is_one_line(script, environment, code, words, tmp_path):
+    name, *arguments = script.split()
+    done = subprocess.run(["bash", ROOT / "scripts" / name, *arguments], capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, **environment})
+    assert (done.returncode, done.stdout) == (code, "") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_seeds_on_lines_of_their_own():
+    assert [flags["--seed"] for flags, _ in dry("coop/main.sh", "dtd", "1", SEEDS=" 1\n2\t 3\n")] == ["1", "2", "3"]
+
+
 def test_cdpath_leads_no_script_astray(monkeypatch):
     monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
     monkeypatch.chdir(ROOT)

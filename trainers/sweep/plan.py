@@ -208,7 +208,7 @@ def expand(steps):
         done = subprocess.run(step.argv, env=environment, capture_output=True)
         if done.returncode:
             said = os.fsdecode(done.stderr).strip().splitlines() or ["it fails"]
-            raise InputError(f"{step}: {said[-1]}")
+            raise InputError(f"{step}: {said[-1].removeprefix('error: ')}")
         words = iter(os.fsdecode(done.stdout).split("\0")[:-1])
         step.commands[:] = [list(itertools.islice(words, int(count))) for count in words]
 
