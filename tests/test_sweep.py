@@ -231,6 +231,12 @@ def test_time_left():
     assert two.seconds_left() == 10.0  # two of 10 s, two at a time
     two.states[jobs[0].slug] = FAILED
     assert two.seconds_left() is None and two.states[jobs[1].slug] == WAITING
+def test_figures_are_whole_however_narrow_the_console(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "10")
+    assert main([*ONE, "--cfg", "demo"]) == 0
+    assert capsys.readouterr().out.count(" 51.00 ") == 1
+
+
 
 
 # ---- SLURM, with stand-ins for its command line tools

@@ -95,7 +95,8 @@ def report(pool, console):
 
 
 def print_tables(jobs, console):
-    """Print the tables of the jobs' finished runs."""
+    """Print the tables of the jobs' finished runs, wide enough for all figures: a narrow terminal breaks the lines."""
+    console.width = max(console.width, 250)
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
     for table in tables([read_run(folder) for folder in dict.fromkeys(folders)]):
         render.terminal(table, console)
