@@ -5,6 +5,7 @@
 #   LOADEP  epoch that test scripts load      SEEDS    seeds of the scripts that loop over them (default: 1 2 3)
 #   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them ("words": for the sweep)
 #   PYTHON  interpreter (default: .venv's if there is one)
+# OPTS is split at blanks. Pairs behind the script's arguments and "--" are taken word for word: -- INPUT.SIZE "(32, 32)"
 set -euo pipefail
 unset CDPATH  # with it, cd may lead elsewhere, and prints where
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -23,7 +24,13 @@ OUTPUT=${OUTPUT:-output}
 seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
 if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
-read -r -a options <<< "${OPTS:-}"
+read -r -d '' -a options <<< "${OPTS:-}" || true  # it ends without the NUL that read waits for
+for ((n = 1; n <= $#; n++)); do
+  if [ "${!n}" = -- ]; then
+    options+=("${@:n+1}")
+    set -- "${@:1:n-1}"
+  fi
+done
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python
   if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$ROOT/.venv/bin/python" ]; then PYTHON=$ROOT/.venv/bin/python; fi
@@ -34,7 +41,7 @@ usage() {
   local count=$1 words=$2
   shift 2
   if [ $# -ne "$count" ]; then
-    echo "usage: bash $0 $words" >&2
+    echo "usage: bash $0 $words [-- KEY VALUE…]" >&2
     exit 2
   fi
 }

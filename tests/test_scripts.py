@@ -285,6 +285,13 @@ def test_seeds_on_lines_of_their_own():
     assert [flags["--seed"] for flags, _ in dry("coop/main.sh", "dtd", "1", SEEDS=" 1\n2\t 3\n")] == ["1", "2", "3"]
 
 
+def test_pairs_behind_the_arguments_are_taken_word_for_word():
+    for script, *arguments in (["coop/main.sh", "dtd", "1"], ["prograd/prograd.sh", "dtd", "1"],
+                               ["gram/base2new_train.sh", "dtd", "1"]):
+        for _, keys in dry(script, *arguments, "--", "INPUT.SIZE", "(32, 32)", OPTS="OPTIM.LR 0.1\nA.B 2"):
+            assert keys["INPUT.SIZE"] == "(32, 32)" and keys["OPTIM.LR"] == "0.1" and keys["A.B"] == "2"
+
+
 def test_cdpath_leads_no_script_astray(monkeypatch):
     monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
     monkeypatch.chdir(ROOT)
