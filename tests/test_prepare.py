@@ -721,6 +721,16 @@ def test_digits_are_prepared_without_a_network(tmp_path, capsys):
     assert "train 898 of 898" in capsys.readouterr().out
 
 
+def test_an_empty_root_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert prepare.main(["digits", "--root", ""]) == 2
+    assert capsys.readouterr().err == "error: --root is empty: say where the data are to lie, with --root DATA\n"
+    monkeypatch.setenv("DATA", "")  # as the scripts take it: not set
+    assert prepare.main(["dtd", "--dry-run"]) == 0
+    assert f" {tmp_path}/data/" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
 def test_finding_takes_the_least_deep(tmp_path):
     for path in ("a/b/images", "z/images", "__MACOSX/images"):
         (tmp_path / path).mkdir(parents=True)

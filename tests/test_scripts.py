@@ -267,6 +267,39 @@ def test_published_arguments_and_the_environment_win():
     assert flag["--load-epoch"] == "5"  # of configs/trainers/VPT/demo.yaml
 
 
+@pytest.mark.parametrize("script,environment,code,words", [
+    ("promptsrc/few_shot.sh digits 1", {"SEEDS": " "}, 2, "SEEDS=' ': give whole numbers"),
+    ("promptsrc/few_shot.sh digits 1", {"SEEDS": "1 x"}, 2, "SEEDS='1 x': give whole numbers"),
+    ("gram/meta_train.sh demo coop", {"PROCESSES": "abc"}, 2, "PROCESSES='abc': give a whole number"),
+    ("gram/meta_train.sh demo coop", {"PYTHON": "/nonsense", "PROCESSES": "2"}, 3, "there is no PYTHON /nonsense"),
+    ("promptsrc/base2new_train.sh digits 1", {"PYTHON": "/nonsense"}, 3, "there is no PYTHON /nonsense")])
+def test_a_wrong_environment_is_one_line(script, environment, code, words, tmp_path):
+    name, *arguments = script.split()
+    done = subprocess.run(["bash", ROOT / "scripts" / name, *arguments], capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, **environment})
+    assert (done.returncode, done.stdout) == (code, "") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and words in done.stderr
+
+
+def test_seeds_on_lines_of_their_own():
+    assert [flags["--seed"] for flags, _ in dry("coop/main.sh", "dtd", "1", SEEDS=" 1\n2\t 3\n")] == ["1", "2", "3"]
+
+
+def test_pairs_behind_the_arguments_are_taken_word_for_word():
+    for script, *arguments in (["coop/main.sh", "dtd", "1"], ["prograd/prograd.sh", "dtd", "1"],
+                               ["gram/base2new_train.sh", "dtd", "1"]):
+        for _, keys in dry(script, *arguments, "--", "INPUT.SIZE", "(32, 32)", OPTS="OPTIM.LR 0.1\nA.B 2"):
+            assert keys["INPUT.SIZE"] == "(32, 32)" and keys["OPTIM.LR"] == "0.1" and keys["A.B"] == "2"
+
+
+def test_cdpath_leads_no_script_astray(monkeypatch):
+    monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
+    monkeypatch.chdir(ROOT)
+    done = subprocess.run(["bash", "scripts/promptsrc/xd_train.sh", "dtd", "1"], capture_output=True, text=True,
+                          env={**os.environ, "DRY_RUN": "1"})
+    assert f" {ROOT}/train.py " in done.stdout and done.stdout.count("\n") == 1
+
+
 def test_every_config_that_scripts_name_is_there():
     named = {command[command.index(flag) + 1] for setting in ("base2new", "few_shot", "xd", "dg")
              for job in plan(METHODS, setting, seeds=[1], datasets=["imagenet_a" if setting == "dg" else "dtd"])

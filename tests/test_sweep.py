@@ -1,4 +1,5 @@
 """A sweep finishes what can be finished, tells what cannot, goes on where it left off, and dies without a trace."""
+import json
 import os
 import shutil
 import signal
@@ -171,6 +172,33 @@ def test_jobs_that_share_gpus(monkeypatch):
     assert sorted(line.split()[-1] for lines in logs().values() for line in lines) == ["3", "3", "5", "5"]
 
 
+ONE = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--seeds", "1"]
+
+
+def test_any_output_folder(monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C")
+    output = "a\tö 'b"
+    assert main([*ONE, "--cfg", "demo", "--output", output]) == 0
+    assert list(logs(output)) == [f"{output}/digits/CoOp/demo_1shots/nctx16_cscFalse_ctpend/seed1"]
+
+
+def test_values_with_blanks(monkeypatch, capsys):
+    monkeypatch.setenv("OPTS", "OPTIM.LR 0.1\nSEED 2")
+    monkeypatch.setenv("FAKE_FAIL", "seed1")
+    assert main([*ONE, "--cfg", "demo", "--opts", "INPUT.SIZE", "(32, 32)", "A.B", ""]) == 1
+    assert "bash scripts/coop/main.sh digits 1 -- INPUT.SIZE '(32, 32)' A.B ''\n" in capsys.readouterr().out
+    assert main([*ONE, "--cfg", "demo", "--opts", "INPUT.SIZE", "(32, 32)", "A.B", ""]) == 0
+    result, = Path("output").rglob("result.json")
+    words = json.loads(result.read_text())["command"]
+    assert words[-8:] == ["OPTIM.LR", "0.1", "SEED", "2", "INPUT.SIZE", "(32, 32)", "A.B", ""]
+
+
+def test_a_dry_run_left_in_the_environment_is_none_of_the_jobs(monkeypatch):
+    monkeypatch.setenv("DRY_RUN", "1")
+    assert main([*ONE, "--cfg", "demo"]) == 0
+    assert len(logs()) == 1
+
+
 def test_dry_run_prints_and_runs_nothing(capsys):
     assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "dtd", "--seeds", "1",
                  "--dry-run"]) == 0
@@ -181,11 +209,32 @@ def test_dry_run_prints_and_runs_nothing(capsys):
 
 @pytest.mark.parametrize("wrong,words", [
     (["--methods", "PromtSRC"], "did you mean PromptSRC?"), (["--datasets", "euroset"], "did you mean eurosat?"),
-    (["--jobs", "0"], "--jobs 0")])
-def test_wrong_flags_are_one_line(wrong, words, capsys):
-    assert main([*EIGHTEEN, *wrong]) == 2
+    (["--jobs", "0"], "--jobs 0"), (["--shots", "4", "-4"], "--shots -4: give 1 or more"),
+    (["--source", "dgits"], "--source dgits: did you mean digits?"),
+    (["--opts", "OPTIM.LR", "1", "INPUT.SIZE"], "--opts OPTIM.LR 1 INPUT.SIZE: the last key has no value"),
+    (["--output", "python"], "python is no folder"), (["--output", "python/below"], "python is no folder"),
+    (["--cfg", "dmo"], f"CoOp: there is no config file {ROOT}/configs/trainers/CoOp/dmo.yaml")])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_wrong_flags_are_one_line(wrong, words, dry, capsys):
+    assert main([*EIGHTEEN, *wrong, *dry]) == 2
+    out, err = capsys.readouterr()
+    assert words in err and err.count("\n") == 1 and out == ""
+    assert not Path("output").exists()
+
+
+@pytest.mark.parametrize("name,value,words", [("PATH", "/nowhere", "there is no bash"),
+                                              ("PYTHON", "/nonsense", "there is no PYTHON /nonsense")])
+def test_a_missing_program_is_one_line(name, value, words, monkeypatch, capsys):
+    monkeypatch.setenv(name, value)
+    assert main(EIGHTEEN) == 3
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
+
+
+def test_figures_are_whole_however_narrow_the_console(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "10")
+    assert main([*ONE, "--cfg", "demo"]) == 0
+    assert capsys.readouterr().out.count(" 51.00 ") == 1
 
 
 def test_live_table(monkeypatch):

@@ -14,6 +14,7 @@ cfg=${CFG:-$([ "$corpus" = demo ] && echo demo || echo vit_b16)}
 gpus=$(nvidia-smi -L 2>/dev/null | grep -c ^GPU || true)
 cores=$(nproc 2>/dev/null || echo 1)
 processes=${PROCESSES:-$((gpus > 0 ? gpus : cores > 1 ? 2 : 1))}
+[[ $processes =~ ^[1-9][0-9]*$ ]] || fail 2 "PROCESSES='$processes': give a whole number from 1"
 launch=("$PYTHON")
 if [ "$processes" -gt 1 ]; then
   launch+=(-m torch.distributed.run --standalone --nproc_per_node "$processes")
@@ -23,15 +24,9 @@ folders=()
 for seed in "${seeds[@]}"; do
   folder=$OUTPUT/gram/$name/$2/$cfg/seed$seed
   folders+=("$folder")
-  command=("${launch[@]}" "$ROOT/train.py" --trainer GRAM --root "$DATA" --seed "$seed"
-    --config-file "$ROOT/configs/trainers/GRAM/$cfg.yaml" --output-dir "$folder"
-    TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"})
-  if [ -n "${DRY_RUN:-}" ]; then
-    printf '%q ' "${command[@]}"
-    echo
-  else
-    "${command[@]}"
-  fi
+  perform "${launch[@]}" "$ROOT/train.py" --trainer GRAM --root "$DATA" --seed "$seed" \
+    --config-file "$ROOT/configs/trainers/GRAM/$cfg.yaml" --output-dir "$folder" \
+    TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"}
 done
 if [ -z "${DRY_RUN:-}" ]; then
   PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m trainers.meta.report "${folders[@]}"

@@ -8,17 +8,19 @@ call (--retry-failed: that alone).
 import argparse
 import os
 import shlex
+import shutil
 import sys
+from pathlib import Path
 
 from rich.console import Console
 
 from ..answer import Parser, answered
-from ..errors import InputError, Interrupted
+from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
 from ..results.collect import read_run
 from ..results.table import tables
 from .live import watching
-from .plan import METHODS, SETTINGS, plan
+from .plan import METHODS, SETTINGS, check_configs, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
 
 
@@ -35,7 +37,8 @@ def parser():
     p.add_argument("--cfg", help="config file's name for all methods, not the published ones (demo, say)")
     p.add_argument("--root", help="folder of the datasets (default: DATA, else data)")
     p.add_argument("--output", help="folder of the results (default: OUTPUT, else output)")
-    p.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE", help="config keys for all runs")
+    p.add_argument("--opts", nargs="+", default=[], metavar="KEY VALUE",
+                   help="config keys for all runs, after those of OPTS; a value may hold blanks")
     p.add_argument("--executor", choices=("local", "slurm"), default="local")
     p.add_argument("--jobs", type=int, help="jobs at a time (default: one, or --per-gpu for each GPU)")
     p.add_argument("--per-gpu", type=int, default=1, help="jobs that share a GPU")
@@ -57,12 +60,29 @@ def parser():
 
 def environment(args):
     """Return what the scripts are given of the flags: {name: value}."""
-    given = {"CFG": args.cfg, "DATA": args.root, "OUTPUT": args.output, "OPTS": " ".join(args.opts)}
+    given = {"CFG": args.cfg, "DATA": args.root, "OUTPUT": args.output}
     return {name: value for name, value in given.items() if value}
 
 
 def output_folder(args):
-    return args.output or os.environ.get("OUTPUT", "output")
+    return args.output or os.environ.get("OUTPUT") or "output"
+
+
+def check(args):
+    """Raise InputError or EnvironmentFault for what would fail later."""
+    for flag in ("jobs", "per_gpu", "shots"):
+        given = getattr(args, flag)
+        for number in given if isinstance(given, list) else [given]:
+            if number is not None and number < 1:
+                raise InputError(f"--{flag.replace('_', '-')} {number}: give 1 or more")
+    if len(args.opts) % 2:
+        raise InputError(f"--opts {shlex.join(args.opts)}: the last key has no value")
+    output = Path(output_folder(args)).absolute()
+    there = next(path for path in (output, *output.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise InputError(f"--output {output_folder(args)}: {there} is no folder: choose another")
+    if not shutil.which(interpreter()):
+        raise EnvironmentFault(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
 
 
 def dry_run(jobs):
@@ -95,7 +115,8 @@ def report(pool, console):
 
 
 def print_tables(jobs, console):
-    """Print the tables of the jobs' finished runs."""
+    """Print the tables of the jobs' finished runs, wide enough for all figures: a narrow terminal breaks the lines."""
+    console.width = max(console.width, 250)
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
     for table in tables([read_run(folder) for folder in dict.fromkeys(folders)]):
         render.terminal(table, console)
@@ -118,10 +139,10 @@ def run_local(args, jobs, books, console):
 
 def run(args):
     """Do what parsed flags say; returns the exit code."""
-    for flag in ("jobs", "per_gpu"):
-        if getattr(args, flag) is not None and getattr(args, flag) < 1:
-            raise InputError(f"--{flag.replace('_', '-')} {getattr(args, flag)}: give 1 or more")
-    jobs = plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, environment(args), args.source)
+    check(args)
+    jobs = plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, environment(args), args.source,
+                args.opts)
+    check_configs(jobs)
     if args.dry_run:
         dry_run(jobs)
         return 0
@@ -145,8 +166,8 @@ def run(args):
 
 @answered
 def main(argv=None):
-    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 75 where a job was
-    interrupted and none failed, 130 if stopped."""
+    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 3 for the
+    environment, 75 where a job was interrupted and none failed, 130 if stopped."""
     try:
         return run(parser().parse_args(argv))
     except Stopped as signal:

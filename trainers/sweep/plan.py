@@ -1,14 +1,16 @@
 """Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
 import difflib
+import itertools
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import EnvironmentFault, InputError
 from ..results import FILE
 from ..results.collect import KEYS, VARIANTS
 
@@ -110,15 +112,17 @@ class Job:
         return self.name.replace(" ", "_").replace("/", "-")
 
 
-def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environment=None, source="imagenet"):
+def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environment=None, source="imagenet", opts=()):
     """Return the jobs of a sweep.
 
     Args:
         environment: {name: value} for all scripts (CFG, DATA, OUTPUT, OPTS, …).
         source: what cross-dataset and domain generalization train on.
+        opts: further config keys and values, in turn, for all runs.
 
     Raises:
-        InputError: an unknown method, setting or dataset (names the nearest), or a script that refuses.
+        InputError: an unknown method, setting, dataset or source (names the nearest), or a script that refuses.
+        EnvironmentFault: there is no bash.
     """
     if list(methods) == ["all"]:  # but for those that need a meta-trained file first
         methods = [method for method in METHODS if METHODS[method].folder != "gram"]
@@ -128,12 +132,15 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
         check(name, METHODS, "--methods")
     for name in datasets:
         check(name, known, "--datasets")
+    check(source, known, "--source")
     jobs = []
     for method in methods:
         make = {"base2new": base2new, "few_shot": few_shot}.get(setting, transfer)
         jobs += make(method, datasets, seeds, shots, {**(environment or {}), **METHODS[method].environment}, source)
     unique = {tuple(step.words + tuple(sorted(step.environment.items())) for step in job.steps): job for job in jobs}
     jobs = list(unique.values())
+    for job in jobs if opts else ():
+        job.steps = [replace(step, words=(*step.words, "--", *opts), commands=[]) for step in job.steps]
     expand([step for job in jobs for step in job.steps])
     return jobs
 
@@ -201,13 +208,27 @@ def interpreter():
 
 
 def expand(steps):
-    """Fill in the steps' commands, which the scripts print under DRY_RUN."""
+    """Fill in the steps' commands, which the scripts print under DRY_RUN=words."""
+    if not shutil.which("bash"):
+        raise EnvironmentFault("there is no bash in PATH, and the scripts need it: install it, or mend PATH")
+
     def ask(step):
-        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "1"}
-        done = subprocess.run(step.argv, env=environment, capture_output=True, text=True)
+        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "words"}
+        done = subprocess.run(step.argv, env=environment, capture_output=True)
         if done.returncode:
-            raise InputError(f"{step}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'it fails'}")
-        step.commands[:] = [shlex.split(line) for line in done.stdout.splitlines()]
+            said = os.fsdecode(done.stderr).strip().splitlines() or ["it fails"]
+            raise InputError(f"{step}: {said[-1].removeprefix('error: ')}")
+        words = iter(os.fsdecode(done.stdout).split("\0")[:-1])
+        step.commands[:] = [list(itertools.islice(words, int(count))) for count in words]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(ask, steps))
+
+
+def check_configs(jobs):
+    """Raise InputError unless the config files of all jobs are there."""
+    for job in jobs:
+        for command in itertools.chain(*(step.commands for step in job.steps)):
+            path = command[command.index("--config-file") + 1]
+            if not os.path.isfile(path):
+                raise InputError(f"{job.method}: there is no config file {path}: choose --cfg from that folder")

@@ -124,7 +124,7 @@ class Pool:
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
         self.workers = []
         for number in range(workers):
-            own = {"PYTHON": interpreter(), "PYTHONUNBUFFERED": "1"}
+            own = {"PYTHON": interpreter(), "PYTHONUNBUFFERED": "1", "DRY_RUN": ""}  # these are to run
             own.update({} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": threads})
             own.update({"CUDA_VISIBLE_DEVICES": gpus[number // per_gpu % len(gpus)]} if gpus else {})
             self.workers.append(Worker(own))
