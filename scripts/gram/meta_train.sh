@@ -18,7 +18,7 @@ processes=${PROCESSES:-$((gpus > 0 ? gpus : cores > 1 ? 2 : 1))}
 launch=("$PYTHON")
 if [ "$processes" -gt 1 ]; then
   launch+=(-m torch.distributed.run --standalone --nproc_per_node "$processes")
-  if [ "$gpus" = 0 ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores / processes))}; fi
+  if [ "$gpus" = 0 ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}; fi
 fi
 folders=()
 for seed in "${seeds[@]}"; do
