@@ -22,7 +22,7 @@ from .base import SHELF
 from .clip import load_clip
 from .config import setup_cfg
 from .errors import InputError
-from .images import read_image
+from .images import read_image, rgb
 from .keys import settings
 from .registry import PREFIX
 
@@ -145,7 +145,7 @@ class PromptedCLIP:
         """Return ``images`` as a tensor [B, 3, S, S] on the device; PIL images go through ``preprocess``."""
         if not torch.is_tensor(images):
             images = images if isinstance(images, (list, tuple)) else [images]
-            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(image.convert("RGB"))
+            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(rgb(image))
                                   for image in images])
         if images.dim() != 4 or images.shape[1:] != (3, self.image_size, self.image_size):
             raise InputError(f"images are [B, 3, {self.image_size}, {self.image_size}] here, not {list(images.shape)}: "
