@@ -2,6 +2,7 @@
 import csv
 import logging
 import os
+import posixpath
 
 from .base import FewShotDataset, register
 from .home import InputError
@@ -122,6 +123,11 @@ class ImageFolder(FewShotDataset):
         for number, row in enumerate(rows, start=2):
             if not row["class"] or not _leads_below(row["path"]):
                 raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
+        lines = {}
+        for number, row in enumerate(rows, start=2):
+            first = lines.setdefault(posixpath.normpath(row["path"].replace("\\", "/")), number)
+            if first != number:  # it could be drawn for training and for the test
+                raise InputError(f"{self.table}: lines {first} and {number} both name {row['path']}: remove one")
         names = self._names()
         labels = {name: label for label, name in enumerate(sorted({row["class"] for row in rows}))}
         self._rows, splits = [], Splits([], [], [])

@@ -482,6 +482,7 @@ def test_image_folder_reads_a_table(tmp_path):
     for text, fragment in (("path,class,split\nall/0.jpg,a,tset\n", "split 'tset'"), ("file,class\nx,a\n", "'path'"),
                            ("path,class\n../0.jpg,a\n", "line 2"), ("path,class\n", "no rows"),
                            ("path,class\nall/0.jpg,a\nall/1.jpg\n", "line 3"), ("path,class\n0\0.jpg,a\n", "2"),
+                           ("path,class\nall/0.jpg,a\nall/1.jpg,a\nall//./0.jpg,b\n", "lines 2 and 4 both name"),
                            ("path,class\nall/0.jpg,caf\xe9\n", "CSV file in UTF-8")):
         table.write_text(text, encoding="latin-1")
         rejects(config("ImageFolder", table), table, fragment)
