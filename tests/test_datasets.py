@@ -468,6 +468,18 @@ def test_image_folder_takes_given_splits(tmp_path):
     rejects(config("ImageFolder", tmp_path), tmp_path / "test" / "emu", "no such class")
 
 
+@pytest.mark.parametrize(("images", "named", "fragment"), [
+    (("train/cat/0", "val/cat/0"), "", "train and val, but no test"),
+    (("train/cat/0", "train/dog/0"), "train/cat", "ROOT/{train,test}/CLASS"),
+    (("images/cat/0", "images/dog/0"), "images/cat", "ROOT/CLASS/"),
+    (("cat/0", "dog/0", "dog/more/still/0"), "dog/more", "images in a folder of a class folder"),
+    (("train/cat/0", "train/cat/more/0", "test/cat/0"), "train/cat/more", "images in a folder of a class folder")])
+def test_image_folder_leaves_no_image_out_silently(images, named, fragment, tmp_path):
+    for name in images:
+        miniature._image(tmp_path / f"{name}.jpg")
+    rejects(config("ImageFolder", tmp_path), tmp_path / named, fragment)
+
+
 def test_image_folder_reads_a_table(tmp_path):
     own_images(tmp_path, classes=("all",), each=20)
     table = tmp_path / "mine.csv"
