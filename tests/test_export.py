@@ -1,6 +1,7 @@
 """Trained prompts outside of Dassl's loop: PromptedCLIP, its files, and ONNX."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -193,6 +194,24 @@ def test_what_cannot_be_written_as_published_is_told(weights, tmp_path_factory, 
     assert (tmp_path / "out/prompt_learner/model.pth.tar-3").is_file()
     assert export.main([str(tmp_path / "none"), str(tmp_path / "out"), "--published"]) == 2
     assert "there is no checkpoint" in capsys.readouterr().err
+    assert export.main([str(tmp_path / "x.safetensors"), str(tmp_path / "out"), "--published"]) == 2
+    assert "is an exported file already: give the run's folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_no_checkpoint_is_written_over_or_beside(best, weights, tmp_path_factory, tmp_path, capsys):
+    output, *_ = trained("CoOp", weights, tmp_path_factory)
+    run = tmp_path / "run"
+    shutil.copytree(output, run)
+    path = checkpoint.find(run, "prompt_learner")
+    if best:  # then none of its epoch need be there
+        path = path.rename(path.with_name("model-best.pth.tar"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert export.main([str(run), str(run / ".." / "run"), "--published"]) == 2
+    assert "give another folder" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert export.main([str(run), str(tmp_path / "out"), "--published"]) == 0
+    assert export.main([str(run), str(tmp_path / "out"), "--published"]) == 2
 
 
 def test_errors_are_one_line_with_what_to_do(weights, tmp_path_factory, tmp_path, capsys):
