@@ -111,8 +111,15 @@ def summarize(directory, keyword, signals, ci95):
     return mean
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, as trainers.answer.Parser does: this file needs no package beside it."""
+
+    def error(self, message):
+        self.exit(2, f"error: {message}; all flags are listed by --help\n")
+
+
 def main(argv=None):
-    parser = argparse.ArgumentParser(description="Mean and deviation of runs' results, read from their logs.")
+    parser = Parser(description="Mean and deviation of runs' results, read from their logs.")
     parser.add_argument("directory", help="folder of runs, each a folder with a log.txt")
     parser.add_argument("--ci95", action="store_true", help="print the 95%% confidence interval, not the deviation")
     parser.add_argument("--test-log", action="store_true", help="the logs are of evaluation alone")

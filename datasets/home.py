@@ -13,5 +13,5 @@ atomic = import_module(f"{_above}.atomic")
 Shelf = import_module(f"{_above}.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
-opened = import_module(f"{_above}.images").opened
+images = import_module(f"{_above}.images")
 EnvironmentFault = errors.EnvironmentFault

@@ -2,6 +2,7 @@
 import csv
 import logging
 import os
+import posixpath
 
 from .base import FewShotDataset, register
 from .home import InputError
@@ -10,6 +11,7 @@ from .splits import (
     Splits,
     check_items,
     list_folders,
+    list_images,
     read_class_folders,
     read_json,
     read_lines,
@@ -19,6 +21,7 @@ from .splits import (
 )
 
 log = logging.getLogger("promptreg")
+OWN = ("split_fewshot",)  # in ROOT, and no class
 
 
 @register
@@ -91,14 +94,26 @@ class ImageFolder(FewShotDataset):
     def _read_all(self):
         if self.table:
             return self._rows
-        return read_class_folders(self.dataset_dir, ignored=("split_fewshot",), rename=self._names())
+        return self._read_folder(self.dataset_dir)
+
+    def _read_folder(self, folder):
+        """Return the Items of class folders. Raises InputError for images further down: they would be left out."""
+        for name in list_folders(folder, OWN):
+            for deeper in list_folders(os.path.join(folder, name)):
+                deeper = os.path.join(folder, name, deeper)
+                if any(list_images(place) for place, _, _ in os.walk(deeper)):
+                    raise InputError(f"{deeper}: images in a folder of a class folder; ImageFolder reads "
+                                     "ROOT/CLASS/*.jpg or, where there are both, ROOT/{train,test}/CLASS/*.jpg")
+        return read_class_folders(folder, OWN, self._names())
 
     def _read_split_folders(self):
-        if not {"train", "test"} <= set(list_folders(self.dataset_dir)):
+        there = set(list_folders(self.dataset_dir, OWN))
+        if there == {"train", "val"}:
+            raise InputError(f"{self.dataset_dir}: train and val, but no test: add a folder test, or rename val to it")
+        if not {"train", "test"} <= there:
             return None
-        names = self._names()
-        train, test = (read_class_folders(self.path(split), rename=names) for split in ("train", "test"))
-        val = read_class_folders(self.path("val"), rename=names) if os.path.isdir(self.path("val")) else []
+        train, test = (self._read_folder(self.path(split)) for split in ("train", "test"))
+        val = self._read_folder(self.path("val")) if "val" in there else []
         labels = {item.path.split("/")[0]: item.label for item in train}
         splits = []
         for split, items in zip(Splits._fields, (train, val, test), strict=True):
@@ -122,6 +137,11 @@ class ImageFolder(FewShotDataset):
         for number, row in enumerate(rows, start=2):
             if not row["class"] or not _leads_below(row["path"]):
                 raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
+        lines = {}
+        for number, row in enumerate(rows, start=2):
+            first = lines.setdefault(posixpath.normpath(row["path"].replace("\\", "/")), number)
+            if first != number:  # it could be drawn for training and for the test
+                raise InputError(f"{self.table}: lines {first} and {number} both name {row['path']}: remove one")
         names = self._names()
         labels = {name: label for label, name in enumerate(sorted({row["class"] for row in rows}))}
         self._rows, splits = [], Splits([], [], [])

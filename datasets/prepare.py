@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import locked
-from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, opened
+from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -158,9 +158,11 @@ def plan(cls, root, mirror=None):
 def _fault(path):
     """Return what is wrong with the image ``path``, or None."""
     try:
-        with opened(path) as image:
+        with images.opened(path) as image:
             image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
-            image.load()
+            images.rgb(image)
+    except InputError as error:
+        return str(error)
     except FileNotFoundError:
         return "missing"
     except Exception as error:  # damaged images raise almost anything

@@ -116,6 +116,8 @@ def main(argv=None):
     classes = find_classes([arguments.name])
     if len(classes) > 1:
         raise InputError("one dataset a page: name it")
+    if arguments.seed >= 2 ** 32:
+        raise InputError(f"--seed {arguments.seed}: it must be below {2 ** 32}, negative for none")
     root = os.path.abspath(os.path.expanduser(arguments.root))
     html = page(classes[0], root, arguments.shots, arguments.seed)
     try:

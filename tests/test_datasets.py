@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import miniature
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT
@@ -467,6 +468,18 @@ def test_image_folder_takes_given_splits(tmp_path):
     rejects(config("ImageFolder", tmp_path), tmp_path / "test" / "emu", "no such class")
 
 
+@pytest.mark.parametrize(("images", "named", "fragment"), [
+    (("train/cat/0", "val/cat/0"), "", "train and val, but no test"),
+    (("train/cat/0", "train/dog/0"), "train/cat", "ROOT/{train,test}/CLASS"),
+    (("images/cat/0", "images/dog/0"), "images/cat", "ROOT/CLASS/"),
+    (("cat/0", "dog/0", "dog/more/still/0"), "dog/more", "images in a folder of a class folder"),
+    (("train/cat/0", "train/cat/more/0", "test/cat/0"), "train/cat/more", "images in a folder of a class folder")])
+def test_image_folder_leaves_no_image_out_silently(images, named, fragment, tmp_path):
+    for name in images:
+        miniature._image(tmp_path / f"{name}.jpg")
+    rejects(config("ImageFolder", tmp_path), tmp_path / named, fragment)
+
+
 def test_image_folder_reads_a_table(tmp_path):
     own_images(tmp_path, classes=("all",), each=20)
     table = tmp_path / "mine.csv"
@@ -481,6 +494,7 @@ def test_image_folder_reads_a_table(tmp_path):
     for text, fragment in (("path,class,split\nall/0.jpg,a,tset\n", "split 'tset'"), ("file,class\nx,a\n", "'path'"),
                            ("path,class\n../0.jpg,a\n", "line 2"), ("path,class\n", "no rows"),
                            ("path,class\nall/0.jpg,a\nall/1.jpg\n", "line 3"), ("path,class\n0\0.jpg,a\n", "2"),
+                           ("path,class\nall/0.jpg,a\nall/1.jpg,a\nall//./0.jpg,b\n", "lines 2 and 4 both name"),
                            ("path,class\nall/0.jpg,caf\xe9\n", "CSV file in UTF-8")):
         table.write_text(text, encoding="latin-1")
         rejects(config("ImageFolder", table), table, fragment)
@@ -555,3 +569,47 @@ def test_a_truncated_image_is_named_when_it_is_read(tree, workers):
     damaged.unlink()  # between listing and reading
     with pytest.raises(InputError, match=f"{damaged}: no such image"):
         list(manager.test_loader)
+
+
+# ---------------------------------------------------------------- deep and odd images
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    from dassl.utils import read_image
+    values = np.array([[0, 128, 129, 40000, 65535]])
+    scaled = np.rint(values / 257).astype(np.uint8).tolist()
+    stored = {"16.png": (np.uint16, scaled), "16.tif": (np.dtype(">u2"), scaled), "16.pgm": (np.uint16, scaled),
+              "32.tif": (np.int32, scaled)}
+    for name, (kind, expected) in stored.items():
+        Image.fromarray(values.astype(kind)).save(tmp_path / name)
+        image = read_image(str(tmp_path / name))
+        assert image.mode == "RGB" and np.asarray(image)[..., 0].tolist() == expected
+    eight = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for name, kind in {"8.png": np.uint8, "8.tif": np.int32}.items():
+        Image.fromarray(eight.astype(kind)).save(tmp_path / name)
+        assert (np.asarray(read_image(str(tmp_path / name)))[..., 2] == eight).all()
+
+
+@pytest.mark.parametrize("values", [np.float32([[0, 0.5, 1]]), np.int32([[0, 70000]]), np.int32([[-1, 5]])])
+def test_values_without_a_meaning_in_eight_bits_are_refused(values, tmp_path, capsys):
+    from dassl.utils import read_image
+    from datasets import prepare
+    own_images(tmp_path)
+    path = tmp_path / "cat" / "deep.tif"
+    Image.fromarray(values).save(path)
+    with pytest.raises(InputError, match=f"^{path}: its values are .*: convert it to 8 bits$"):
+        read_image(str(path))
+    assert prepare.main(["ImageFolder", "--check", "--root", str(tmp_path)]) == 2
+    assert f"{path}: its values are" in capsys.readouterr().err
+
+
+def test_odd_images_are_read_without_a_warning(tmp_path):
+    """In a process of its own: pytest has filters of its own."""
+    palette = Image.new("P", (4, 4))
+    palette.info["transparency"] = bytes([0, 128, 255])
+    palette.save(tmp_path / "palette.png")
+    Image.new("RGB", (4, 4)).save(tmp_path / "exif.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x0f\x01\x02\0")
+    code = "import sys; from trainers.images import read_image; [read_image(path) for path in sys.argv[1:]]"
+    said = subprocess.run([sys.executable, "-c", code, *map(str, sorted(tmp_path.iterdir()))], cwd=ROOT, check=True,
+                          capture_output=True, text=True).stderr
+    assert said == ""

@@ -1,6 +1,7 @@
 """Trained prompts outside of Dassl's loop: PromptedCLIP, its files, and ONNX."""
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -192,7 +193,25 @@ def test_what_cannot_be_written_as_published_is_told(weights, tmp_path_factory, 
     assert export.main([str(tmp_path / "theirs"), str(tmp_path / "out"), "--published", "--trainer", "KgCoOp"]) == 0
     assert (tmp_path / "out/prompt_learner/model.pth.tar-3").is_file()
     assert export.main([str(tmp_path / "none"), str(tmp_path / "out"), "--published"]) == 2
-    assert "there is no checkpoint" in capsys.readouterr().err
+    assert "there is no file" in capsys.readouterr().err
+    assert export.main([str(tmp_path / "x.safetensors"), str(tmp_path / "out"), "--published"]) == 2
+    assert "is an exported file already: give the run's folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("best", [False, True])
+def test_no_checkpoint_is_written_over_or_beside(best, weights, tmp_path_factory, tmp_path, capsys):
+    output, *_ = trained("CoOp", weights, tmp_path_factory)
+    run = tmp_path / "run"
+    shutil.copytree(output, run)
+    path = checkpoint.find(run, "prompt_learner")
+    if best:  # then none of its epoch need be there
+        path = path.rename(path.with_name("model-best.pth.tar"))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert export.main([str(run), str(run / ".." / "run"), "--published"]) == 2
+    assert "give another folder" in capsys.readouterr().err
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert export.main([str(run), str(tmp_path / "out"), "--published"]) == 0
+    assert export.main([str(run), str(tmp_path / "out"), "--published"]) == 2
 
 
 def test_errors_are_one_line_with_what_to_do(weights, tmp_path_factory, tmp_path, capsys):
@@ -220,3 +239,20 @@ def test_images_are_classified_from_the_shell(weights, tmp_path_factory, tmp_pat
     assert float(best.split()[1][:-1]) + float(second.split()[1][:-1]) == pytest.approx(100, abs=0.2)
     assert load.main([str(output), str(tmp_path / "none.png")]) == 2
     assert "none.png: no such image" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given, code, words", [
+    ("nofile.txt", 2, "there is no such file"), ("folder/names", 2, "there is no such file"),
+    ("/dev/null", 2, "no names in it"), ("", 2, "no names in it"), (",", 2, "no names in it"),
+    ("latin.txt", 2, "latin.txt: not a text in UTF-8"), ("bom.txt", 0, "cat 100.0%"), ("St. Bernard", 0, "St. Bernard"),
+    (",".join(f"class {n}" for n in range(60)), 0, "%"), ("cat", 0, "cat 100.0%")])
+def test_class_names_from_the_shell(given, code, words, weights, tmp_path_factory, tmp_path, capsys, monkeypatch):
+    output, *_ = trained("CoOp", weights, tmp_path_factory)
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 50)).save("one.png")
+    (tmp_path / "latin.txt").write_text("caf\xe9\n", encoding="latin-1")
+    (tmp_path / "bom.txt").write_text("cat\n", encoding="utf-8-sig")
+    (tmp_path / "cat").mkdir()
+    assert load.main([str(output), "one.png", "--classnames", given]) == code
+    said = capsys.readouterr()
+    assert words in (said.err if code else said.out) and said.err.count("\n") == bool(code)

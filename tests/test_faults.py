@@ -136,6 +136,12 @@ def png(size=(20, 20), form="PNG"):
     return file.getvalue()
 
 
+def deep(kind, form):
+    file = io.BytesIO()
+    Image.fromarray(np.linspace(0, 1000, 400).reshape(20, 20).astype(kind)).save(file, form)
+    return file.getvalue()
+
+
 @functools.cache
 def bomb(side):
     """Return a PNG of side x side pixels: some kilobytes that unpack to 3 bytes a pixel."""
@@ -388,6 +394,13 @@ row("no class at all", 2, "no class folders", train(),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES])
 row("a class without images", 2, "a class folder without an image", train(),
     lambda place, patch: (place.data / "bird").mkdir())
+row("`train` and `val` without `test`", 2, "but no test", train(), lambda place, patch: [
+    shutil.move(place.data, place.folder / "val"), shutil.copytree(place.folder / "val", place.data / "train"),
+    shutil.move(place.folder / "val", place.data)])
+row("the classes in a folder `images`", 2, "ImageFolder reads ROOT/CLASS/*.jpg", train(), lambda place, patch: (
+    shutil.move(place.data, place.folder / "images"), shutil.move(place.folder / "images", place.data / "images")))
+row("images in a folder of a class", 2, "data/cat/more: images in a folder of a class folder", train(),
+    lambda place, patch: shutil.copytree(place.data / "cow", place.data / "cat" / "more"))
 row("one class", 0, "Finish training", train(),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES[1:]])
 row("one class, `SUBSAMPLE_CLASSES new`", 2, "one class only", train(opts="DATASET.SUBSAMPLE_CLASSES new"),
@@ -415,6 +428,8 @@ row("a table without the column `class`", 2, "no column 'class'", train("--root 
     lambda place, patch: place.text("t.csv", "path,label\ndata/cat/0.png,0\n"))
 row("a table with an unknown split", 2, "split 'dev' is not train, val or test", train("--root t.csv"),
     lambda place, patch: place.text("t.csv", "path,class,split\ndata/cat/0.png,cat,dev\n"))
+row("a table that names an image twice", 2, "lines 2 and 4 both name data/cat/0.png", train("--root t.csv"),
+    lambda place, patch: place.text("t.csv", "path,class\ndata/cat/0.png,cat\ndata/cow/0.png,cow\ndata/cat/0.png,b\n"))
 row("a table that is not text", 2, "t.csv", train("--root t.csv"),
     lambda place, patch: place.text("t.csv", b"path,class\n\xff\xfe\x00,cat\n"))
 row("`classnames.json` cut in half", 2, "classnames.json", train(),
@@ -447,6 +462,9 @@ row("a JPEG cut in half", 2, "damaged or not an image", train(),
 row("a JPEG named `.png`", 0, "Finish training", train(), lambda place, patch: place.image(png(form="JPEG")))
 row("a bomb: 100 megapixels in 13 kB", 2, "pixels", train(), lambda place, patch: place.image(bomb(10_000)))
 row("a bomb: 400 megapixels", 2, "pixels", train(), lambda place, patch: place.image(bomb(20_000)))
+row("a 16-bit PNG", 0, "Finish training", train(), lambda place, patch: place.image(deep(np.uint16, "PNG")))
+row("a floating-point image", 2, "convert it to 8 bits", train(),
+    lambda place, patch: place.image(deep(np.float32, "TIFF")))
 row("folders named `0.png` and so on", 2, "is missing", train(),
     lambda place, patch: [(path.unlink(), path.mkdir()) for path in list((place.data / "cat").iterdir())])
 
@@ -541,6 +559,7 @@ def occupied(place, patch):
 section("Reading results")
 RESULT = json.dumps({"results": {"test": {"accuracy": 50.0}}, "trainer": "CoOp", "dataset": "Digits", "classes": "all",
                      "shots": 1, "seed": 1})
+row("`parse_test_res` without a folder", 2, "directory", call("parse_test_res"))
 row("`parse_test_res` of a folder that is not there", 2, "is not a folder", call("parse_test_res", "none"))
 row("`parse_test_res` of a folder without runs", 2, "it holds no folders of runs", call("parse_test_res", "data/cat"))
 row("`parse_test_res` of a log without a result", 2, 'has no line "Finish training"', call("parse_test_res", "runs"),
@@ -562,6 +581,11 @@ row("`results` of a `result.json` that is a list", 2, "is not a whole result",
     lambda place, patch: place.text("runs/seed1/result.json", "[1, 2]"))
 row("`results` of an accuracy that is text", 2, "is not a whole result", call("trainers.results.__main__", "runs"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("50.0", '"high"')))
+for given, old, new in (("of NaN", "50.0", "NaN"), ("above 100", "50.0", "250"), ("that is true", "50.0", "true")):
+    row(f"`results` of an accuracy {given}", 2, "ValueError: accuracy is", call("trainers.results.__main__", "runs"),
+        lambda place, patch, old=old, new=new: place.text("runs/seed1/result.json", RESULT.replace(old, new)))
+row("`results` of unknown classes", 2, "classes is 'foo'", call("trainers.results.__main__", "runs --html page.html"),
+    lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("all", "foo")))
 row("`results --compare` with a file that is not there", 2, "none.csv",
     call("trainers.results.__main__", "runs --compare none.csv"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT))
@@ -588,9 +612,14 @@ row("`prepare --check` without the dataset", 2, "no folder", call("datasets.prep
 row("`prepare` below a file", 2, "Not a directory", call("datasets.prepare", "OxfordPets --root file/data"),
     lambda place, patch: place.text("file", "mine"))
 row("`show` of an unknown dataset", 2, "did you mean Digits?", call("datasets.show", "Digit --root data"))
+row("`show --seed 4294967296`", 2, "--seed 4294967296", call("datasets.show", "Digits --root data --seed 4294967296"))
 row("`clip.fetch` of an unknown name", 2, "names no CLIP", call("trainers.clip.fetch", "ViT-B/17"))
 row("`lpclip` without data", 2, "nowhere", ("trainers.lpclip", train("--root nowhere --trainer ''")[1]))
-row("`interpret` of a checkpoint that is not there", 2, "there is no checkpoint", call("trainers.interpret", "none 3"))
+row("`interpret` of a checkpoint that is not there", 2, "none is not there", call("trainers.interpret", "none 3"))
+row("`interpret` of a run's folder", 2, "run is a folder: give a checkpoint", call("trainers.interpret", "run 3"),
+    lambda place, patch: place.run("CoOp"))
+row("`interpret` for more words than there are", 2, "TOPK is 60000", call("trainers.interpret",
+    "run/prompt_learner/model.pth.tar-2 60000"), lambda place, patch: place.run("CoOp"))
 row("`interpret` of a cut checkpoint", 2, "cannot be read as a checkpoint",
     call("trainers.interpret", "run/prompt_learner/model.pth.tar-2 3"), in_run("cut"))
 row("`interpret` for 0 words", 2, "at least 1 word", call("trainers.interpret", "run/prompt_learner/model.pth.tar-2 0"),
@@ -602,6 +631,11 @@ row("`export` to a file of no known kind", 2, ".safetensors or .onnx", call("tra
 row("`export` of a run that is not there", 2, "run", call("trainers.export", "run x.safetensors"))
 row("`export` of a cut checkpoint", 2, "cannot be read as a checkpoint",
     call("trainers.export", "run/prompt_learner/model.pth.tar-2 x.safetensors"), in_run("cut"))
+row("`export --published` into the run's own folder", 2, "give another folder",
+    call("trainers.export", "run run --published"), lambda place, patch: place.run("CoOp"))
+row("`export --published` of an exported file", 2, "is an exported file already",
+    call("trainers.export", "x.safetensors there --published"),
+    lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.export", "run x.safetensors"))))
 row("`export` on a full disk", 3, "No space left on device", call("trainers.export", "run there/x.safetensors"),
     lambda place, patch: (place.run("CoOp"), full(patch, place.folder, "x.safetensors")))
 row("`load` with an image that is not there", 2, "no such image", call("trainers.load", "run none.png"),
@@ -615,6 +649,13 @@ row("`load` with an exported file cut in half", 2, "export it again",
 row("`load` with a config that is not one", 2, "its config cannot be used",
     call("trainers.load", "run/prompt_learner/model.pth.tar-2 data/cat/0.png"),
     rewritten(lambda content: content.update(config="]: nonsense")))
+row("`load` with a file of class names that is not there", 2, "there is no such file",
+    call("trainers.load", "run data/cat/0.png --classnames nofile.txt"), lambda place, patch: place.run("CoOp"))
+row("`load` with an empty file of class names", 2, "no names in it",
+    call("trainers.load", "run data/cat/0.png --classnames /dev/null"), lambda place, patch: place.run("CoOp"))
+row("`load` with class names that are not UTF-8", 2, "not a text in UTF-8",
+    call("trainers.load", "run data/cat/0.png --classnames names.txt"),
+    lambda place, patch: (place.run("CoOp"), place.text("names.txt", b"caf\xe9\n")))
 row("`load --top 0`", 2, "--top", call("trainers.load", "run data/cat/0.png --top 0"),
     lambda place, patch: place.run("CoOp"))
 row("GRAM's meta-training without its corpus", 2, "none.tsv",

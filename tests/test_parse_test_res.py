@@ -100,3 +100,12 @@ def test_result_json_is_read_before_the_log(logs, capsys):
     assert "left out: " in output.err and "seed5/result.json is not a whole result" in output.err
     assert parse_test_res.main([str(logs), "--keyword", "error"]) == 0
     assert "seed4/result.json. error: 30.00%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [[], ["--bogus", "LOGS"], ["LOGS", "--keyword"]])
+def test_wrong_flags_are_one_line(args, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_test_res.main(args)
+    output = capsys.readouterr()
+    assert stop.value.code == 2 and output.out == ""
+    assert output.err.startswith("error: ") and output.err.count("\n") == 1

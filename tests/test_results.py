@@ -272,6 +272,22 @@ def test_nothing_to_read_is_one_line(state, words, tmp_path, capsys):
     assert words in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("change", [
+    {"accuracy": value} for value in (float("nan"), float("inf"), 250, -5, True, "50.0")] + [
+    {"per_class": {"cat": {"correct": 3, "total": 2}}}, {"per_class": {"cat": {"correct": 3}}}, {"per_class": [1]},
+    {"classes": "foo"}, {"classes": ["all"]}, {"seconds": "x"}, {"peak_memory_mib": True}, {"shots": -7},
+    {"shots": 1.5}, {"seed": "1"}, {"versions": "3.12"}], ids=str)
+def test_a_result_edited_by_hand_is_one_line(change, tmp_path, capsys):
+    put(tmp_path, "dtd/CoOp/c_16shots", "CoOp", "dtd", "all", 1, 50.0)
+    path = next(tmp_path.rglob("result.json"))
+    content = json.loads(path.read_text())
+    (content["results"]["test"] if {"accuracy", "per_class"} & set(change) else content).update(change)
+    path.write_text(json.dumps(content))
+    assert main([str(tmp_path), "--html", str(tmp_path / "page.html")]) == 2
+    out = capsys.readouterr()
+    assert out.out == "" and f"{path} is not a whole result" in out.err and out.err.count("\n") == 1
+
+
 def test_a_thousand_runs_in_five_seconds(tmp_path):
     classes = {f"class {n}": {"correct": 3, "total": 5} for n in range(100)}
     for shots in range(1, 21):

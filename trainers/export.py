@@ -90,15 +90,19 @@ def to_published(source, folder, trainer=None):
         The path of the file.
 
     Raises:
-        InputError: no such checkpoint, a damaged one, or of an unknown method.
+        InputError: no such checkpoint, a damaged one, of an unknown method, or where it would write lies another.
     """
     source = Path(source)
+    if source.suffix == ".safetensors":
+        raise InputError(f"{source} is an exported file already: give the run's folder, or its checkpoint")
     if source.is_dir():
         source = checkpoint.find(source, checkpoint.FOLDERS[0])
     _, about = read(source)
     _, epoch = checkpoint.read_prompts(source)
     method = method_of(about, trainer, source)
     target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{epoch}"
+    if target.exists() or target.parent.resolve() == source.parent.resolve():  # the source can be resumed, a copy not
+        raise InputError(f"{target} would be written over, or beside, a checkpoint: give another folder")
     checkpoint.export(source, target, method.WHOLE_MODEL)
     return target
 

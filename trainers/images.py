@@ -1,6 +1,7 @@
 """Reading an image, or saying which one cannot be read and what to do about it."""
 import warnings
 
+import numpy as np
 from PIL import Image
 
 from .errors import InputError
@@ -19,6 +20,9 @@ class MissingImage(InputError, FileNotFoundError):
 
 # Pillow warns of more pixels than it finds credible, and refuses no less than twice as many; we refuse at once.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# What it says of these is of no use to who trains: transparency is dropped and EXIF not read, here as in Dassl.
+warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarning)
+warnings.filterwarnings("ignore", "(Possibly c|C)orrupt EXIF data", UserWarning)
 
 
 def opened(path):
@@ -34,6 +38,20 @@ def opened(path):
     return image
 
 
+def rgb(image):
+    """Return a PIL image as RGB. Raises InputError where its values have no 8 bits that they could only mean.
+
+    Pillow's own conversion cuts values off at 255: 16 bits become white all over, floats in 0..1 black.
+    """
+    if image.mode == "F" or image.mode.startswith("I"):
+        values = np.asarray(image)
+        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+            raise InputError("its values are 32-bit or floating-point: convert it to 8 bits")
+        if image.mode != "I" or values.max() > 255:  # 32 bits may also hold 8
+            image = Image.fromarray(((values.astype(np.int32) + 128) // 257).astype(np.uint8))
+    return image.convert("RGB")
+
+
 def read_image(path):
     """Return the image at ``path`` as an RGB PIL image. Raises MissingImage or DamagedImage, one line each.
 
@@ -41,7 +59,9 @@ def read_image(path):
     """
     try:
         with opened(path) as image:
-            return image.convert("RGB")
+            return rgb(image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise MissingImage(f"{path}: no such image; {REMEDY}") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # as decoders please

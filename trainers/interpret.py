@@ -1,4 +1,6 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
+from pathlib import Path
+
 import torch
 
 from . import checkpoint
@@ -55,6 +57,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.topk < 1:
         raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
+    if not Path(args.checkpoint).is_file():
+        what = "is a folder" if Path(args.checkpoint).is_dir() else "is not there"
+        raise InputError(f"{args.checkpoint} {what}: give a checkpoint, RUN/prompt_learner/model.pth.tar-50, say")
     content = checkpoint.read(args.checkpoint)
     found = contexts(checkpoint.read_prompts(args.checkpoint)[0])
     if not found:
@@ -63,6 +68,8 @@ def main(argv=None):
     if not backbone:
         raise InputError(f"{args.checkpoint} does not say which CLIP it was trained on: add --backbone NAME")
     clip = load_clip(backbone)
+    if args.topk > len(clip.text.embedding):
+        raise InputError(f"TOPK is {args.topk}: {backbone} knows {len(clip.text.embedding)} words")
     for what, context in found.items():
         if context.shape[-1] != clip.text.width:
             raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "

@@ -9,6 +9,8 @@ import argparse
 import contextlib
 import io
 import json
+import os
+import re
 import sys
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from .base import SHELF
 from .clip import load_clip
 from .config import setup_cfg
 from .errors import InputError
-from .images import read_image
+from .images import read_image, rgb
 from .keys import settings
 from .registry import PREFIX
 
@@ -145,7 +147,7 @@ class PromptedCLIP:
         """Return ``images`` as a tensor [B, 3, S, S] on the device; PIL images go through ``preprocess``."""
         if not torch.is_tensor(images):
             images = images if isinstance(images, (list, tuple)) else [images]
-            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(image.convert("RGB"))
+            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(rgb(image))
                                   for image in images])
         if images.dim() != 4 or images.shape[1:] != (3, self.image_size, self.image_size):
             raise InputError(f"images are [B, 3, {self.image_size}, {self.image_size}] here, not {list(images.shape)}: "
@@ -158,12 +160,12 @@ def read(path):
 
     Published checkpoints leave the second empty. Raises InputError where the file is missing or damaged.
     """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: correct the path")
     if path.suffix != ".safetensors":
         state, _ = checkpoint.read_prompts(path)
         content = checkpoint.read(path)
         return state, {key: content[key] for key in ("trainer", "config", "classnames") if key in content}
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: correct the path")
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
@@ -226,13 +228,24 @@ def add_arguments(parser):
     parser.add_argument("--config-file", help="its config, for published checkpoints")
 
 
+def _classnames(given):
+    """Return the names that --classnames asks for: a file's lines, or what stands between commas."""
+    names = [name.strip() for name in given.split(",")]
+    if os.path.exists(given) and not os.path.isdir(given):
+        try:
+            names = list(filter(None, map(str.strip, Path(given).read_text(encoding="utf-8-sig").splitlines())))
+        except UnicodeDecodeError as error:
+            raise InputError(f"--classnames {given}: not a text in UTF-8 ({error}): save it as such") from error
+    elif len(names) == 1 and re.search(r"/|\.\w+$", given):
+        raise InputError(f"--classnames {given}: there is no such file; correct the path, or give names with commas")
+    if not any(names):
+        raise InputError(f"--classnames {given or repr(given)}: no names in it; give some, or leave the flag out")
+    return names
+
+
 def from_arguments(args):
     """Return the PromptedCLIP that parsed arguments ask for."""
-    names = args.classnames
-    if names and Path(names).is_file():
-        names = [line.strip() for line in Path(names).read_text(encoding="utf-8").splitlines() if line.strip()]
-    elif names:
-        names = [name.strip() for name in names.split(",")]
+    names = None if args.classnames is None else _classnames(args.classnames)
     return PromptedCLIP.from_checkpoint(args.checkpoint, names, args.backbone, precision=args.precision,
                                         trainer=args.trainer, config_file=args.config_file)
 

@@ -1,5 +1,6 @@
 """Finds the finished runs below any folders and says of each which cell of a table it fills."""
 import json
+import math
 import os
 import re
 from dataclasses import dataclass, field
@@ -78,9 +79,18 @@ def read_run(folder):
         results = content["results"]
         figures = results.get("test") or next(iter(results.values()))
         method, dataset = content["trainer"], content["dataset"]
-        classes, accuracy = content["classes"], float(figures["accuracy"])
-        shots = 0 if method in ZERO_SHOT and classes == "all" else int(content["shots"])
-        seed = int(content["seed"])
+        classes, accuracy = content["classes"], float(number(figures, "accuracy", 0, 100))
+        shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, kinds=(int,))
+        seed = number(content, "seed", kinds=(int,))
+        for key in ("seconds", "peak_memory_mib"):
+            if content.get(key) is not None:
+                number(content, key, 0)
+        for count in figures.get("per_class", {}).values():
+            number(count, "correct", 0, number(count, "total", 0))
+        if classes not in ("all", "base", "new"):
+            raise ValueError(f"classes is {classes!r}")
+        if not isinstance(content.get("versions", {}), dict):
+            raise TypeError("versions must be an object")
         if not all(isinstance(word, str) for word in (method, dataset, classes, *(content.get("command") or []))):
             raise TypeError("trainer, dataset, classes and command must be words")
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError) as error:
@@ -94,6 +104,14 @@ def read_run(folder):
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
     return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],
                classes, shots, seed, variant or weight, str(content.get("backbone", "")), accuracy, content)
+
+
+def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
+    """Return the figure ``key``; raises ValueError unless it is a finite number (and no bool) within these bounds."""
+    value = content[key]
+    if type(value) not in kinds or not math.isfinite(value) or not least <= value <= most:
+        raise ValueError(f"{key} is {value!r}")
+    return value
 
 
 def config_name(content, parts):
