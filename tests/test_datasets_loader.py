@@ -1,7 +1,13 @@
 """The training loader on a real few-shot set: kept images change nothing but the time."""
+import os
+import signal
+import subprocess
+import sys
+
 import miniature
 import pytest
 import torch
+from conftest import ROOT
 
 import datasets
 import trainers  # noqa: F401  it adds its keys to the default config
@@ -61,3 +67,23 @@ def test_other_samplers_and_views_are_left_to_dassl(manager):
     config = get_cfg_default()
     config.merge_from_list(["DATALOADER.K_TRANSFORMS", 2])
     assert loader.train_loader(config, manager, manager.train_loader_x, 0) is manager.train_loader_x
+
+
+def test_a_loader_that_is_alive_at_exit_does_not_hold_the_process():
+    """Its workers ignore SIGTERM, by which multiprocessing would end them before it waits for them."""
+    script = """
+from trainers.loader import EpochLoader, SeededBatches
+class Images:
+    def __getitem__(self, pair):
+        return pair[0]
+    def fill(self):
+        pass
+loader = EpochLoader(Images(), SeededBatches(8, 2, True), 2, False)
+batches = iter(loader)
+next(batches)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, start_new_session=True) as process:
+        try:
+            assert process.wait(60) == 0
+        finally:
+            os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None

@@ -4,10 +4,12 @@ Few-shot sets are small and read again every epoch, so decoded images stay in me
 one number from torch's generator; the order and each image's random crop follow from it alone, so that a resumed run,
 another number of workers or no kept images at all gives the same pixels.
 """
+import atexit
 import concurrent.futures
 import os
 import random
 import sys
+import weakref
 
 import numpy as np
 import torch
@@ -121,6 +123,8 @@ class EpochLoader:
         self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
                                  persistent_workers=workers > 0, generator=torch.Generator(),
                                  worker_init_fn=interrupt.ignore)
+        if workers:
+            atexit.register(_end_workers, weakref.ref(self))
 
     def __len__(self):
         return len(self.loader)
@@ -133,6 +137,14 @@ class EpochLoader:
         """Return the iterator over an epoch's batches from number ``first`` on; those before are not even read."""
         self.sampler.resumed = self.sampler.draw(), first
         return iter(self)
+
+
+def _end_workers(reference):
+    """At exit, end a loader's workers: multiprocessing would send SIGTERM, which they ignore, and wait for them."""
+    loader = reference()
+    iterator = getattr(loader and loader.loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
 
 
 def batches_from(loader, first):
