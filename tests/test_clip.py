@@ -442,3 +442,14 @@ def test_only_chunks_with_gradients_are_computed_again_and_given_back(monkeypatc
         if grad:
             features.sum().backward()
         assert calls == forward + backward, chunk
+
+
+def test_the_exact_clip_has_the_files_weights(tmp_path):
+    path = str(reference.weights_file("vit", tmp_path))
+    whole, low = load_clip(path), load_clip(path, "bf16")
+    assert whole.exact() is whole and load.FrozenCLIP(low.model, "bf16").exact().precision == "bf16", "nowhere to read"
+    before = torch.get_rng_state()
+    exact = low.exact()
+    assert exact.precision == "fp32" and torch.equal(torch.get_rng_state(), before)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(exact.model.state_dict()[name], value), name
