@@ -32,11 +32,18 @@ def visible_folders(directory):
     return sorted(entry.name for entry in os.scandir(directory) if entry.is_dir() and not entry.name.startswith("."))
 
 
+def percentage(path, keyword, value):
+    """Return ``value``; raises NothingFound where it is no percentage: somebody's hand has been in the file."""
+    if not 0 <= value <= 100:
+        raise NothingFound(f"{path} holds {value:g} as its {keyword}, which is no percentage")
+    return value
+
+
 def read_value(log, keyword, signals):
     """Return the last figure ``* KEYWORD: FIGURE%`` after a line that is one of ``signals``.
 
     Raises:
-        NothingFound: the log is missing, or no such figure is in it.
+        NothingFound: the log is missing, no such figure is in it, or it is not in 0..100.
     """
     figure = re.compile(rf"\* {re.escape(keyword)}: ([.\deE+-]+)%")
     value, seen = None, set()
@@ -55,14 +62,14 @@ def read_value(log, keyword, signals):
     if value is None:
         hint = ", only an evaluation: read it with --test-log" if not seen.isdisjoint(RESULT) else ""
         raise NothingFound(f'{log} has no line "{signals[0]}"{hint}')
-    return value
+    return percentage(log, keyword, value)
 
 
 def read_json(path, keyword):
     """Return the figure ``keyword`` of a run's result.json, on the test set if there is one.
 
     Raises:
-        NothingFound: the file is not whole, or holds no such figure.
+        NothingFound: the file is not whole, holds no such figure, or one that is not in 0..100.
     """
     try:
         with open(path, encoding="utf-8") as file:
@@ -74,7 +81,7 @@ def read_json(path, keyword):
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
     if not finite:
         raise NothingFound(f"{path} holds no {keyword}")
-    return float(figures[keyword])
+    return percentage(path, keyword, float(figures[keyword]))
 
 
 def summarize(directory, keyword, signals, ci95):
@@ -129,18 +136,22 @@ def main(argv=None):
 
     how = args.keyword, RESULT if args.test_log else END_OF_TRAINING, args.ci95
     try:
-        if not args.multi_exp:
+        if args.multi_exp:
+            experiments = visible_folders(args.directory)
+            if not experiments:
+                raise NothingFound(f"{args.directory} holds no folders of experiments")
+            means = [summarize(os.path.join(args.directory, name), *how) for name in experiments]
+            print(f"Average performance\n* {args.keyword}: {statistics.fmean(means):.2f}%")
+        else:
             summarize(args.directory, *how)
-            return 0
-        experiments = visible_folders(args.directory)
-        if not experiments:
-            raise NothingFound(f"{args.directory} holds no folders of experiments")
-        means = [summarize(os.path.join(args.directory, name), *how) for name in experiments]
-        print(f"Average performance\n* {args.keyword}: {statistics.fmean(means):.2f}%")
+        sys.stdout.flush()
         return 0
     except NothingFound as reason:
         print(f"error: {reason}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 if __name__ == "__main__":

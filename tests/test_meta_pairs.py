@@ -15,7 +15,7 @@ from trainers.clip import load_clip
 from trainers.errors import InputError
 from trainers.meta import browse, features, hierarchy
 from trainers.meta.names import name_clusters
-from trainers.meta.pairs import Corpus
+from trainers.meta.pairs import Corpus, picture
 
 TRANSFORM = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor()])
 
@@ -92,6 +92,13 @@ def test_bad_pairs_are_skipped_counted_and_listed(clip, tmp_path):
     assert len(listed) == 5 and "line 122, images/nowhere.png\tthe file is missing" in listed[0]
     for line, word in zip(listed, ("missing", "broken", "empty", "UTF-8", "tab"), strict=True):
         assert word in line.split("\t")[1]
+
+
+def test_images_of_16_bits_are_scaled_not_cut_off(tmp_path):
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    got = np.asarray(picture(tmp_path, "deep.png"))
+    assert np.abs(got.astype(int) - values[..., None] // 257).max() <= 1 and got.std() > 50
 
 
 def test_too_many_bad_pairs_stop(clip, tmp_path):

@@ -1,5 +1,7 @@
 """The result parser prints what CoOp's does, and says in one line what is missing."""
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +102,30 @@ def test_result_json_is_read_before_the_log(logs, capsys):
     assert "left out: " in output.err and "seed5/result.json is not a whole result" in output.err
     assert parse_test_res.main([str(logs), "--keyword", "error"]) == 0
     assert "seed4/result.json. error: 30.00%" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("value", [250, -1, 1e9])
+def test_what_is_no_percentage_is_left_out(value, logs, capsys):
+    write_runs(logs)
+    (logs / "seed1" / "log.txt").write_text(f"Finish training\n=> result\n* accuracy: {value}%\n")
+    (logs / "seed4").mkdir()
+    (logs / "seed4" / "result.json").write_text(json.dumps({"results": {"test": {"accuracy": value}}}))
+    assert parse_test_res.main([str(logs)]) == 0
+    output = capsys.readouterr()
+    assert "* accuracy: 92.10% +- 0.10%" in output.out
+    assert [line.split(" holds ")[1] for line in output.err.splitlines()] == [
+        f"{value:g} as its accuracy, which is no percentage"] * 2
+
+
+def test_reader_that_has_seen_enough_is_no_error(logs):
+    write_runs(logs)
+    for n in range(400):  # more than a pipe holds
+        (logs / f"run{n}").symlink_to(logs / "seed1")
+    process = subprocess.Popen([sys.executable, parse_test_res.__file__, logs], stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == "" and process.wait() == 0
 
 
 @pytest.mark.parametrize("args", [[], ["--bogus", "LOGS"], ["LOGS", "--keyword"]])

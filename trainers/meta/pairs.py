@@ -12,9 +12,8 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from ..errors import InputError
+from ..images import opened, rgb
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 HEADERS = {b"path", b"filepath", b"file", b"image", b"image_path"}  # first field of a TSV's heading
@@ -73,8 +72,8 @@ def picture(root, place):
     """Return the RGB image at a place; raises Bad."""
     raw = fetch(root, place)
     try:
-        with Image.open(io.BytesIO(raw)) as image:
-            return image.convert("RGB")
+        with opened(io.BytesIO(raw)) as image:
+            return rgb(image)
     except MemoryError:
         raise
     except Exception as error:  # every format's decoder has its own
