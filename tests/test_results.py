@@ -12,6 +12,7 @@ import browser
 import numpy as np
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
@@ -118,6 +119,21 @@ def test_tables_agree_with_numpy_to_the_last_digit(tree, capsys):
         row = next(key for key in cells if key[0].startswith(title))[0], "PromptSRC", ""
         assert cells[(*row, "ImageNet")] == ("71.50", "0.50")
         assert cells[(*row, "Average")] == text(values.mean(0))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_no_figure_off(width, tree):
+    made = tables(collect([tree[0]]), ["base2new"])[0]
+    said = {}
+    for wide in (width, 1000):
+        console = Console(width=wide, file=io.StringIO(), highlight=False)
+        render.terminal(made, console)
+        said[wide] = console.file.getvalue()
+    body = [line for line in said[width].splitlines() if line[:1] in "┃│"]
+    assert max(map(len, body)) <= width and "…" not in said[width]
+    assert sorted(re.findall(r"[\d.]+ ± [\d.]+", said[width])) == sorted(re.findall(r"[\d.]+ ± [\d.]+", said[1000]))
+    assert sum("┃ Method" in line for line in body) > 1 and said[width].count("PromptSRC") == len(
+        [line for line in body if "┃ Method" in line])
 
 
 def test_interval_is_students(tree, capsys):

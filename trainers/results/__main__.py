@@ -43,8 +43,7 @@ def run(args):
     if args.format == "csv":
         print(render.as_csv(made), end="")
     elif args.format == "terminal":
-        from rich.console import Console
-        console = Console(width=None if sys.stdout.isatty() else 250)
+        console = render.console()
         for table in made:
             render.terminal(table, console, args.spread)
     else:

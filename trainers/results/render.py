@@ -1,6 +1,7 @@
 """A table as terminal text, Markdown, LaTeX or CSV. Figures are rounded here and nowhere else."""
 import csv
 import io
+import sys
 
 from .table import Cell, column_name
 
@@ -51,19 +52,40 @@ def caption(table, kind):
     return f"Accuracy in percent, mean ± {'standard deviation' if kind == 'std' else '95% interval'} {over}."
 
 
+def console():
+    """Return a rich console as wide as the terminal; wide enough for all datasets where there is none."""
+    from rich.console import Console
+    return Console(width=None if sys.stdout.isatty() else 250, highlight=False)
+
+
+def blocks(heads, rows, width):
+    """Return lists of column numbers: blocks that fit ``width`` characters, each with the rows' names."""
+    from rich.cells import cell_len
+    names = [number for number, head in enumerate(heads) if number == 0 or head == ""]
+    wide = [max(map(cell_len, column)) + 3 for column in zip(heads, *rows, strict=True)]  # two blanks and a line
+    found = []
+    for number in range(len(names), len(heads)):
+        if not found or sum(wide[n] for n in [*found[-1], number]) >= width:
+            found.append([*names])
+        found[-1].append(number)
+    return found
+
+
 def terminal(table, console, kind="std"):
-    """Print a table on a rich console."""
+    """Print a table on a rich console; one that is too wide for it in blocks of columns, not cut off."""
     from rich.markup import escape
     from rich.table import Table as Rich
     heads, rows = grid(table, lambda cell: figure(cell, kind))
-    out = Rich()
-    for number, head in enumerate(heads):
-        out.add_column(escape(head), justify="left" if number == 0 or head == "" else "right", no_wrap=True)
-    for number, row in enumerate(rows):
-        last = number + 1 == len(rows) or rows[number + 1][0] != ""
-        out.add_row(*map(escape, row), end_section=last and heads[1] == "")
     console.print(title(table), style="bold", highlight=False, soft_wrap=True, markup=False)
-    console.print(out)
+    for block in blocks(heads, rows, console.width):
+        out = Rich()
+        for number in block:
+            left = number == 0 or heads[number] == ""
+            out.add_column(escape(heads[number]), justify="left" if left else "right", no_wrap=True)
+        for number, row in enumerate(rows):
+            last = number + 1 == len(rows) or rows[number + 1][0] != ""
+            out.add_row(*(escape(row[n]) for n in block), end_section=last and heads[1] == "")
+        console.print(out)
     console.print(caption(table, kind), style="dim", highlight=False, soft_wrap=True)
 
 

@@ -12,8 +12,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from ..answer import Parser, answered
 from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
@@ -115,8 +113,7 @@ def report(pool, console):
 
 
 def print_tables(jobs, console):
-    """Print the tables of the jobs' finished runs, wide enough for all figures: a narrow terminal breaks the lines."""
-    console.width = max(console.width, 250)
+    """Print the tables of the jobs' finished runs."""
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
     for table in tables([read_run(folder) for folder in dict.fromkeys(folders)]):
         render.terminal(table, console)
@@ -146,7 +143,7 @@ def run(args):
     if args.dry_run:
         dry_run(jobs)
         return 0
-    console = Console(highlight=False)
+    console = render.console()
     books = Books(output_folder(args))
     if args.retry_failed:
         jobs = [job for job in jobs if books.failure(job) and not job.finished]
