@@ -1,5 +1,6 @@
 """The command line, when all goes well, and by the scripts; what it says to bad input is in test_faults."""
 import argparse
+import errno
 import os
 import signal
 import subprocess
@@ -131,6 +132,13 @@ def test_a_reader_that_has_gone_stops_nothing(data, tmp_path, monkeypatch):
     with broken() as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
         assert answer.answered(lambda _: print("a figure"))() == 0
+
+
+def test_a_broken_pipe_of_another_kind_is_no_success():
+    def command(_):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+    with pytest.raises(BrokenPipeError):
+        answer.answered(command)()
 
 
 def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):

@@ -1,4 +1,6 @@
 """A sweep finishes what can be finished, tells what cannot, goes on where it left off, and dies without a trace."""
+import contextlib
+import errno
 import json
 import os
 import shutil
@@ -11,10 +13,10 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from trainers.sweep import live
+from trainers.sweep import live, pool
 from trainers.sweep.__main__ import main
 from trainers.sweep.plan import plan
-from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Pool
+from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
 
 EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots",
             "1", "2", "--cfg", "demo", "--jobs", "2"]
@@ -152,6 +154,76 @@ def test_killing_the_sweep_leaves_nothing(number, monkeypatch):
     monkeypatch.setenv("FAKE_SLEEP", "0")
     assert main(EIGHTEEN) == 0
     assert sorted(map(len, logs().values())) == [1] * 16 + [2] * 2, "the two that were cut off went on"
+
+
+def guard_of(sweep, but=None):
+    """Wait for the guard of the sweep's process, another than ``but``; return its process id."""
+    for _ in range(300):
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (b"sweep/guard.py" in (path / "cmdline").read_bytes() and int(path.name) != but
+                        and int((path / "stat").read_text().rpartition(")")[2].split()[1]) == sweep):
+                    return int(path.name)
+        time.sleep(0.1)
+    raise AssertionError("there is no guard")
+
+
+def test_a_guard_that_is_killed_has_a_successor(monkeypatch):
+    """The kernel may take it when memory is short; the sweep once ended there and said that all was done."""
+    monkeypatch.setenv("FAKE_SLEEP", "100")
+    sweep = os.fork()
+    if sweep == 0:
+        os._exit(main(EIGHTEEN))
+    running = pids(2)
+    first = guard_of(sweep)
+    os.kill(first, signal.SIGKILL)
+    guard_of(sweep, first)
+    time.sleep(1)  # it has read what it is to guard
+    os.kill(sweep, signal.SIGKILL)
+    os.waitpid(sweep, 0)
+    for _ in range(100):
+        if not any(map(alive, running)):
+            break
+        time.sleep(0.1)
+    assert not any(map(alive, running))
+
+
+def test_jobs_begin_and_end_whatever_becomes_of_the_guard(monkeypatch, capsys):
+    started = Guard.renew
+    monkeypatch.setattr(Guard, "renew", lambda guard: started(guard) or (guard.process.kill(), guard.process.wait()))
+    assert main(EIGHTEEN) == 0
+    assert len(list(Path("output").rglob("result.json"))) == 18
+    monkeypatch.setattr(Guard, "renew", lambda guard: None)  # there was no memory to start it
+    monkeypatch.setenv("OUTPUT", "other")
+    assert main(EIGHTEEN) == 0
+    assert len(list(Path("other").rglob("result.json"))) == 18
+
+
+def test_a_job_that_cannot_be_started_is_listed(monkeypatch, capsys):
+    true, refused = pool.subprocess.Popen, []
+
+    def refuse(argv, *args, **kwargs):
+        if argv[0] == "bash" and kwargs.get("start_new_session") and not refused:
+            refused.append(argv)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return true(argv, *args, **kwargs)
+    monkeypatch.setattr(pool.subprocess, "Popen", refuse)
+    assert main(EIGHTEEN) == 1
+    out = capsys.readouterr().out
+    assert ("failed: CoOp digits 1 shots seed 1 (exit code 3)\n    error: Cannot allocate memory: free some memory and "
+            "run the same command again\n") in out
+    assert len(list(Path("output").rglob("result.json"))) == 17
+    assert main(EIGHTEEN) == 0
+
+
+def test_a_reader_that_has_gone_stops_no_job(monkeypatch):
+    """``python -m trainers.sweep … | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", buffering=1) as gone:
+        monkeypatch.setattr(sys, "stdout", gone)
+        assert main(EIGHTEEN) == 0
+    assert len(list(Path("output").rglob("result.json"))) == 18
 
 
 def test_two_sweeps_at_once_share_no_job(monkeypatch, capsys):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import os
+import select
 import sys
 
 from .errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
@@ -93,6 +94,16 @@ def prepare():
             stream.reconfigure(errors="backslashreplace")
 
 
+def abandoned():
+    """Return whether whoever read our output has gone: what ``| head`` does once it has seen enough."""
+    watch = select.poll()
+    try:
+        watch.register(sys.stdout.fileno(), 0)
+    except ValueError:  # a stream without a file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+
+
 def silence():
     """Let nothing more be printed: whoever read our output has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -110,13 +121,13 @@ def answered(command):
             code = command(argv)
             sys.stdout.flush()
             return code
-        except BrokenPipeError:
-            silence()
-            return 0
         except KeyboardInterrupt:
             say("interrupted")
             return 130
         except Exception as error:
+            if isinstance(error, BrokenPipeError) and abandoned():
+                silence()
+                return 0
             code = exit_code(error)
             if code is None:
                 raise

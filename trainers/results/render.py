@@ -3,6 +3,7 @@ import csv
 import io
 import sys
 
+from ..answer import silence
 from .table import Cell, column_name
 
 MISSING = "–"
@@ -53,9 +54,16 @@ def caption(table, kind):
 
 
 def console():
-    """Return a rich console as wide as the terminal; wide enough for all datasets where there is none."""
+    """Return a rich console as wide as the terminal; wide enough for all datasets where there is none.
+
+    Whoever reads it may go (``| head``): the work goes on.
+    """
     from rich.console import Console
-    return Console(width=None if sys.stdout.isatty() else 250, highlight=False)
+
+    class Lasting(Console):
+        def on_broken_pipe(self):
+            silence()
+    return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False)
 
 
 def blocks(heads, rows, width):

@@ -111,6 +111,45 @@ class Worker:
         return inside * 0.9 if done == 0 and len(steps) > 1 else inside if done == 0 else 0.9 + 0.1 * done / len(steps)
 
 
+class Guard:
+    """Has guard.py end process groups should this process be killed outright; has another where it is killed itself."""
+
+    def __init__(self):
+        self.groups, self.process = set(), None
+
+    def add(self, group):
+        self.groups.add(group)
+        self.tell(f"+{group}")
+
+    def discard(self, group):
+        self.groups.discard(group)
+        self.tell(f"-{group}")
+
+    def tell(self, line):
+        if self.process:
+            with suppress(BrokenPipeError):  # it is gone: the next will be told
+                print(line, file=self.process.stdin)
+
+    def renew(self):
+        """Start the program where none runs; tried again at every call, should there be no memory for it."""
+        if self.process and self.process.poll() is None:
+            return
+        self.close()
+        with suppress(OSError):
+            self.process = subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE,
+                                            text=True, start_new_session=True, bufsize=1)
+        for group in self.groups:
+            self.tell(f"+{group}")
+
+    def close(self):
+        """Let the program end what is left, and itself."""
+        if self.process:
+            with suppress(BrokenPipeError):
+                self.process.stdin.close()
+            self.process.wait()
+            self.process = None
+
+
 class Pool:
     """Runs jobs on ``workers`` processes.
 
@@ -119,7 +158,7 @@ class Pool:
     """
 
     def __init__(self, jobs, books, workers, per_gpu=1, gpus=()):
-        self.jobs, self.books = jobs, books
+        self.jobs, self.books, self.guard = jobs, books, Guard()
         self.states, self.failures, self.seconds = {}, {}, {}
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
         self.workers = []
@@ -140,16 +179,18 @@ class Pool:
         Raises:
             Stopped: a signal came; all processes have ended.
         """
-        with signals() as came, self.guarded():
+        with signals() as came:
             try:
                 while self.queue or any(worker.job for worker in self.workers):
                     if came:
                         raise Stopped(came[0])
+                    self.guard.renew()
                     self.advance()
                     watch(self)
                     time.sleep(pause)
             finally:
                 self.end_all()
+                self.guard.close()
         watch(self)
 
     def advance(self):
@@ -169,9 +210,9 @@ class Pool:
                 return
             worker.console.parent.mkdir(parents=True, exist_ok=True)
             worker.console.write_bytes(b"")
-        except OSError as error:  # the disk is full, say: others may have better luck
+        except OSError as error:
             worker.job = job
-            self.fail(worker, job.steps[0], EnvironmentFault.exit_code, [f"error: {one_line(error)}"])
+            self.cannot_begin(worker, job.steps[0], error)
             return
         self.books.forget_failure(job)
         worker.job = job
@@ -185,14 +226,22 @@ class Pool:
             self.job_ended(worker, FINISHED)
             return
         worker.step = step
-        with open(worker.console, "ab") as console:
-            worker.process = subprocess.Popen(
-                step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT, start_new_session=True,
-                env={**os.environ, **worker.environment, **step.environment})
-        self.tell_guard(f"+{worker.process.pid}")
+        try:
+            with open(worker.console, "ab") as console:
+                worker.process = subprocess.Popen(
+                    step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                    start_new_session=True, env={**os.environ, **worker.environment, **step.environment})
+        except OSError as error:
+            self.cannot_begin(worker, step, error)
+            return
+        self.guard.add(worker.process.pid)
+
+    def cannot_begin(self, worker, step, error):
+        """Note as a failure that the machine refuses: the disk or the memory is full, say; others may be luckier."""
+        self.fail(worker, step, EnvironmentFault.exit_code, [f"error: {one_line(error)}"])
 
     def step_ended(self, worker):
-        self.tell_guard(f"-{worker.process.pid}")
+        self.guard.discard(worker.process.pid)
         code = worker.process.returncode
         guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
         tidy(worker.step)
@@ -221,18 +270,8 @@ class Pool:
         for worker in self.workers:
             if worker.process:
                 worker.process.wait()
-                self.tell_guard(f"-{worker.process.pid}")
+                self.guard.discard(worker.process.pid)
                 tidy(worker.step)
-
-    @contextmanager
-    def guarded(self):
-        """Have ``guard`` end the processes should this one be killed outright."""
-        with subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE, text=True,
-                              start_new_session=True, bufsize=1) as self.guard:
-            yield
-
-    def tell_guard(self, line):
-        print(line, file=self.guard.stdin)
 
     def seconds_left(self):
         """Return an estimate of the time until all is done, or None before anything has ended."""
