@@ -6,7 +6,8 @@ Output, cache, datasets and temporary files lie on a file system in memory of th
 right to make user namespaces). While the sweep works,
     disk    is filled to the last byte for some seconds, again and again
     memory  every eighth process may take but a part, drawn at random, of the address space that a run needs; and now
-            and then the largest process of all is killed, as a kernel does that has no memory left
+            and then the largest process of all is killed, as a kernel does that has no memory left; every fourth time
+            any other, a script or the sweep's guard as well
 In the end every run has its result or is listed as failed, no process runs on, and no temporary file is left. Then the
 same command, in peace, must bring what is missing. What is kept: benchmarks/results/pressure.json.
 """
@@ -78,7 +79,7 @@ def address_space(place, child):
 
 
 class Pressure(threading.Thread):
-    """Fills the disk and kills the largest process by turns until ``stop`` is set.
+    """Fills the disk and kills a process by turns until ``stop`` is set.
 
     Attributes:
         done: how often it did what.
@@ -111,8 +112,9 @@ class Pressure(threading.Thread):
         runs = {pid: size for pid, size in members(self.place).items() if pid != self.child.pid}
         if runs:
             try:
-                os.kill(max(runs, key=runs.get), signal.SIGKILL)
-                self.done["largest process killed"] += 1
+                chosen = self.draw.choice(sorted(runs)) if self.draw.random() < 0.25 else max(runs, key=runs.get)
+                os.kill(chosen, signal.SIGKILL)
+                self.done["processes killed"] += 1
             except ProcessLookupError:
                 pass
 
