@@ -155,10 +155,12 @@ def _http_attempt(url, part):
         if total and shutil.disk_usage(os.path.dirname(part)).free < total - start:
             raise full_disk(part, total - start)
         tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
+        if not start:
+            open(part, "wb").close()  # what is there is not of this file: it must not look so
         with open(part + ".from", "w") as file:
             file.write(f"{url}\n{'' if tag.startswith('W/') else tag}")  # a weak tag cannot vouch for single bytes
-        here = _receive(response, part, start, total)
-    return total is None or here == total
+        here, broken = _receive(response, part, start, total)
+    return not broken and total in (None, here)
 
 
 def _begun(part, url):
@@ -171,16 +173,17 @@ def _begun(part, url):
 
 
 def _receive(response, part, start, total):
-    """Append the response's bytes to ``part`` (from ``start``); return how many it holds then."""
+    """Append the response's bytes to ``part`` (from ``start``); return how many it holds then, and whether it broke."""
     bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=os.path.basename(part)[:-len(".part")])
     with bar, open(part, "ab" if start else "wb") as file:
         while True:
             try:
                 data = response.read(CHUNK)
             except (OSError, http.client.HTTPException):
-                data = b""
+                return start, True
             if not data:
-                break
+                os.fsync(file.fileno())
+                return start, False
             try:
                 file.write(data)
                 file.flush()
@@ -190,7 +193,6 @@ def _receive(response, part, start, total):
                 raise
             start += len(data)
             bar.update(len(data))
-    return start
 
 
 def _from_drive(identity, path):

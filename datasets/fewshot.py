@@ -115,7 +115,10 @@ def few_shot(splits, shots, seed, folder):
     base = os.path.join(folder, f"shot_{shots}-seed_{seed}")
     source = next((base + ending for ending in (".json", ".pkl") if os.path.exists(base + ending)), None)
     if seed < 0 or source is None:
+        before = random.getstate()
         sets = {"train": sample(splits.train, shots), "val": sample(splits.val, min(shots, 4))}
+        if seed >= 0:
+            random.setstate(before)  # what is drawn after it does not depend on whether the set was there
         if seed < 0 or _save_first(base + ".json", sets):
             return splits._replace(**sets)
         source = base + ".json"

@@ -24,7 +24,10 @@ OUTPUT=${OUTPUT:-output}
 seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
 if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
-read -r -d '' -a options <<< "${OPTS:-}" || true  # it ends without the NUL that read waits for
+set -f  # a star in OPTS is no file's name
+# shellcheck disable=SC2206  # split at blanks; a here-string would need room on the disk
+options=(${OPTS:-})
+set +f
 for ((n = 1; n <= $#; n++)); do
   if [ "${!n}" = -- ]; then
     options+=("${@:n+1}")

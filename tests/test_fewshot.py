@@ -248,3 +248,13 @@ def test_a_dataset_of_one_class_has_no_new_ones():
     one = Splits(ITEMS[:5], [], ITEMS[5:9])
     with pytest.raises(InputError, match="one class only"):
         datasets.fewshot.choose_classes(one, "new")
+
+
+def test_what_is_drawn_later_does_not_depend_on_the_cache(tmp_path):
+    items = [Item(f"{label}/{n}.png", label, str(label)) for label in range(3) for n in range(9)]
+    later = []
+    for _ in range(2):  # drawn, then read
+        random.seed(1)
+        few_shot(Splits(items, items, items), 2, 1, str(tmp_path))
+        later.append(random.random())
+    assert later[0] == later[1] and len(list(tmp_path.iterdir())) == 1

@@ -1,6 +1,7 @@
 """From pairs on disk to features and hierarchy: three kinds of corpus, bad pairs, runs that were killed."""
 import io
 import json
+import multiprocessing
 import tarfile
 
 import numpy as np
@@ -250,3 +251,17 @@ def test_shard_is_data_with_its_faults(clip, tmp_path):
     shard = load_file(tmp_path / "f" / "000000.safetensors")
     assert shard["image"].dtype == torch.float16 and len(shard["record_ends"]) == 120
     assert json.loads((tmp_path / "f" / "done.json").read_text())["bad"] == 5
+
+
+def test_two_runs_that_cluster_the_same_features(clip, tmp_path):
+    """Two seeds, say, started together: one builds the hierarchy, the other waits and reads it."""
+    found = features.extract(Corpus(make("folder", tmp_path / "c", 60)), clip, TRANSFORM, tmp_path / "f")
+    options = {"domains": 3, "classes": 2, "least": 1, "sample": 100, "seed": 1, "backend": "sklearn"}
+    context = multiprocessing.get_context("fork")
+    pair = [context.Process(target=hierarchy.build, args=(found, tmp_path / "f" / "h.tree", options)) for _ in range(2)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(120)
+    assert [process.exitcode for process in pair] == [0, 0]
+    assert not (tmp_path / "f" / "h.parts").exists() and hierarchy.read(tmp_path / "f" / "h.tree").domains

@@ -84,7 +84,9 @@ def test_state_of_other_settings_is_refused(whole, ground, capsys, monkeypatch):
     output.mkdir()
     (output / STATE).write_bytes((whole / STATE).read_bytes())
     assert main(arguments(ground, output, RANK=3)) == 2
-    assert "another config" in capsys.readouterr().err
+    assert "another config (config.RANK is 2 there, 3 here): delete it" in capsys.readouterr().err
+    assert main([*arguments(ground, output), "TRAINER.COOP.CLASS_TOKEN_POSITION", "front"]) == 2
+    assert "(method.CLASS_TOKEN_POSITION is end there, front here)" in capsys.readouterr().err
 
 
 def test_two_processes_come_to_the_same(whole, ground):

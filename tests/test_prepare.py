@@ -34,13 +34,14 @@ class Server(http.server.ThreadingHTTPServer):
     """Serves ``files`` (name -> bytes), continues downloads, and misbehaves as told.
 
     ``drops`` is a list of byte counts: each request takes one and is cut off after so many bytes (None: not cut).
+    Without ``lengths`` it does not say how many bytes there are.
     """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.drops, self.log, self.pause, self.ranges = {}, [], [], 0, True
+        self.files, self.drops, self.log, self.pause, self.ranges, self.lengths = {}, [], [], 0, True, True
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, *_):  # a client that was killed is no news
@@ -77,15 +78,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if server.lengths:
+            self.send_header("Content-Length", str(len(content) - start))
+        else:
+            self.send_header("Transfer-Encoding", "chunked")
         self.send_header("ETag", tag)
         self.send_header("X-Repo-Commit", "0" * 40)  # for the model hub's client
         self.end_headers()
         if body:
             drop = server.drops.pop(0) if server.drops else None
             for at in range(start, len(content) if drop is None else min(start + drop, len(content)), 4096):
-                self.wfile.write(content[at:min(at + 4096, len(content) if drop is None else start + drop)])
+                part = content[at:min(at + 4096, len(content) if drop is None else start + drop)]
+                self.wfile.write(part if server.lengths else b"%x\r\n%s\r\n" % (len(part), part))
                 time.sleep(server.pause)
+            if drop is None and not server.lengths:
+                self.wfile.write(b"0\r\n\r\n")
             if drop is not None:
                 self.wfile.flush()
                 self.connection.shutdown(2)
@@ -213,6 +220,15 @@ def test_a_broken_line_is_continued_at_once(tiny, server):
     server.drops = [None, 10000, 20000]  # the split file is whole, the archive comes in three parts
     assert tiny.run() == 0
     assert tiny.gets() == [None, "bytes=10000-", "bytes=30000-"]
+    assert_whole(tiny)
+
+
+def test_a_broken_line_without_a_length_is_continued_too(tiny, server, monkeypatch):
+    monkeypatch.setattr(Handler, "protocol_version", "HTTP/1.1")
+    server.lengths = False
+    server.drops = [5, 4096]
+    assert tiny.run() == 0
+    assert len(tiny.gets()) >= 1 and not server.drops
     assert_whole(tiny)
 
 

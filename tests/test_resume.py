@@ -1,4 +1,7 @@
 """Nothing is lost: states within an epoch, signals, damaged and foreign files in the output folder, best results."""
+import contextlib
+import errno
+import io
 import json
 import os
 import random
@@ -14,7 +17,7 @@ from conftest import ROOT
 from test_training import make, weights  # noqa: F401  (a fixture)
 
 import trainers.main
-from trainers import base, checkpoint, interrupt, loader, lock
+from trainers import atomic, base, checkpoint, interrupt, loader, lock
 from trainers.errors import InputError, Interrupted
 from trainers.main import main
 
@@ -40,6 +43,18 @@ def assert_same_bits(one, other):
     assert torch.equal(one["random"]["torch"], other["random"]["torch"])
     for a, b in zip(one["optimizer"]["state"].values(), other["optimizer"]["state"].values(), strict=True):
         assert torch.equal(a["momentum_buffer"], b["momentum_buffer"])
+
+
+def test_a_full_disk_is_the_disks_fault(tmp_path, monkeypatch):
+    """PyTorch's own complaint, once a write to its file has failed, does not name the disk."""
+    class Full(io.BytesIO):
+        def write(self, data):
+            if len(data) > 4096:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(data)
+    monkeypatch.setattr(atomic, "whole", lambda path: contextlib.nullcontext(Full()))
+    with pytest.raises(OSError):
+        checkpoint.write({"ctx": torch.zeros(30_000)}, tmp_path / "model.pth.tar-1")
 
 
 # ---- within an epoch
@@ -68,6 +83,24 @@ def test_state_within_an_epoch_is_resumed_to_the_bit(case, epoch, batch, weights
     assert len(resumed.record) == 9 - 3 * epoch - batch, "no batch twice, none left out"
     assert_same_bits(content(tmp_path / "whole"), content(tmp_path / "parts"))
     assert not list((tmp_path / "parts").rglob(checkpoint.INTERIM))
+
+
+@pytest.mark.parametrize("schedule", [["cosine"], ["single_step", "OPTIM.STEPSIZE", [1]],
+                                      ["multi_step", "OPTIM.STEPSIZE", [1, 2]]], ids=lambda schedule: schedule[0])
+def test_a_schedule_without_warmup_is_resumed(schedule, weights, tmp_path, monkeypatch):  # noqa: F811
+    settings = ["OPTIM.WARMUP_EPOCH", -1, "OPTIM.LR_SCHEDULER", *schedule]
+    torch.manual_seed(1)
+    make("coop_end", weights, tmp_path / "whole", settings=settings).train()
+    torch.manual_seed(1)
+    stopped = make("coop_end", weights, tmp_path / "parts", settings=settings)
+    stopped.after_epoch = lambda: base.PromptTrainer.after_epoch(stopped) or (_ for _ in ()).throw(Stop)
+    with pytest.raises(Stop):
+        stopped.train()
+    resumed = make("coop_end", weights, tmp_path / "parts", settings=settings)
+    resumed.train()
+    assert len(resumed.record) == 6
+    assert_same_bits(content(tmp_path / "whole"), content(tmp_path / "parts"))
+    assert resumed.get_current_lr() < resumed.cfg.OPTIM.LR
 
 
 def test_minutes_between_checkpoints(weights, tmp_path, monkeypatch):  # noqa: F811
@@ -248,7 +281,7 @@ def whole(data, tmp_path_factory):
     return out / "second"
 
 
-def interrupted(data, out, monkeypatch, at, name="SIGTERM"):
+def interrupted(data, out, monkeypatch, at, name="SIGTERM", more=()):
     """Run until a signal in the step ``at`` (epoch, batch); returns the exit code."""
     step = base.PromptTrainer.forward_backward
 
@@ -258,7 +291,7 @@ def interrupted(data, out, monkeypatch, at, name="SIGTERM"):
         return step(self, batch)
     with monkeypatch.context() as patch:
         patch.setattr(base.PromptTrainer, "forward_backward", signalled)
-        return main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK])
+        return main([*DEMO, "--root", data, "--output-dir", str(out), *more, *QUICK])
 
 
 @pytest.mark.parametrize("at, name, words", [
@@ -276,6 +309,21 @@ def test_signal_saves_and_the_same_command_goes_on(at, name, words, whole, data,
     results = [json.loads((folder / "result.json").read_text())["results"] for folder in (out, whole)]
     assert results[0] == results[1]
     assert not list(out.rglob(checkpoint.INTERIM))
+
+
+def test_an_unseeded_run_goes_on_with_its_own_images(data, tmp_path, monkeypatch, capsys):
+    seen, load = [], base.train_loader
+
+    def noted(cfg, dm, *args):
+        seen.append([item.impath for item in dm.dataset.train_x])
+        return load(cfg, dm, *args)
+    monkeypatch.setattr(base, "train_loader", noted)
+    unseeded = ["--seed", "-1"]
+    assert interrupted(data, tmp_path / "out", monkeypatch, (1, 0), more=unseeded) == 75
+    for folder in ("out", "other"):
+        assert main([*DEMO, "--root", data, "--output-dir", str(tmp_path / folder), *unseeded, *QUICK]) == 0
+    assert "Resumed from " in capsys.readouterr().out
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_unfinished_run_with_another_config_is_refused(whole, data, tmp_path, monkeypatch, capsys):

@@ -61,7 +61,7 @@ def write(path, content, once=False):
 def tidy(folder):
     """Remove what killed processes have left in ``folder``; what is being written stays."""
     for part in Path(folder).glob(".*.part"):
-        with contextlib.suppress(OSError), open(part, "rb") as file:  # gone meanwhile, or somebody else's
+        with contextlib.suppress(OSError), open(part, "r+b") as file:  # gone meanwhile, or somebody else's
             if fcntl:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 part.unlink()
@@ -90,6 +90,19 @@ def _locked(path):
         if os.path.exists(file.name):
             return file
         file.close()  # taken for a leftover in the moment before the lock
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        if fcntl:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _settle(file):

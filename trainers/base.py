@@ -67,6 +67,9 @@ class PromptTrainer(TrainerX):
     def build_data_loader(self):
         """Dassl's data manager, with the training loader that ``loader.py`` describes."""
         parallel.start(self.device)
+        if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
+            checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
+            self.beginning = checkpoint.random_state()
         super().build_data_loader()
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
@@ -296,6 +299,7 @@ class PromptTrainer(TrainerX):
         self.saved = None if model_name else (directory, epoch)
         self.saved_at = time.monotonic()
 
+    beginning: dict | None = None  # random states before an unseeded run's few-shot set was drawn
     saved: tuple | None = None  # (directory, epoch)
     saved_at = 0.0  # by time.monotonic()
 

@@ -6,6 +6,7 @@ TRAIN.CHECKPOINT_FREQ asks for it). Within an epoch, every TRAIN.CHECKPOINT_MINU
 ``interim.pth.tar`` is written, which is resumed at the very batch and goes when the epoch is over.
 """
 import contextlib
+import io
 import logging
 import pickle
 import random
@@ -61,6 +62,7 @@ def state(trainer, epochs_done):
         "best_result": float(trainer.best_result),
         "extra": trainer.extra_state(),
         "random": random_state(),
+        "beginning": trainer.beginning,
         "trainer": type(trainer).__name__,
         "classnames": trainer.classnames,
         "config": trainer.config_text,
@@ -76,8 +78,10 @@ def drop_before(folder, epoch, every):
 
 def write(content, path):
     """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
+    raw = io.BytesIO()  # what torch.save says of a file on a full disk does not name the disk
+    torch.save(content, raw)
     with atomic.whole(path) as file:
-        torch.save(content, file)
+        file.write(raw.getbuffer())
 
 
 def tidy(directory):
@@ -215,6 +219,15 @@ def unfinished(directory):
     return None
 
 
+def begin_as_before(*directories):
+    """Take the random states with which an unseeded run in the first of these folders that has one began."""
+    for directory in filter(None, directories):
+        found = unfinished(directory)
+        if found and found[1].get("beginning"):
+            set_random_state(found[1]["beginning"])
+            return
+
+
 def resume(trainer, directory):
     """Bring a trainer to where its newest whole checkpoint left off.
 
@@ -243,8 +256,7 @@ def resume(trainer, directory):
     path, content = max(states.items(), key=lambda found: (found[1]["epoch"], found[1].get("batch", 0)))
     epoch, batch = content["epoch"], content.get("batch", 0)
     fit(trainer.prompts, content["state_dict"], path)
-    trainer.optim.load_state_dict(content["optimizer"])
-    with warnings.catch_warnings():
+    with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
         warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
         for _ in range(content["scheduler"]["steps"]):
             trainer.sched.step()
@@ -252,6 +264,7 @@ def resume(trainer, directory):
     if lr != content["scheduler"]["lr"]:
         raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
                          "resume with the config it was started with, or choose another --output-dir")
+    trainer.optim.load_state_dict(content["optimizer"])
     if trainer.loss_scale:
         trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
     trainer.best_result = content.get("best_result", trainer.best_result)
@@ -278,4 +291,4 @@ def set_random_state(state):
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        torch.cuda.set_rng_state_all(state["cuda"][:torch.cuda.device_count()])  # of as many as are seen today

@@ -66,7 +66,7 @@ def ignore(_worker=None):
 def _handler(owner):
     def take(number, _frame):
         global _came
-        if os.getpid() != owner:  # a forked child that has kept the handler
+        if os.getpid() != owner or _came:  # a forked child that has kept the handler; or one is at work already
             return
         _came = signal.Signals(number).name
         if not _holding:

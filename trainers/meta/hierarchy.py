@@ -4,6 +4,7 @@ The paper (arXiv 2303.06571) has such a hierarchy; how it is built is ours: doma
 pseudo-classes cluster captions and keep the pairs whose image agrees.
 """
 import collections
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -154,33 +155,41 @@ def build(features, path, options, provenance=None):
     """
     path = Path(path)
     about = {"format": FORMAT, "options": options, "pairs": len(features), **(provenance or {})}
-    if not path.exists():
-        parts = path.with_suffix(".parts")
-        first = parts / "domains.safetensors"
-        seed, backend = options["seed"], chosen(options["backend"], len(features))
-        if parallel.rank() == 0 and not first.exists():
-            domain = split_domains(features, options["domains"], options["sample"], seed, backend)
-            atomic.write(first, save({"domain": torch.from_numpy(domain)}))
+    with contextlib.ExitStack() as stack:
+        if parallel.rank() == 0:  # another run on the same features waits, then finds it built
+            stack.enter_context(atomic.alone(path.with_suffix(".lock")))
         parallel.barrier()
-        domain = load_file(first)["domain"].numpy()
-        count = int(domain.max()) + 1
-        for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain",
-                      mininterval=2, disable=parallel.rank() > 0):
-            part = parts / f"domain-{d:05d}.safetensors"
-            if not part.exists():
-                rows = np.flatnonzero(domain == d)
-                if not len(rows):
-                    continue
-                cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"],
-                                                          seed + d + 1, options["least"], backend)
-                names = _name(features, rows, cluster, len(rates), seed)
-                found = {"names": names, "rates": rates, "agreement": agreement}
-                atomic.write(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
+        if not path.exists():
+            _build(features, path, options, about)
         parallel.barrier()
         if parallel.rank() == 0:
-            _join(parts, domain, count, path, about)
-        parallel.barrier()
+            shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
     return read(path)
+
+
+def _build(features, path, options, about):
+    parts = path.with_suffix(".parts")
+    first = parts / "domains.safetensors"
+    seed, backend = options["seed"], chosen(options["backend"], len(features))
+    if parallel.rank() == 0 and not first.exists():
+        domain = split_domains(features, options["domains"], options["sample"], seed, backend)
+        atomic.write(first, save({"domain": torch.from_numpy(domain)}))
+    parallel.barrier()
+    domain = load_file(first)["domain"].numpy()
+    count = int(domain.max()) + 1
+    for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain",
+                  mininterval=2, disable=parallel.rank() > 0):
+        part, rows = parts / f"domain-{d:05d}.safetensors", np.flatnonzero(domain == d)
+        if part.exists() or not len(rows):
+            continue
+        cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"], seed + d + 1,
+                                                  options["least"], backend)
+        names = _name(features, rows, cluster, len(rates), seed)
+        found = {"names": names, "rates": rates, "agreement": agreement}
+        atomic.write(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
+    parallel.barrier()
+    if parallel.rank() == 0:
+        _join(parts, domain, count, path, about)
 
 
 def _join(parts, domain, count, path, about):
@@ -202,7 +211,6 @@ def _join(parts, domain, count, path, about):
                          "pairs: lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
     atomic.write(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
-    shutil.rmtree(parts)
 
 
 def read(path):

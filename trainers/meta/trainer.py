@@ -15,6 +15,7 @@ from dassl.data.transforms import build_transform
 from .. import checkpoint, interrupt, parallel
 from ..base import register
 from ..clip import load_clip
+from ..config import difference
 from ..errors import InputError
 from ..keys import HOUSE, declare, settings
 from ..regulate.regulator import Regulator
@@ -154,7 +155,8 @@ class GRAM:
         return {"prompts": self.own.PROMPTS, "backbone": Path(self.cfg.MODEL.BACKBONE.NAME).name,
                 "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs,
                 "seed": self.cfg.SEED, "domains": len(tree.domains),
-                "config": {k: v for k, v in self.own.items() if k not in passing}}
+                "config": {k: v for k, v in self.own.items() if k not in passing},
+                "method": dict(settings(self.cfg, self.learner.method.SECTION).items())}
 
     # ---- the bi-level loop
 
@@ -264,9 +266,9 @@ class GRAM:
             return 0
         state = checkpoint.read(path)
         if state.get("about") != about:
-            differs = [k for k in about if state.get("about", {}).get(k) != about[k]]
-            raise InputError(f"{path} is of a run with another {', '.join(differs)}: delete it, "
-                             "or choose another --output-dir")
+            raise InputError(f"{path} is of a run with another config "
+                             f"({'; '.join(difference(about, state.get('about', {})))}): delete it, or choose another "
+                             "--output-dir")
         for name in self.start:
             self.start[name].copy_(state["start"][name])
             self.plain[name].copy_(state["plain"][name])

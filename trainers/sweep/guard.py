@@ -44,7 +44,7 @@ def end(groups, reap=lambda: None):
 
 
 def main():
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # the end of the input is what counts
     groups = set()
     for line in sys.stdin:

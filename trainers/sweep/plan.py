@@ -1,5 +1,6 @@
 """Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
 import difflib
+import hashlib
 import itertools
 import os
 import shlex
@@ -109,7 +110,10 @@ class Job:
 
     @property
     def slug(self):
-        return self.name.replace(" ", "_").replace("/", "-")
+        """A file's name for it, which no job with other folders has."""
+        folders = "\0".join(os.path.abspath(folder) for step in self.steps for folder in step.folders)
+        return (f"{self.name.replace(' ', '_').replace('/', '-')}-"
+                f"{hashlib.blake2b(folders.encode(errors='surrogateescape'), digest_size=3).hexdigest()}")
 
 
 def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environment=None, source="imagenet", opts=()):

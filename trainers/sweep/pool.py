@@ -299,9 +299,9 @@ def tidy(step):
 
 @contextmanager
 def signals():
-    """Collect the names of SIGINT, SIGTERM and SIGHUP as they come, so that nothing is cut off halfway."""
+    """Collect the names of signals that ask the sweep to stop as they come, so that nothing is cut off halfway."""
     came = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
     before = [signal.signal(number, lambda number, _: came.append(signal.Signals(number).name)) for number in numbers]
     try:
         yield came
