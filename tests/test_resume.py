@@ -311,6 +311,29 @@ def test_signal_saves_and_the_same_command_goes_on(at, name, words, whole, data,
     assert not list(out.rglob(checkpoint.INTERIM))
 
 
+def test_a_launcher_that_dies_takes_its_processes_along(tmp_path):
+    """torchrun is ended by SIGUSR1, SLURM's warning, and hands it on to nobody."""
+    launcher = os.fork()
+    if launcher == 0:
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, lambda *_: ((tmp_path / "asked").touch(), os._exit(0)))
+            interrupt.end_with_parent()
+            (tmp_path / "ready").touch()
+            time.sleep(30)
+            os._exit(1)
+        time.sleep(30)
+        os._exit(1)
+    for name, number in (("ready", signal.SIGUSR1), ("asked", 0)):
+        for _ in range(100):
+            if (tmp_path / name).exists():
+                break
+            time.sleep(0.1)
+        assert (tmp_path / name).exists()
+        if number:
+            os.kill(launcher, number)
+            os.waitpid(launcher, 0)
+
+
 def test_an_unseeded_run_goes_on_with_its_own_images(data, tmp_path, monkeypatch, capsys):
     seen, load = [], base.train_loader
 

@@ -228,8 +228,8 @@ def test_a_reader_that_has_gone_stops_no_job(monkeypatch):
 
 def test_jobs_with_other_folders_have_other_books():
     """Else base-to-new and few-shot with 4 shots would share a lock, a console and a note of failure."""
-    jobs = [plan(["CoOp"], setting, ["digits"], [1], [4], {"CFG": cfg})[0]
-            for setting, cfg in (("base2new", "demo"), ("few_shot", "demo"), ("few_shot", "rn50"), ("few_shot", "demo"))]
+    made = (("base2new", "demo"), ("few_shot", "demo"), ("few_shot", "rn50"), ("few_shot", "demo"))
+    jobs = [plan(["CoOp"], setting, ["digits"], [1], [4], {"CFG": cfg})[0] for setting, cfg in made]
     assert len({job.name for job in jobs}) == 1 and len({job.slug for job in jobs}) == 3
     assert jobs[1].slug == jobs[3].slug
 

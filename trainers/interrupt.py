@@ -4,10 +4,11 @@ The command line alone installs the handler (``watched``). While a trainer holds
 checkpoint is written) a signal waits until the trainer asks; at any other time it ends the run where it is, for what is
 on disk is whole at every moment.
 """
+import contextlib
+import ctypes
 import os
 import signal
 import threading
-from contextlib import contextmanager
 
 from .errors import Interrupted
 
@@ -16,7 +17,7 @@ _holding = False
 _came = None  # name of the signal that came
 
 
-@contextmanager
+@contextlib.contextmanager
 def watched():
     """While it lasts, the signals of ``NAMES`` end the run by ``Interrupted``. Does nothing outside the main thread."""
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
@@ -54,6 +55,12 @@ def release(where):
     if asked():
         leave(where)
     _end()
+
+
+def end_with_parent():
+    """Have the system send SIGTERM once the process that started this one, torchrun's, is gone. On Linux alone."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)  # 1: PR_SET_PDEATHSIG
 
 
 def ignore(_worker=None):

@@ -193,6 +193,8 @@ def main(argv=None):
     try:
         sys.stdout = Log(console if parallel.launched()[0] == 0 else open(os.devnull, "w"))
         with interrupt.watched():
+            if parallel.launched()[1] > 1:
+                interrupt.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
             try:
                 run(args)
             except RuntimeError:
