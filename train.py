@@ -1,7 +1,12 @@
 """CoOp's command line: python train.py --trainer PromptSRC --root DATA --config-file … --dataset-config-file … …"""
+import os
+import signal
 import sys
 
-from trainers.main import main
-
 if __name__ == "__main__":
+    for number in (signal.SIGTERM, signal.SIGUSR1):  # amid the imports there is nothing to save yet
+        signal.signal(number, lambda *_: os._exit(75))
+
+    from trainers.main import main
+
     sys.exit(main())

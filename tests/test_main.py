@@ -168,6 +168,14 @@ def test_ctrl_c_is_one_line_or_none(capsys):
     assert command.returncode == -signal.SIGINT and b"Traceback" not in said
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_amid_the_imports_is_an_interruption(number):
+    command = subprocess.Popen([sys.executable, ROOT / "train.py", "--print-cfg"], stdout=subprocess.DEVNULL)
+    time.sleep(1)
+    command.send_signal(number)
+    assert command.wait(60) == 75
+
+
 @pytest.mark.parametrize("given,found", [
     ({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"RANK": "", "WORLD_SIZE": "2"}, None),
     ({"RANK": "abc", "WORLD_SIZE": "2"}, None), ({"RANK": "0", "WORLD_SIZE": "2"}, None),
