@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # The demo: zero-shot CLIP and PromptSRC on Digits, base-to-new, 16 shots, seeds 1 to 3, ending in the table. It makes
-# .venv where it is missing; when all is finished, it prints the table again. OUTPUT, DATA, JOBS as for all scripts.
+# .venv where PYTHON lacks a package; when all is finished, it prints the table again. OUTPUT, DATA, JOBS as for all
+# scripts.
 here=$PWD
 source "$(dirname "$0")/setup_env.sh"
+# shellcheck disable=SC2119  # nothing besides what the house needs
 setup_env
 cd "$ROOT"
 if [ "$OUTPUT" = output ]; then OUTPUT=$ROOT/output/demo; fi

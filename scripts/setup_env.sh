@@ -1,23 +1,26 @@
 #!/usr/bin/env bash
-# What demo.sh and test.sh share: an interpreter with all that they need, left in PYTHON. An interpreter given as PYTHON
-# is taken as it is where it has the packages; else .venv is made with it (default: python3), once.
+# What demo.sh, test.sh and check.sh share: an interpreter with all that they need, left in PYTHON. An interpreter given
+# as PYTHON is taken as it is where it has the packages; else .venv is made with it (default: python3), once, with the
+# packages of all three.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 VENV=$ROOT/.venv
-NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown pytest"
-NEEDED="$NEEDED hypothesis xdist pytest_randomly pytest_cov"
+NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown"
 
-# has_packages INTERPRETER
+# has_packages INTERPRETER PACKAGE…: whether it has those that the house needs, and these.
 has_packages() {
+  local interpreter=$1
+  shift
   # shellcheck disable=SC2086  # one argument a package
-  "$1" -c 'import sys
+  "$interpreter" -c 'import sys
 from importlib.util import find_spec
-sys.exit(any(find_spec(name) is None for name in sys.argv[1:]))' $NEEDED 2>/dev/null
+sys.exit(any(find_spec(name) is None for name in sys.argv[1:]))' $NEEDED "$@" 2>/dev/null
 }
 
+# setup_env PACKAGE…: those, by import name, that the script needs besides the house's.
 setup_env() {
   local maker=$PYTHON mark="$VENV/.promptreg" state log="$VENV/install.log"
   if [ "$maker" = python ] && ! command -v python >/dev/null; then maker=python3; fi
-  if [ "$maker" != "$VENV/bin/python" ] && has_packages "$maker"; then return; fi
+  if [ "$maker" != "$VENV/bin/python" ] && has_packages "$maker" "$@"; then return; fi
   PYTHON=$VENV/bin/python
   if [ ! -x "$PYTHON" ]; then
     if [ "$maker" = "$PYTHON" ] || [ "$maker" = python ]; then maker=python3; fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the tests in .venv, which is made where it is missing, in two processes and in random order (--randomly-seed=N
-# repeats one, -p no:randomly leaves the files'). Further arguments go to pytest.
+# Runs the tests with the interpreter PYTHON where it has what they need, else in .venv, which is made where it is
+# missing; in JOBS processes (2) and in random order (--randomly-seed=N repeats one, -p no:randomly leaves the files').
+# Further arguments go to pytest.
 source "$(dirname "$0")/setup_env.sh"
-setup_env
+setup_env pytest hypothesis xdist pytest_randomly pytest_cov
 cd "$ROOT"
 exec "$PYTHON" -m pytest tests -p no:cacheprovider -n "${JOBS:-2}" --dist worksteal "$@"
