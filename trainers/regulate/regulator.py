@@ -107,11 +107,3 @@ class Regulator(nn.Module):
             bent = self.bends[group](torch.stack([prompts[n] for n in names]), torch.stack(present))
             directions.update((n, d) for n, d in zip(names, bent, strict=True) if gradients[n] is not None)
         return directions
-
-    @torch.no_grad()
-    def gate_values(self, prompts):
-        """Return {name: z} of the prompts, numbers in (0, 1)."""
-        gates = {group: self.bends[group].gates(torch.stack([prompts[n] for n in names]))
-                 for group, names in self.members.items()}
-        return {name: float(z) for group, names in self.members.items()
-                for name, z in zip(names, gates[group], strict=True)}

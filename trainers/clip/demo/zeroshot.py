@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from PIL import Image
 from safetensors.torch import load_file
 
+from ..load import build_from_openai
 from . import WEIGHTS, language, render
 
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
@@ -19,25 +19,8 @@ STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 
 
 def build(state):
-    """Make open_clip's CLIP from the demo's state dict, in float32 and eval mode.
-
-    The tokens whose rows are not stored get the mean of the stored rows.
-    """
-    state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    ids, rows = state.pop("token_ids").long(), state["token_embedding.weight"]
-    table = rows.mean(0).repeat(49408, 1)
-    table[ids] = rows
-    state["token_embedding.weight"] = table
-    vision, text = state["visual.conv1.weight"], state["ln_final.weight"]
-    grid = round((len(state["visual.positional_embedding"]) - 1) ** 0.5)
-    layers = {tower: sum(k.startswith(tower) and k.endswith("in_proj_weight") for k in state)
-              for tower in ("visual.transformer", "transformer")}
-    model = CLIP(state["text_projection"].shape[1],
-                 CLIPVisionCfg(layers=layers["visual.transformer"], width=len(vision), patch_size=vision.shape[-1],
-                               image_size=grid * vision.shape[-1]),
-                 CLIPTextCfg(width=len(text), heads=len(text) // 64, layers=layers["transformer"]), quick_gelu=True)
-    model.load_state_dict(state)
-    return model.eval()
+    """Make open_clip's CLIP from the demo's state dict, in float32 and eval mode."""
+    return build_from_openai(state).eval()
 
 
 def digits():
