@@ -1,24 +1,20 @@
 """Images per second of a few-shot training set: this house's loader beside torchvision's plain one, on two cores.
 
-    python benchmarks/data_loading.py                                # drawn images of the size of photographs
+    python benchmarks/data_loading.py [--out NAME]                   # drawn images of the size of photographs
     python benchmarks/data_loading.py --dataset Food101 --root DATA  # a real dataset
 
 Both get the same images and the same transforms (CoOp's: random resized crop to 224x224 bicubic, flip, normalize) in
 the same batch size. The plain loader is ``torchvision.datasets.ImageFolder`` in a ``DataLoader``; it is measured
 without workers and with two. The loaders take turns, so that whatever else the machine does meets them alike, and the
 best of the rounds counts. The load average before and after is printed: well above that of one job, the figures are
-those of a busy machine.
+those of a busy machine. What is kept: benchmarks/results/data_loading.json.
 """
 import argparse
-import json
 import os
-import platform
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
@@ -26,6 +22,7 @@ if hasattr(os, "sched_setaffinity"):
 import numpy as np
 import torch
 import torchvision
+from common import keep
 from PIL import Image
 from torchvision import transforms as T
 
@@ -104,7 +101,7 @@ def measure(epoch, epochs):
 
 
 def main():
-    """Measure and print the table; with --out also write it as JSON."""
+    """Measure, print the table and keep it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--dataset", help="a dataset to use instead of drawn images")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="its data folder")
@@ -112,7 +109,7 @@ def main():
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--out", help="JSON file to write")
+    parser.add_argument("--out", default="data_loading", help="name of the file of results; empty for none")
     arguments = parser.parse_args()
     load = [round(os.getloadavg()[0], 1)]
     with tempfile.TemporaryDirectory() as scratch:
@@ -140,12 +137,11 @@ def main():
     for title, (first, later) in best.items():
         print(f"{title:24}{first:12.0f}{later:14.0f}")
     if arguments.out:
-        Path(arguments.out).write_text(json.dumps(
-            {"images": images, "dataset": name, "batch": BATCH, "cores": loader.cores(), "epochs": arguments.epochs,
-             "rounds": arguments.rounds, "load_average": load,
-             "python": platform.python_version(), "torch": torch.__version__,
-             "images_per_second": {title: {"first": round(first, 1), "later": round(later, 1)}
-                                   for title, (first, later) in best.items()}}, indent=1) + "\n")
+        keep(arguments.out, {
+            "images": images, "dataset": name, "batch": BATCH, "cores": loader.cores(), "epochs": arguments.epochs,
+            "rounds": arguments.rounds, "load_average": load,
+            "images_per_second": {title: {"first": round(first, 1), "later": round(later, 1)}
+                                  for title, (first, later) in best.items()}})
 
 
 if __name__ == "__main__":

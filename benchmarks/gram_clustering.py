@@ -1,9 +1,10 @@
 """Clustering of synthetic pairs with a planted hierarchy: recovery, time and memory against the number of pairs.
 
-    python benchmarks/gram_clustering.py [--pairs 1000 10000 100000] [--threads 2]
+    python benchmarks/gram_clustering.py [--pairs 1000 10000 100000] [--threads 2] [--out NAME]
 
 Each size runs in a process of its own, so that the peak of its memory is its own. The planted tree: 10 domains of 20
-pseudo-classes, features of width 512 in both modalities, a tenth of the images in another class of their domain.
+pseudo-classes, features of width 512 in both modalities, a tenth of the images in another class of their domain. What
+is kept: benchmarks/results/gram_clustering.json.
 """
 import argparse
 import json
@@ -71,6 +72,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, nargs="+", default=[1000, 10_000, 100_000])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", default="gram_clustering", help="name of the file of results; empty for none")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -78,11 +80,16 @@ def main():
         return
     print("| pairs | ARI, domains | ARI, pseudo-classes | kept | seconds | CPU seconds | peak memory |")
     print("|---|---|---|---|---|---|---|")
+    found = {}
     for n in args.pairs:
         command = [sys.executable, __file__, "--one", str(n), "--threads", str(args.threads)]
         r = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+        found[f"{n} pairs"] = r
         print(f"| {n:,} | {r['domain_ari']:.4f} | {r['class_ari']:.4f} | {r['kept']:.1%} of {r['agreeing']:.1%} "
               f"agreeing | {r['seconds']:.1f} | {r['cpu_seconds']:.1f} | {r['peak_mib']:.0f} MiB |", flush=True)
+    if args.out:
+        from common import keep  # not before: what is measured imports its own
+        keep(args.out, found)
 
 
 if __name__ == "__main__":

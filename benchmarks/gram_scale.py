@@ -1,8 +1,10 @@
 """What GRAM's stages cost per 10,000 pairs, in CPU seconds: decoding, encoding and episodes, for two shapes of CLIP.
 
-    python benchmarks/gram_scale.py [--pairs 64] [--threads 1]
+    python benchmarks/gram_scale.py [--pairs 64] [--threads 1] [--out NAME]
 
 ViT-B/16 has random weights here (the cost does not depend on them); clustering is measured by gram_clustering.py.
+An episode has 3 inner steps, 20 support images and twice 20 query images. What is kept:
+benchmarks/results/gram_scale.json.
 """
 import argparse
 import io
@@ -13,12 +15,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+KEPT = ("decode_s", "image_features_s", "caption_features_s", "unigram_s", "unigram_first_order_s", "coop_s")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", default="gram_scale", help="name of the file of results; empty for none")
     args = parser.parse_args()
     import numpy as np
     import open_clip
@@ -53,6 +57,7 @@ def main():
     print("| CLIP | decode | image features | caption features | together, for 10,000 pairs | "
           "episode, unigram, 2nd order | 1st order | episode, coop, 2nd order | peak memory |")
     print("|---|---|---|---|---|---|---|---|---|")
+    found = {}
     for name, size, episodes in (("demo", 32, 3), ("ViT-B-16", 224, 1)):
         clip = load_clip("demo") if name == "demo" else FrozenCLIP(open_clip.create_model(name, pretrained=None))
         transform = T.Compose([T.Resize(size), T.CenterCrop(size), T.ToTensor()])
@@ -93,6 +98,10 @@ def main():
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(f"| {name} | " + " | ".join(f"{1e4 * p:.0f} s" for p in parts) + f" | {1e4 * sum(parts):.0f} s | "
               + " | ".join(f"{c:.2f} s" for c in costs) + f" | {peak:.0f} MiB |", flush=True)
+        found[name] = {**dict(zip(KEPT, parts + costs, strict=True)), "peak_mib": peak}
+    if args.out:
+        from common import keep
+        keep(args.out, found)
 
 
 if __name__ == "__main__":
