@@ -27,7 +27,11 @@ def sample(items, shots):
 
 
 def choose_classes(splits, which):
-    """Keep the ``"base"`` (first half, rounded up) or ``"new"`` classes of Splits, relabelled from 0; or ``"all"``."""
+    """Keep the ``"base"`` (first half, rounded up) or ``"new"`` classes of Splits, relabelled from 0; or ``"all"``.
+
+    Raises:
+        InputError: there is one class only, so none is new.
+    """
     if which == "all":
         return splits
     labels = sorted({item.label for item in splits.train})

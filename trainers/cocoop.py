@@ -20,6 +20,7 @@ class MetaNet(nn.Module):
         self.linear2 = nn.Linear(features // 16, width)
 
     def forward(self, x):
+        """Return the shifts [B, D] of unit image features ``x`` [B, E]."""
         return self.linear2(F.relu(self.linear1(x)))
 
 
@@ -27,7 +28,7 @@ class MetaNet(nn.Module):
 class CoCoOp(PromptTrainer):
     """Cross-entropy where each image has its own context: the shared vectors plus a shift (equation 3).
 
-    Keys, TRAINER.COCOOP: N_CTX, CTX_INIT (words to start from; their number is then N_CTX), PREC.
+    Keys, TRAINER.COCOOP: N_CTX, CTX_INIT (words to start from: their number then stands for N_CTX), PREC.
     """
 
     SECTION = "COCOOP"
@@ -41,6 +42,11 @@ class CoCoOp(PromptTrainer):
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx)
 
     def text_features(self):
+        """Refuse: each image has its own.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError("CoCoOp's text features depend on the image: there are none of the classes alone")
 
     def logits(self, images):

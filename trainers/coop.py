@@ -11,8 +11,9 @@ declare("COOP", N_CTX=16, CSC=False, CTX_INIT=None, PREC="fp16", CLASS_TOKEN_POS
 class CoOp(PromptTrainer):
     """Cross-entropy on prompts "[V]_1 … [V]_M class name." (equations 1 and 2).
 
-    Keys, TRAINER.COOP: N_CTX (M), CSC (contexts of their own for each class), CTX_INIT (words to start from; their
-    number is then M), CLASS_TOKEN_POSITION (end, middle, front), PREC.
+    Keys, TRAINER.COOP: N_CTX (M), CSC (contexts of their own for each class), CTX_INIT (words to start from: M is then
+    their number, whatever N_CTX is, and all classes share them, whatever CSC is, as published), CLASS_TOKEN_POSITION
+    (end, middle, front), PREC.
     """
 
     SECTION = "COOP"

@@ -15,7 +15,8 @@ class IVLP(PromptTrainer):
     """Cross-entropy with learned vectors in both towers, in the input and in each layer up to a depth.
 
     Keys, TRAINER.IVLP: N_CTX_TEXT and N_CTX_VISION (vectors a layer), PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION
-    (layers, the input's included; 0 for vision means none), CTX_INIT, PREC.
+    (layers, the input's included; 0 for vision means none), CTX_INIT (words to start from; as published, with more
+    than four text vectors the start is random, whatever they are), PREC.
     """
 
     SECTION, FOLDER, WHOLE_MODEL = "IVLP", "VLPromptLearner", True

@@ -10,7 +10,8 @@ from .coop import CoOp
 class KgCoOp(CoOp):
     """Cross-entropy + W * (1 - mean cosine of prompted and frozen text features) (equation 5).
 
-    Keys, TRAINER.COOP: CoOp's, and W. CTX_INIT may be True: "a photo of a".
+    Keys, TRAINER.COOP: CoOp's, and W. CTX_INIT may be True: "a photo of a", which like any words decides over N_CTX
+    and CSC.
     """
 
     def build_teacher(self):

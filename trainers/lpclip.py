@@ -1,4 +1,4 @@
-"""CoOp's baseline, a linear probe on CLIP's image features: python -m trainers.lpclip --root DATA … (section 4.1).
+"""CoOp's baseline, a linear probe on CLIP's features (arXiv 2109.01134, 4.1): python -m trainers.lpclip --root DATA …
 
 Logistic regression on frozen, unnormalized image features of the few-shot training images. Its regularization is sought
 on the few-shot validation images as CoOp does: seven values of C over twelve decades, then a binary search around the

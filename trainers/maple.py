@@ -13,7 +13,8 @@ declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
 class MaPLe(PromptTrainer):
     """Cross-entropy; each layer's visual vectors are a learned linear map of its textual ones (section 3.2.3).
 
-    Keys, TRAINER.MAPLE: N_CTX (vectors a layer), PROMPT_DEPTH (layers, the input's included), CTX_INIT, PREC.
+    Keys, TRAINER.MAPLE: N_CTX (vectors a layer), PROMPT_DEPTH (layers, the input's included), CTX_INIT (words to start
+    from; as published, with more than four vectors the start is random), PREC.
     """
 
     SECTION, FOLDER, WHOLE_MODEL = "MAPLE", "MultiModalPromptLearner", True

@@ -18,7 +18,9 @@ class ProGrad(CoOp):
     """CoOp whose gradient is projected away from conflict with the frozen model's knowledge (equation 4).
 
     Keys: TRAINER.COOP's; CTX_INIT may be True (the dataset's own words, in the last of N_CTX places behind zero
-    vectors); LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of the conflicting component taken away).
+    vectors, shared by all classes whatever CSC is); LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of
+    the conflicting component taken away). Published config files also set LOSS.NAME, GM and ALPHA: they are accepted,
+    and nothing reads them.
     """
 
     def build_prompts(self):

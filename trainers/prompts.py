@@ -42,6 +42,7 @@ class Prompts(nn.Module):
 
     @property
     def deep_text(self):
+        """Text vectors [n, D] of each layer from the second on; an empty list where there are none."""
         return self._deep("text_encoder")
 
     @property
@@ -51,6 +52,7 @@ class Prompts(nn.Module):
 
     @property
     def deep_vision(self):
+        """Visual vectors [n, D_v] of each layer from the second on; an empty list where there are none."""
         return self._deep("image_encoder")
 
 
@@ -73,7 +75,7 @@ def words_to_context(clip, words, n_ctx):
 
 
 def joint_context(clip, words, n_ctx):
-    """The text context of the methods that prompt both towers: from the words where they are at most four (MaPLe)."""
+    """The text context of the methods that prompt both towers: from the words for at most four vectors (MaPLe)."""
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 

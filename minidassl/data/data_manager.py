@@ -108,6 +108,9 @@ class DatasetWrapper(Dataset):
     An item is a dict: ``label``, ``domain``, ``impath``, ``index``; ``img``, the transformed image ``[3, H, W]``
     (for a list of transforms also ``img2``, ``img3``, …; a list of views where K_TRANSFORMS is above 1, in training
     only); with DATALOADER.RETURN_IMG0 also ``img0``, the image resized but not augmented.
+
+    Raises:
+        ValueError: K_TRANSFORMS is above 1 and there is no transform.
     """
 
     def __init__(self, cfg, data_source, transform=None, is_train=False):

@@ -31,7 +31,11 @@ class _GroupSampler(Sampler):
 
 
 class SeqDomainSampler(_GroupSampler):
-    """Batches of equally many random images of each domain, domains in sorted order, until one domain runs out."""
+    """Batches of equally many random images of each domain, domains in sorted order, until one domain runs out.
+
+    Raises:
+        ValueError: ``batch_size`` is not a multiple of the number of domains.
+    """
 
     def __init__(self, data_source, batch_size):
         self.domain_dict = _indices_by("domain", data_source)
@@ -62,7 +66,11 @@ class SeqDomainSampler(_GroupSampler):
 
 
 class RandomDomainSampler(SeqDomainSampler):
-    """Batches of equally many random images of ``n_domain`` random domains (below 1: all), until one runs out."""
+    """Batches of equally many random images of ``n_domain`` random domains (below 1: all), until one runs out.
+
+    Raises:
+        ValueError: ``batch_size`` is not a multiple of the number of domains in a batch.
+    """
 
     def __init__(self, data_source, batch_size, n_domain):
         self.domain_dict = _indices_by("domain", data_source)
@@ -77,6 +85,9 @@ class RandomClassSampler(_GroupSampler):
     """Batches of ``n_ins`` random images of each of ``batch_size // n_ins`` random classes.
 
     An image occurs at most once an epoch, except in classes of fewer than ``n_ins`` images.
+
+    Raises:
+        ValueError: ``batch_size`` is less than ``n_ins``, or there are fewer classes than a batch has.
     """
 
     def __init__(self, data_source, batch_size, n_ins):

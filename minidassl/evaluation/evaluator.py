@@ -25,7 +25,11 @@ class EvaluatorBase:
 
 @EVALUATOR_REGISTRY.register()
 class Classification(EvaluatorBase):
-    """Accuracy, error rate and macro F1, all in percent; per-class accuracy and confusion matrix where asked for."""
+    """Accuracy, error rate and macro F1, all in percent; per-class accuracy and confusion matrix where asked for.
+
+    Raises:
+        ValueError: TEST.PER_CLASS_RESULT is set and ``lab2cname`` is not given.
+    """
 
     def __init__(self, cfg, lab2cname=None, **kwargs):
         super().__init__(cfg)
@@ -46,6 +50,9 @@ class Classification(EvaluatorBase):
         """Print the figures and return them, accuracy first, as an OrderedDict.
 
         Macro F1 and the per-class mean go over the classes that occur among the labels.
+
+        Raises:
+            ValueError: no batch was processed.
         """
         if not self._y_true:
             raise ValueError("there is nothing to evaluate: no batch was processed")

@@ -81,6 +81,11 @@ class PlainVision:
         self.dtype = next(tower.parameters()).dtype
 
     def embed(self, images):
+        """Return ``images`` [B, 3, S, S] in the tower's precision and channels-last order.
+
+        Raises:
+            InputError: they are not of the size that the tower reads.
+        """
         check_size(images, self.tower)
         return images.to(self.dtype, memory_format=torch.channels_last)
 

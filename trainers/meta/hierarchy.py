@@ -76,7 +76,7 @@ def kmeans(x, k, seed, backend="sklearn"):
 
 
 def nearest(x, centroids):
-    """Return the number of the nearest centroid for each row of ``x``."""
+    """Return int32 [n], the number of the nearest of the ``centroids`` [k, D] for each row of ``x`` [n, D]."""
     return (x @ centroids.T - 0.5 * np.square(centroids).sum(1)).argmax(1).astype(np.int32)
 
 
@@ -145,7 +145,7 @@ def build(features, path, options, provenance=None):
 
     Args:
         features: ``features.Features``.
-        path: the .safetensors file.
+        path: the ``.tree`` file; a ``.safetensors`` beside the features would be read as one of their shards.
         options: {"domains": K1, "classes": K2, "least": pairs of a pseudo-class, "sample": pairs that k-means is fitted
             on, "seed": …, "backend": …}.
         provenance: hashes to keep in the file.
