@@ -225,6 +225,7 @@ def copy(host):
     shutil.copytree(ROOT / "trainers", host / "promptreg", ignore=ignore)
     for name in ("datasets", "minidassl", "configs", "scripts"):
         shutil.copytree(ROOT / name, host / "promptreg" / name, ignore=ignore)
+    shutil.copytree(ROOT / "results" / "published", host / "promptreg" / "published", ignore=ignore)
 
 
 def test_copied(material, tmp_path):
@@ -236,6 +237,7 @@ def test_copied(material, tmp_path):
     run(sys.executable, ["-m", "promptreg", "init", "."], host, [dassl])
     printed = train(sys.executable, host, material, [*OURS, "CoOp"], [dassl], HOST_CTX_INIT="boolean")
     check(host, printed)
+    run(sys.executable, ["-c", "from promptreg.results.compare import published; assert published()"], host, [dassl])
     assert printed.count("the host's own CoOp") == 1 and f"promptreg is {host}/promptreg/__init__.py" in printed
 
 
