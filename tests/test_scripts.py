@@ -37,7 +37,7 @@ def read(command):
 
 
 def flags(method, cfg, dataset, seed, folder, model=None, epoch=None):
-    """Return the flags that PROTOCOLS.md gives every script, and those of test scripts."""
+    """Return the flags that the published protocols give every script, and those of test scripts."""
     own = {"--root": "data", "--seed": str(seed), "--trainer": method,
            "--dataset-config-file": f"{ROOT}/configs/datasets/{dataset}.yaml",
            "--config-file": f"{ROOT}/configs/trainers/{method}/{cfg}.yaml", "--output-dir": folder}

@@ -15,8 +15,8 @@ from .answer import Parser
 NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs",
           "ftfy": "ftfy", "regex": "regex", "safetensors": "safetensors", "sklearn": "scikit-learn",
           "scipy": "scipy", "yaml": "PyYAML", "tqdm": "tqdm", "open_clip": "open_clip_torch"}
-OPTIONAL = {"onnxruntime": ("onnx", "ONNX export"), "webdataset": ("gram", "meta-training on web images"),
-            "submitit": ("cluster", "runs on a cluster")}
+OPTIONAL = {"onnxruntime": ("onnx", "ONNX export"), "submitit": ("cluster", "runs on a cluster"),
+            "faiss": ("faiss", "clustering of large corpora")}
 BACKBONES = ("demo", "ViT-B/16", "ViT-B/32", "ViT-L/14", "RN50", "RN101")
 
 
