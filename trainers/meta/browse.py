@@ -42,6 +42,21 @@ def picture(root, place, caption):
     return f'<img src="data:image/png;base64,{data}" alt="{html.escape(caption, quote=True)}">'
 
 
+def sound(tree):
+    """Return whether a hierarchy's description is of the kind that the page shows: anybody may have written it."""
+    def counted(part):
+        return type(part["pairs"]) is int and 0 <= part["pairs"] <= len(tree.domain) and 0 <= part["agreement"] <= 1
+
+    try:
+        members = tree.members()
+        classes = [found for domain in tree.domains for found in domain["classes"]]
+        return (0 < len(tree.domain) == len(tree.pseudo) and type(tree.about["options"]["least"]) is int
+                and all(map(counted, [*tree.domains, *classes]))
+                and all(isinstance(found["name"], str) and found["number"] in members for found in classes))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+        return False
+
+
 def page(tree, features, samples=6):
     """Return the page.
 
@@ -55,7 +70,7 @@ def page(tree, features, samples=6):
            f"<h1>{len(tree.domain):,} pairs, {len(tree.domains)} domains, {classes} pseudo-classes</h1>",
            f"<p>{kept:,} pairs ({kept / len(tree.domain):.0%}) are in a pseudo-class; the image agrees with the "
            f"caption's cluster in {agreement:.0%} of all pairs. A pseudo-class has at least "
-           f"{tree.about['options']['least']}.</p>",
+           f"{html.escape(str(tree.about['options']['least']))}.</p>",
            "<nav>", *(f'<a href="#d{d}">domain {d}</a>' for d in range(len(tree.domains))), "</nav>"]
     for d, domain in enumerate(tree.domains):
         out.append(f'<h2 id="d{d}">Domain {d} <small>{domain["pairs"]:,} pairs, agreement {domain["agreement"]:.0%}, '
@@ -80,6 +95,8 @@ def main(argv=None):
     parser.add_argument("--samples", type=int, default=6, help="pairs shown of each pseudo-class")
     args = parser.parse_args(argv)
     tree = hierarchy.read(args.hierarchy)
+    if not sound(tree):
+        raise InputError(f"{args.hierarchy} is a damaged hierarchy: delete it and run meta-training again")
     folder = Path(args.hierarchy).parent
     if not (folder / "done.json").exists():
         raise InputError(f"{args.hierarchy} no longer lies beside its features: put it back")
