@@ -25,6 +25,11 @@ class NothingFound(Exception):
     """There is no result where one was asked for; the message is one line."""
 
 
+def plain(text):
+    """Return a text with its control characters written as escapes, as trainers.answer.plain does."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def visible_folders(directory):
     """Return the names of the folders in ``directory`` that do not start with a dot, sorted."""
     if not os.path.isdir(directory):
@@ -77,7 +82,8 @@ def read_json(path, keyword):
         figures = results.get("test") or next(iter(results.values()))
         figures = {**figures, "error": 100 - figures["accuracy"]}
         finite = isinstance(figures.get(keyword), (int, float)) and math.isfinite(figures[keyword])
-    except (OverflowError, OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
+    except (OverflowError, OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration,
+            RecursionError) as error:
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
     if not finite:
         raise NothingFound(f"{path} holds no {keyword}")
@@ -106,15 +112,15 @@ def summarize(directory, keyword, signals, ci95):
     if not values:
         raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
     for reason in missing:
-        print(f"left out: {reason}", file=sys.stderr)
+        print(plain(f"left out: {reason}"), file=sys.stderr)
 
-    print(f"Parsing files in {directory}")
+    print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():
-        print(f"file: {log}. {keyword}: {value:.2f}%. ")
+        print(plain(f"file: {log}. {keyword}: {value:.2f}%. "))
     mean, deviation = statistics.fmean(values.values()), statistics.pstdev(values.values())
     if ci95:
         deviation *= 1.96 / len(values) ** 0.5
-    print(f"===\nSummary of directory: {directory}\n* {keyword}: {mean:.2f}% +- {deviation:.2f}%\n===")
+    print(f"===\nSummary of directory: {plain(directory)}\n* {keyword}: {mean:.2f}% +- {deviation:.2f}%\n===")
     return mean
 
 
@@ -147,7 +153,7 @@ def main(argv=None):
         sys.stdout.flush()
         return 0
     except NothingFound as reason:
-        print(f"error: {reason}", file=sys.stderr)
+        print(plain(f"error: {reason}"), file=sys.stderr)
         return 2
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

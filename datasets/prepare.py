@@ -248,14 +248,14 @@ def main(argv=None):
             try:
                 work(cls, root, arguments)
             except PromptRegError as error:
-                print(f"error: {error}", file=sys.stderr)
+                answer.say(f"error: {error}")
                 code = max(code, error.exit_code)
             except OSError as error:
                 fault = full_disk(root) if error.errno == 28 else EnvironmentFault(answer.one_line(error))
-                print(f"error: {fault}", file=sys.stderr)
+                answer.say(f"error: {fault}")
                 code = max(code, answer.exit_code(error) or fault.exit_code)
     except PromptRegError as error:
-        print(f"error: {error}", file=sys.stderr)
+        answer.say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; run the same command again, it continues", file=sys.stderr)

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import select
 import sys
 
@@ -56,21 +57,35 @@ def memory(error):
     return "memory" if refused or isinstance(error, MemoryError) else None
 
 
+def plain(text):
+    """Return a text with its control characters and line breaks written as escapes: no terminal obeys it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
+
+
 def one_line(error):
-    """Return an error's message; of one that crossed from a loader's worker process, the last line is the message."""
+    """Return an error's message as one plain line."""
     if memory(error):
         return (f"{memory(error)} is full: lower DATALOADER.TRAIN_X.BATCH_SIZE, TRAINER.PROMPTREG.TEXT_MEMORY or "
                 "IMAGE_MEMORY")
     if isinstance(error, OSError) and not isinstance(error, PromptRegError) and error.strerror:
         where = f"{error.filename2 or error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}"
-    return str(error).strip().splitlines()[-1].removeprefix(f"{type(error).__module__}.{type(error).__name__}: ")
+        return plain(f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}")
+    return plain(" ".join(filter(None, map(str.strip, message(error).splitlines()))))
+
+
+def message(error):
+    """Return an error's own words: of one that crossed from a loader's worker process, what its traceback ends with."""
+    said = str(error).strip()
+    if not (said.startswith("Caught ") and "\nOriginal Traceback " in said):
+        return said
+    _, named, words = said.rpartition(f"\n{type(error).__module__}.{type(error).__name__}: ")
+    return words if named else said.splitlines()[-1]
 
 
 def say(line):
-    """Print a line to standard error, which may itself be a file on the disk that is full."""
+    """Print a line, and no more, to standard error, which may itself be a file on the disk that is full."""
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(plain(line), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

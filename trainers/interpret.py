@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from . import checkpoint
-from .answer import Parser, answered
+from .answer import Parser, answered, plain
 from .clip import load_clip
 from .config import parsed
 from .errors import InputError
@@ -43,9 +43,10 @@ def contexts(state):
 def _backbone(content):
     """Return the MODEL.BACKBONE.NAME of a checkpoint's config, or None where it has none."""
     try:
-        return parsed(content.get("config"))["MODEL"]["BACKBONE"]["NAME"]
+        name = parsed(content.get("config"))["MODEL"]["BACKBONE"]["NAME"]
     except (KeyError, TypeError):
         return None
+    return name if isinstance(name, str) else None
 
 
 @answered
@@ -74,9 +75,10 @@ def main(argv=None):
         if context.shape[-1] != clip.text.width:
             raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "
                              f"{clip.text.width}: correct --backbone")
-        names = content.get("classnames", [])
-        title = f"{what} ({names[int(what[6:])]})" if what.startswith("class ") and names else what
-        print(f"{title}: {len(context)} vectors")
+        names = content.get("classnames")
+        number = int(what[6:]) if what.startswith("class ") and isinstance(names, list) else None
+        name = names[number] if number is not None and number < len(names) else None
+        print(plain(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
         for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
-            print(f"{i}: " + "  ".join(f"{word} ({distance:.4f})" for word, distance in words))
+            print(f"{i}: " + "  ".join(f"{plain(word)} ({distance:.4f})" for word, distance in words))
     return 0

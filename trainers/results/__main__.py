@@ -4,7 +4,7 @@
 """
 import sys
 
-from ..answer import Parser, answered
+from ..answer import Parser, answered, plain, say
 from ..errors import InputError
 from . import compare, render
 from .collect import collect
@@ -35,7 +35,7 @@ def run(args):
         raise InputError(f"there is no finished run in {', '.join(args.paths)}")
     calls = [call for table in made for call in compare.missing(table, args.paths[0])]
     if args.missing:
-        print("\n".join(calls), end="\n" * bool(calls))
+        print("\n".join(map(plain, calls)), end="\n" * bool(calls))
         return
     if args.compare:
         figures = compare.published(*([] if args.compare == "published" else [args.compare]))
@@ -59,11 +59,11 @@ def run(args):
         report.write(runs, made, args.html, calls)
         print(f"wrote {args.html}", file=sys.stderr)
     if calls:
-        print(f"{len(calls)} runs are missing (--missing prints all commands), for example:\n    {calls[0]}",
-              file=sys.stderr)
+        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:")
+        say(f"    {calls[0]}")
     notes = sorted({note for table in made for note in table.notes})
     for note in notes[:3]:
-        print(f"note: {note}", file=sys.stderr)
+        say(f"note: {note}")
     if len(notes) > 3:
         print(f"note: and so are {len(notes) - 3} more", file=sys.stderr)
 

@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..answer import Parser, answered
+from ..answer import Parser, answered, plain
 from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
 from ..results.collect import read_run
@@ -103,7 +103,7 @@ def report(pool, console):
             how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
             console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
             for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
-                console.print(f"    {line}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"    {plain(line)}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
         elif pool.states[job.slug] == INTERRUPTED:
