@@ -1,9 +1,11 @@
 """A table as terminal text, Markdown, LaTeX or CSV. Figures are rounded here and nowhere else."""
 import csv
+import html
 import io
+import re
 import sys
 
-from ..answer import silence
+from ..answer import plain, silence
 from .table import Cell, column_name
 
 MISSING = "–"
@@ -19,27 +21,30 @@ def figure(cell, kind="std", digits=2, sign=" ± "):
     return f"{cell.mean:.{digits}f}" + (f"{sign}{spread:.{digits}f}" if spread is not None else "")
 
 
-def grid(table, text):
-    """Return (heads, rows of strings) of a table, ``text`` making a cell's. One dataset's parts become columns."""
+def grid(table, text, name=plain):
+    """Return (heads, rows of strings) of a table: ``text`` makes a cell's, ``name`` what files or people have named.
+
+    One dataset's parts become columns.
+    """
     parts = list(dict.fromkeys(row.part for row in table.rows))
     labels = list(dict.fromkeys(row.label for row in table.rows))
     if len(table.columns) == 1 and len(parts) > 1:
         cells = [[text(table.cell(label, part, table.columns[0])) for part in parts] for label in labels]
-        return ["Method", *parts], [[label, *row] for label, row in zip(labels, cells, strict=True)]
+        return ["Method", *map(name, parts)], [[name(label), *row] for label, row in zip(labels, cells, strict=True)]
     with_parts = any(parts)
-    heads = ["Method", *([""] if with_parts else []), *map(column_name, table.columns)]
+    heads = ["Method", *([""] if with_parts else []), *(name(column_name(column)) for column in table.columns)]
     rows, before = [], None
     for row in table.rows:
-        label = row.label if row.label != before else ""
-        rows.append([label, *([row.part] if with_parts else []), *map(text, row.cells)])
+        label = name(row.label) if row.label != before else ""
+        rows.append([label, *([name(row.part)] if with_parts else []), *map(text, row.cells)])
         before = row.label
     return heads, rows
 
 
-def title(table):
+def title(table, name=plain):
     names = [column for column in table.columns if column != "average"]
     shots = {row.line.shots for row in table.rows if row.line.shots > 0}
-    told = [table.title] + ([column_name(names[0])] if len(names) == 1 else [])
+    told = [table.title] + ([name(column_name(names[0]))] if len(names) == 1 else [])
     return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
 
 
@@ -97,12 +102,18 @@ def terminal(table, console, kind="std"):
     console.print(caption(table, kind), style="dim", highlight=False, soft_wrap=True)
 
 
+def verbatim(text):
+    """Return a name as Markdown that shows it as it is: no link, not even one that GitHub makes itself, and no HTML."""
+    text = re.sub(r"[\\`*_\[\]|~]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain(text), flags=re.IGNORECASE)
+    return html.escape(text, quote=False)
+
+
 def markdown(table, kind="std"):
     """Return a table as GitHub's Markdown."""
-    heads, rows = grid(table, lambda cell: figure(cell, kind))
+    heads, rows = grid(table, lambda cell: figure(cell, kind), verbatim)
     line = ["---" if n == 0 or head == "" else "---:" for n, head in enumerate(heads)]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in [heads, line, *rows])
-    return f"**{title(table)}.** {caption(table, kind)}\n\n{body}\n"
+    body = "\n".join("| " + " | ".join(row) + " |" for row in [heads, line, *rows])
+    return f"**{title(table, verbatim)}.** {caption(table, kind)}\n\n{body}\n"
 
 
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MISSING: "--", "±": r"$\pm$",
@@ -131,6 +142,12 @@ def latex(table, kind="std"):
             f"{inner}\n\\end{{table}}\n")
 
 
+def entry(name):
+    """Return a name as a CSV's entry: a spreadsheet computes what begins as a formula does."""
+    name = plain(name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
+
+
 def as_csv(tables):
     """Return all tables as one CSV, a line a cell, unrounded."""
     out = io.StringIO()
@@ -141,8 +158,9 @@ def as_csv(tables):
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if isinstance(cell, Cell):
-                    writer.writerow([table.setting, row.line.method, row.line.config, row.line.variant, row.line.shots,
-                                     row.part, column, repr(cell.mean), repr(cell.std),
+                    names = map(entry, (table.setting, row.line.method, row.line.config, row.line.variant))
+                    writer.writerow([*names, row.line.shots, entry(row.part), entry(column),
+                                     repr(cell.mean), repr(cell.std),
                                      "" if cell.interval is None else repr(cell.interval),
                                      " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values()))])
     return out.getvalue()
