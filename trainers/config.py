@@ -58,6 +58,25 @@ FLAGS = {"root": "DATASET.ROOT", "output_dir": "OUTPUT_DIR", "resume": "RESUME",
          "head": "MODEL.HEAD.NAME"}
 
 
+class PlainLoader(yaml.SafeLoader):
+    """YAML as configs need it: without aliases, a few of which can stand for gigabytes, and of no great depth."""
+
+    DEEPEST = 50
+    depth = 0
+
+    def compose_node(self, parent, index):
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.YAMLError(f"line {event.start_mark.line + 1}: *{event.anchor} is an alias: write out what it "
+                                 "stands for")
+        if self.depth == self.DEEPEST:
+            raise yaml.YAMLError(f"it is nested more than {self.DEEPEST} levels deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
 def keys(node, prefix=""):
     """Return {dotted key: value} of all leaves of a config."""
     found = {}
@@ -65,7 +84,7 @@ def keys(node, prefix=""):
         if isinstance(value, dict):
             found.update(keys(value, f"{prefix}{key}."))
         else:
-            found[prefix + key] = value
+            found[f"{prefix}{key}"] = value
     return found
 
 
@@ -92,6 +111,8 @@ def setup_cfg(args):
             if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
                 raise InputError(f"{source}: {_unknown(error, before)}") from None
             raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
+        except (RecursionError, MemoryError):  # of yacs, which reads words as Python's literals
+            raise InputError(f"{source}: a value is nested too deeply: correct it") from None
         origin.update({k: source for k, v in keys(cfg).items() if k not in before or repr(before[k]) != repr(v)})
 
     for path in filter(None, (args.dataset_config_file, args.config_file)):
@@ -149,7 +170,7 @@ def _check_values(cfg, origin):
 def _merge_file(cfg, path):
     try:
         with open(path, encoding="utf-8-sig") as file:
-            _refuse_doubtful_keys(yaml.compose(file, yaml.SafeLoader))
+            _refuse_doubtful_keys(yaml.compose(file, PlainLoader))
         cfg.merge_from_file(path)
     except AttributeError:  # of what is no mapping
         raise ValueError("it is not a config in YAML (it has no KEY: VALUE at its top level)") from None
@@ -201,8 +222,8 @@ def _nearest_file(path):
 def parsed(text):
     """Return the config that ``text`` holds as YAML, as plain dicts; None where it holds none. Nothing in it is run."""
     try:
-        found = yaml.safe_load(text)
-    except (yaml.YAMLError, AttributeError):  # AttributeError: of what is no text
+        found = yaml.load(text, PlainLoader)
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # as YAML pleases
         return None
     return found if isinstance(found, dict) else None
 

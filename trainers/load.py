@@ -15,18 +15,23 @@ import sys
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors import SafetensorError, safe_open
 from yacs.config import CfgNode
 
+from dassl.config import get_cfg_default
+
 from . import checkpoint
-from .answer import Parser, answered
+from .answer import Parser, answered, plain
 from .base import SHELF
 from .clip import load_clip
-from .config import setup_cfg
+from .config import PlainLoader, setup_cfg
 from .errors import InputError
 from .images import read_image, rgb
-from .keys import settings
+from .keys import HOUSE, settings
 from .registry import PREFIX
+
+KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 
 
 class PromptedCLIP:
@@ -173,7 +178,7 @@ def read(path):
                 raise ValueError("its description is none")
             state = {name.removeprefix("prompts."): file.get_tensor(name)
                      for name in file.keys() if name.startswith("prompts.")}
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): export it again") from error
     return state, about
 
@@ -192,7 +197,8 @@ def _config(about, trainer, config_file, opts, path):
     name = method_of(about, trainer, path).__name__
     if "config" in about and not config_file:
         try:
-            cfg = CfgNode.load_cfg(about["config"])
+            cfg = CfgNode(yaml.load(about["config"], PlainLoader))
+            complete(cfg, needed(SHELF.ours[name]))
             cfg.merge_from_list(list(opts))
         except Exception as error:  # yacs and YAML have a dozen ways to refuse
             raise InputError(f"{path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer and "
@@ -203,6 +209,24 @@ def _config(about, trainer, config_file, opts, path):
     cfg, _ = setup_cfg(flags)
     cfg.defrost()
     return cfg, name
+
+
+def needed(method):
+    """Return the defaults of all that a config must hold for ``method`` to be built."""
+    defaults, own = get_cfg_default(), CfgNode({"TRAINER": CfgNode()})
+    return CfgNode({"MODEL": {"BACKBONE": {"NAME": ""}}, "INPUT": defaults.INPUT,
+                    "TRAINER": {section: settings(own, section) for section in (method.SECTION, HOUSE)}})
+
+
+def complete(node, defaults, section=""):
+    """Give a config the keys that it lacks; raises ValueError where one is of another type than its default."""
+    for key, default in defaults.items():
+        value = node.setdefault(key, default)
+        kinds = next((kinds for kinds in KINDS if isinstance(default, kinds)), object)
+        if not isinstance(value, kinds):
+            raise ValueError(f"{section}{key} is {value!r}")
+        if isinstance(default, dict):
+            complete(value, default, f"{section}{key}.")
 
 
 def _without_data(method, cfg, clip, classnames):
@@ -263,7 +287,7 @@ def main(argv=None):
     model = from_arguments(args)
     for path in args.images:
         best, = model.classify(read_image(path), args.top)
-        print(path, *(f"{name} {100 * p:.1f}%" for name, p in best), sep="\t")
+        print(plain(path), *(plain(f"{name} {100 * p:.1f}%") for name, p in best), sep="\t")
     return 0
 
 

@@ -7,12 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
 from . import checkpoint, engine, interrupt, lock, parallel, results
 from .answer import Parser, exit_code, naming, one_line, prepare, say, silence
 from .clip import weights
-from .config import difference, setup_cfg
+from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
 
 
@@ -123,8 +121,8 @@ def check_unfinished(cfg, eval_only):
         return
     path, content = found
     if eval_only:
-        last = yaml.safe_load(content["config"])["OPTIM"]["MAX_EPOCH"]
-        if content["epoch"] < last:
+        last = keys(parsed(content["config"]) or {}).get("OPTIM.MAX_EPOCH")
+        if isinstance(last, int) and content["epoch"] < last:
             raise InputError(f"{path} is of a training that has done {content['epoch']} of {last} epochs: finish it, "
                              "or evaluate into another --output-dir")
         return
@@ -143,7 +141,7 @@ def check_resume(cfg):
 
 def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
     """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
-    differs = difference(cfg, yaml.safe_load(there))
+    differs = difference(cfg, parsed(there) or {})
     if differs:
         more = f"; and {len(differs) - most} more" if len(differs) > most else ""
         raise InputError(f"{folder or cfg.OUTPUT_DIR} holds {what} with another config "
