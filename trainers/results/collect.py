@@ -91,7 +91,8 @@ def read_run(folder):
             raise ValueError(f"classes is {classes!r}")
         if not isinstance(content.get("versions", {}), dict):
             raise TypeError("versions must be an object")
-        if not all(isinstance(word, str) for word in (method, dataset, classes, *(content.get("command") or []))):
+        words = method, dataset, classes, *(content.get("command") or [])
+        if not all(isinstance(word, str) and "\0" not in word for word in words):
             raise TypeError("trainer, dataset, classes and command must be words")
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
@@ -102,8 +103,15 @@ def read_run(folder):
         shots = next((int(match[1]) for part in parts if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
-    return Run(str(folder), setting, method, config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0],
-               classes, shots, seed, variant or weight, str(content.get("backbone", "")), accuracy, content)
+    config, key = config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0]
+    method, config, key, variant, backbone = map(encodable, (method, config, key, variant or weight,
+                                                             str(content.get("backbone", ""))))
+    return Run(str(folder), setting, method, config, key, classes, shots, seed, variant, backbone, accuracy, content)
+
+
+def encodable(text):
+    """Return a text with a question mark for what no file and no picture can hold: half of a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):

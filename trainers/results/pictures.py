@@ -2,6 +2,7 @@
 
 Colours are Okabe and Ito's, told apart by the colour-blind, and every method has a marker of its own besides.
 """
+import contextlib
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .collect import ZERO_SHOT
+from .collect import ZERO_SHOT, encodable
 from .table import ORDER, Cell, column_name, shots_words
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"]
@@ -21,7 +22,9 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
          "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "lines.linewidth": 1.6,
          "text.parse_math": False,  # names are no formulas, whatever is in them
          "lines.markersize": 5, "pdf.fonttype": 42, "legend.frameon": False}
-EPOCH = re.compile(r"epoch \[(\d+)/\d+\].*?loss ([\d.eE+-]+|nan) \(([\d.eE+-]+|nan)\)")
+LOSS = r"([\d.eE+-]{1,60}|nan)"
+EPOCH = re.compile(rf"epoch \[(\d{{1,6}})/\d{{1,6}}\].{{0,500}}?loss {LOSS} \({LOSS}\)")
+LONGEST = 2000  # characters of a line; what is longer is no line of ours, and is read in pieces
 
 
 def look(labels):
@@ -118,7 +121,7 @@ def gains(runs):
                 figures = run.content["results"].get("test", {}).get("per_class", {})
                 for name, count in figures.items():
                     if count["total"]:
-                        values.setdefault(name, []).append(100 * count["correct"] / count["total"])
+                        values.setdefault(encodable(name), []).append(100 * count["correct"] / count["total"])
         return {name: float(np.mean(v)) for name, v in values.items()}
 
     grounds = {(run.dataset, run.classes): classes("ZeroshotCLIP", run.dataset, run.classes) for run in runs}
@@ -159,8 +162,11 @@ def curve(folder):
     path = Path(folder) / "log.txt"
     found = {}
     if path.is_file():
-        for match in EPOCH.finditer(path.read_text(errors="replace")):
-            found[int(match[1])] = float(match[3])
+        with open(path, encoding="utf-8", errors="replace") as log:
+            for line in iter(lambda: log.readline(LONGEST), ""):
+                if match := EPOCH.search(line):
+                    with contextlib.suppress(ValueError):  # signs and points that make no number
+                        found[int(match[1])] = float(match[3])
     return list(found), list(found.values())
 
 

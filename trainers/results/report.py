@@ -6,6 +6,7 @@ from pathlib import Path
 
 from .. import atomic
 from . import pictures, render
+from .collect import encodable
 
 LOG_LINES = 200
 STYLE = """
@@ -126,4 +127,4 @@ def page(runs, tables, missing=()):
 def write(runs, tables, path, missing=()):
     """Write the page to a file, whole or not at all."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, page(runs, tables, missing))
+    atomic.write(path, encodable(page(runs, tables, missing)))

@@ -20,7 +20,7 @@ from .plan import interpreter
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
 INTERRUPTED = "interrupted"  # by a signal of its own: saved, neither failed nor to be begun again by this sweep
-EPOCH = re.compile(rb"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
+EPOCH = re.compile(rb"epoch \[(\d{1,9})/([1-9]\d{0,8})\] batch \[(\d{1,9})/([1-9]\d{0,8})\]")
 
 
 class Stopped(Exception):
@@ -106,7 +106,7 @@ class Worker:
         inside = 0.0
         if found:
             epoch, epochs, batch, batches = map(int, found[-1])
-            inside = (epoch - 1 + batch / batches) / epochs
+            inside = min(1.0, max(0.0, (epoch - 1 + batch / batches) / epochs))
         # A training takes far longer than what evaluates it.
         return inside * 0.9 if done == 0 and len(steps) > 1 else inside if done == 0 else 0.9 + 0.1 * done / len(steps)
 
