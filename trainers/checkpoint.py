@@ -125,12 +125,15 @@ def check_sums(path):
 
 
 def read_prompts(path):
-    """Return ({name: tensor}, epoch) of a checkpoint file."""
+    """Return ({name: tensor}, epoch) of a checkpoint file; the epoch may become part of a file's name, or be None."""
     content = read(path)
     state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise InputError(f"{path} holds no state_dict: it is not a checkpoint of prompts")
-    return state, content.get("epoch")
+    epoch = content.get("epoch")
+    if epoch is not None and not (type(epoch) is int and 0 <= epoch < 2 ** 63):
+        raise InputError(f"{path}: its epoch is no number of epochs: delete it or fetch it again")
+    return state, epoch
 
 
 @torch.no_grad()

@@ -99,6 +99,8 @@ def to_published(source, folder, trainer=None):
         source = checkpoint.find(source, checkpoint.FOLDERS[0])
     _, about = read(source)
     _, epoch = checkpoint.read_prompts(source)
+    if epoch is None:
+        raise InputError(f"{source} does not say its epoch, after which the file would be named: give another")
     method = method_of(about, trainer, source)
     target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{epoch}"
     if target.exists() or target.parent.resolve() == source.parent.resolve():  # the source can be resumed, a copy not
