@@ -4,6 +4,7 @@ Every bait is shown to be live first, where there is a way in which it would be:
 would say nothing.
 """
 import argparse
+import contextlib
 import html.parser
 import io
 import json
@@ -19,26 +20,26 @@ import torch
 import yaml
 from conftest import ROOT
 from markdown_it import MarkdownIt
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from test_prepare import pack
 
 from datasets import show
 from datasets.download import unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError
-from datasets.splits import Item, Splits
-from trainers import checkpoint, interpret, load, results
+from datasets.splits import IMAGE_ENDINGS, Item, Splits
+from trainers import checkpoint, export, images, interpret, load, results
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
 from trainers.main import main
-from trainers.meta import browse
+from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report
 from trainers.results.__main__ import main as results_main
 from trainers.results.collect import collect
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 
-from minidassl.utils import load_checkpoint  # isort: skip  trainers has found Dassl
+from minidassl.utils import load_checkpoint, tools  # isort: skip  trainers has found Dassl
 
 
 @pytest.fixture
@@ -135,6 +136,64 @@ def test_torchscript(reader, tmp_path, capfd):
     else:
         assert reader == "weights"  # OpenAI publishes TorchScript: its tensors are taken out, its program is left
     assert "the program ran" not in capfd.readouterr().out
+
+
+EPOCHS = {"path": "/../../../evil", "absolute": "//tmp/evil", "bool": True, "below 0": -1, "float": 1.0,
+          "long": 10 ** 4000, "tensor": torch.tensor(1), "none": None}
+
+
+@pytest.mark.parametrize("epoch", EPOCHS)
+def test_the_epoch_of_a_checkpoint_is_no_path(epoch, tmp_path, capsys):
+    """It becomes the end of the name under which ``export --published`` writes."""
+    (tmp_path / "run/prompt_learner").mkdir(parents=True)
+    torch.save({"state_dict": {"ctx": torch.zeros(4, 8)}, "epoch": EPOCHS[epoch], "trainer": "CoOp"},
+               tmp_path / "run/prompt_learner/model.pth.tar-1")
+    before = sorted(tmp_path.rglob("*"))
+    assert export.main([str(tmp_path / "run"), str(tmp_path / "a/b/c"), "--published"]) == 2
+    error = capsys.readouterr().err
+    assert "model.pth.tar-1" in error and "epoch" in error and error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/evil")
+
+
+def test_names_in_a_state_dict_that_are_no_words(tmp_path):
+    torch.save({"state_dict": {"ctx": torch.zeros(4, 8), 5: torch.zeros(1)}, "epoch": 1}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match="model.pt holds no state_dict"):
+        checkpoint.read_prompts(tmp_path / "model.pt")
+
+
+# ---------------------------------------------------------------- images
+
+@pytest.mark.parametrize("read", [images.read_image, tools.read_image, lambda path: pairs.picture("/", path)],
+                         ids=["ours", "minidassl", "a corpus's"])
+def test_no_image_starts_a_program(read, tmp_path, monkeypatch):
+    """Pillow hands PostScript to Ghostscript, whatever the file is called."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/gs").write_text(f"#!/bin/sh\necho x >> {tmp_path}/ran\n")
+    (tmp_path / "bin/gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with contextlib.suppress(OSError), Image.open(path) as image:
+        image.load()
+    assert (tmp_path / "ran").exists()
+    (tmp_path / "ran").unlink()
+    with pytest.raises((OSError, pairs.Bad), match="cannot identify image file") as caught:
+        read(str(path))
+    assert "\n" not in str(caught.value) and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("ending", IMAGE_ENDINGS)
+def test_images_of_datasets_are_read(ending, tmp_path):
+    Image.new("RGB", (8, 8), (200, 9, 9)).save(tmp_path / f"a{ending}")
+    for read in (images.read_image, tools.read_image):
+        assert abs(read(str(tmp_path / f"a{ending}")).getpixel((4, 4))[0] - 200) < 9
+
+
+def test_images_of_several_pictures_are_read(tmp_path):
+    one = Image.new("RGB", (8, 8))
+    one.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[one])
+    assert images.read_image(str(tmp_path / "a.jpg")).size == tools.read_image(str(tmp_path / "a.jpg")).size == (8, 8)
 
 
 # ---------------------------------------------------------------- few-shot caches

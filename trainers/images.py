@@ -8,6 +8,8 @@ from .errors import InputError
 
 PREPARE = "datasets.prepare" if __package__ == "trainers" else f"{__package__}.datasets.prepare"
 REMEDY = f"delete it and fetch its dataset again; python -m {PREPARE} NAME --check lists all such images"
+# Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
 
 class DamagedImage(InputError, OSError):
@@ -30,7 +32,7 @@ def opened(path):
 
     Some kilobytes can claim to be gigabytes; a workers' process for each core would ask for that memory at once.
     """
-    image = Image.open(path)
+    image = Image.open(path, formats=FORMATS)
     limit = Image.MAX_IMAGE_PIXELS
     if limit and image.width * image.height > limit:
         image.close()

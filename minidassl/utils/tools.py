@@ -11,6 +11,9 @@ import PIL
 import torch
 from PIL import Image
 
+# Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
+IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+
 
 def mkdir_if_missing(dirname):
     """Make a folder and those above it, unless it is there."""
@@ -74,11 +77,11 @@ def read_image(path):
         OSError: it is there but is no whole image; the message names the file.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=IMAGE_FORMATS) as image:
             return image.convert("RGB")
     except FileNotFoundError:
         raise FileNotFoundError(f"No image at {path}") from None
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         raise OSError(f"{path} is damaged or not an image ({error})") from error
 
 
