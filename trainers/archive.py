@@ -4,6 +4,7 @@ Two kinds of published files need it: OpenAI's CLIP weights are TorchScript arch
 checkpoints hold scheduler objects, which ``torch.load(weights_only=True)`` refuses.
 """
 import collections
+import contextlib
 import pickle
 import zipfile
 
@@ -35,7 +36,13 @@ class Node:
 
 
 def is_torchscript(path):
-    """Whether the file is a TorchScript archive (rather than a PyTorch checkpoint, or no zip at all)."""
+    """Whether the file is a TorchScript archive (rather than a PyTorch checkpoint, or no zip at all).
+
+    PyTorch is asked as well: of a zip with two tables of contents it may read another one than Python does.
+    """
+    with contextlib.suppress(RuntimeError, ValueError), open(path, "rb") as file:  # no zip, or a damaged one
+        if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
+            return True
     try:
         with zipfile.ZipFile(path) as file:
             return any(name.endswith("/constants.pkl") for name in file.namelist())

@@ -4,6 +4,7 @@ A checkpoint is a dict of plain values and tensors: ``state_dict``, ``epoch`` (n
 ``optimizer``, ``scheduler``, ``val_result``. It lies in ``FOLDER/model.pth.tar-EPOCH``; ``FOLDER/checkpoint``
 names the file written last.
 """
+import contextlib
 import os
 import pickle
 import shutil
@@ -72,7 +73,13 @@ _data_pickle = types.SimpleNamespace(Unpickler=_DataUnpickler, __name__="minidas
 
 
 def _is_program(fpath):
-    """Return whether a file is a TorchScript archive, which older versions of torch.load would run."""
+    """Return whether a file is a TorchScript archive, which older versions of torch.load would run.
+
+    PyTorch is asked as well: of a zip with two tables of contents it may read another one than Python does.
+    """
+    with contextlib.suppress(RuntimeError, ValueError), open(fpath, "rb") as file:  # no zip, or a damaged one
+        if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
+            return True
     if not zipfile.is_zipfile(fpath):
         return False
     try:
