@@ -10,17 +10,20 @@ import io
 import json
 import os
 import pickle
+import struct
 import tarfile
 import zipfile
 from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 import yaml
 from conftest import ROOT
 from markdown_it import MarkdownIt
 from PIL import EpsImagePlugin, Image
+from safetensors.torch import save_file
 from test_prepare import pack
 
 from datasets import show
@@ -28,7 +31,7 @@ from datasets.download import unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits
-from trainers import checkpoint, export, images, interpret, load, results
+from trainers import archive, checkpoint, export, images, interpret, load, results
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
 from trainers.main import main
@@ -39,7 +42,7 @@ from trainers.results.collect import collect
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 
-from minidassl.utils import load_checkpoint, tools  # isort: skip  trainers has found Dassl
+from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
 
 @pytest.fixture
@@ -136,6 +139,72 @@ def test_torchscript(reader, tmp_path, capfd):
     else:
         assert reader == "weights"  # OpenAI publishes TorchScript: its tensors are taken out, its program is left
     assert "the program ran" not in capfd.readouterr().out
+
+
+def two_tables_of_contents(raw):
+    """Return a zip whose table of contents is ``raw``'s for PyTorch and another for Python, which looks elsewhere."""
+    end = raw.rindex(b"PK\5\6")
+    entries, size, begin = struct.unpack("<HII", raw[end + 10:end + 20])
+    name = b"archive/x"
+    file = b"PK\3\4" + struct.pack("<5H3I2H", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
+    rest = size - 46 - len(name)  # a comment that makes the tables equally long
+    other = b"PK\1\2" + struct.pack("<6H3I5H2I", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0, rest, 0, 0, 0,
+                                    begin - size) + name + b" " * rest
+    last = b"PK\5\6" + struct.pack("<4H2IH", 0, 0, entries, entries, size, begin + len(file), 0)
+    return raw[:begin] + file + raw[begin:begin + size] + other + last
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_torchscript_that_only_pytorch_sees(tmp_path, capfd):
+    path = tmp_path / "model.pt"
+    torch.jit.script(Program()).save(str(path))
+    path.write_bytes(two_tables_of_contents(path.read_bytes()))
+    torch.jit.load(str(path))
+    assert "the program ran" in capfd.readouterr().out and zipfile.ZipFile(path).namelist() == ["archive/x"]
+    assert archive.is_torchscript(path) and torchtools._is_program(str(path))
+    for name, read in READERS.items():
+        with pytest.raises((InputError, OSError), match="model.pt") as caught:
+            read(path)
+        assert "is a program (TorchScript)" in str(caught.value) or name in ("weights", "backbone")
+    assert "the program ran" not in capfd.readouterr().out
+
+
+def test_open_clip_unpickles_nothing(trap, tmp_path, monkeypatch):
+    """Where PyTorch's reader of data stumbles by a TypeError open_clip reads the file once more, until 2.5 as it is."""
+    path, load = tmp_path / "model.bin", torch.load
+    stumble = b"\x80\x02ccollections\nOrderedDict\n)RN}X\x01\0\0\0aK\x01s\x86b0"
+    torch.save({"x": torch.zeros(1)}, tmp_path / "base.pt")
+    with zipfile.ZipFile(tmp_path / "base.pt") as base, zipfile.ZipFile(path, "w") as bait:
+        for name in base.namelist():
+            harm = stumble + pickle.dumps(baits(trap)["os.mkdir"], 2)[2:]
+            bait.writestr(name, harm if name.endswith("data.pkl") else base.read(name))
+
+    def old_load(file, map_location=None, *, weights_only=False, **others):
+        return load(file, map_location=map_location, weights_only=weights_only, **others)
+
+    monkeypatch.setattr(torch, "load", old_load)
+    monkeypatch.setattr(weights, "locate", lambda name: path)
+    with contextlib.suppress(AttributeError):
+        open_clip.factory.load_state_dict(str(path))
+    assert trap.exists()
+    trap.rmdir()
+    with pytest.raises(InputError, match=r"model.bin cannot be read as CLIP weights"):
+        load_clip("ViT-B-32:laion2b_s34b_b79k")
+
+
+CLIP_PARTS = {"ln_final.weight": torch.zeros(64), "positional_embedding": torch.zeros(77, 64),
+              "token_embedding.weight": torch.zeros(2, 64), "visual.proj": torch.zeros(64, 64)}
+
+
+@pytest.mark.parametrize("part, value", [
+    ("token_ids", torch.tensor([10 ** 8, 1])), ("token_ids", torch.tensor(float("nan"))),
+    ("ln_final.weight", torch.tensor(1.0)), ("ln_final.weight", torch.zeros(200)), ("transformer.resblocks.", None),
+    ("visual.conv1.weight", torch.zeros(3))])
+def test_weights_of_odd_shapes(part, value, tmp_path):
+    state = CLIP_PARTS | {part: torch.zeros(1) if value is None else value}
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(InputError, match=r"w.safetensors: these are not the weights of a CLIP \(trouble with"):
+        load_clip(str(tmp_path / "w.safetensors"))
 
 
 EPOCHS = {"path": "/../../../evil", "absolute": "//tmp/evil", "bool": True, "below 0": -1, "float": 1.0,

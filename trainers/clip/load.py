@@ -162,10 +162,15 @@ def build_from_openai(state):
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):
                 module.num_batches_tracked = None  # not in every file, and nobody trains here
-    except (KeyError, RuntimeError, ValueError, ZeroDivisionError) as error:
-        raise InputError(f"these are not the weights of a CLIP (trouble with {str(error).splitlines()[0]}): "
+    except (KeyError, RuntimeError, ValueError, ZeroDivisionError, TypeError, AttributeError, IndexError,
+            AssertionError) as error:
+        raise InputError(f"these are not the weights of a CLIP (trouble with {first_line(error)}): "
                          "correct MODEL.BACKBONE.NAME") from error
     return model
+
+
+def first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _expand_vocabulary(state):
@@ -197,16 +202,18 @@ def load_clip(name, precision="fp32", device="cpu"):
         if tag == "openai":
             model = build_from_openai(weights.read(path))
         else:
-            quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
-            model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
             if archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
                 raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
+            if path.suffix != ".safetensors":
+                weights.read(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is
+            quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
+            model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
             open_clip.load_checkpoint(model, str(path))
     except InputError as error:
         raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
-    except (RuntimeError, KeyError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} does not fit {name} ({str(error).splitlines()[0][:150]}): "
-                         "fetch the file again") from error
+    except (RuntimeError, KeyError, ValueError, EOFError, TypeError, AttributeError, IndexError, StopIteration,
+            pickle.UnpicklingError) as error:
+        raise InputError(f"{path} does not fit {name} ({first_line(error)[:150]}): fetch the file again") from error
     for part, value in model.named_parameters():
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
