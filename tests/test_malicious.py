@@ -7,11 +7,13 @@ import argparse
 import contextlib
 import html.parser
 import io
+import itertools
 import json
 import os
 import pickle
 import struct
 import tarfile
+import time
 import zipfile
 from types import SimpleNamespace
 
@@ -26,19 +28,19 @@ from PIL import EpsImagePlugin, Image
 from safetensors.torch import save_file
 from test_prepare import pack
 
-from datasets import show
+from datasets import prepare, show
 from datasets.download import unpack
 from datasets.fewshot import few_shot
-from datasets.home import InputError
-from datasets.splits import IMAGE_ENDINGS, Item, Splits
-from trainers import archive, checkpoint, export, images, interpret, load, results
+from datasets.home import InputError, PromptRegError
+from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
+from trainers import archive, checkpoint, export, images, interpret, load, lock, results
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
 from trainers.main import main
 from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report
 from trainers.results.__main__ import main as results_main
-from trainers.results.collect import collect
+from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 
@@ -265,6 +267,47 @@ def test_images_of_several_pictures_are_read(tmp_path):
     assert images.read_image(str(tmp_path / "a.jpg")).size == tools.read_image(str(tmp_path / "a.jpg")).size == (8, 8)
 
 
+# ---------------------------------------------------------------- corpora
+
+def header(name, size, kind=tarfile.REGTYPE):
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+PLACES = {"/dev/zero": "no regular file", "pipe": "no regular file", "folder": "no regular file",
+          "\0": "cannot be read", "hole": "more than 100 MB", ("a.png", -1, 1): "ends before",
+          ("a.png", 0, 1 << 40): "ends before", ("a.png", 0, -1): "ends before", ("a.png", 2, 2): "ends before",
+          ("a.png", "0", 1): "cannot be read", ("a.png",): "cannot be read"}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_pairs_that_never_end(place, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.png").write_bytes(b"abc")
+    with open(tmp_path / "hole", "wb") as file:
+        file.truncate(100_000_001)
+    with pytest.raises(pairs.Bad, match=PLACES[place]) as caught:
+        pairs.picture(tmp_path, place)
+    assert "\n" not in str(caught.value)
+    assert pairs.fetch(tmp_path, ["a.png", 1, 2]) == b"bc" and pairs.fetch(tmp_path, "a.png") == b"abc"
+
+
+SHARDS = {"backwards": header("a.png", 0) + header("a.txt", -512) + bytes(1024),
+          "a terabyte of name": header("a", 1 << 40, tarfile.GNUTYPE_LONGNAME) + bytes(512),
+          "a name below 0": header("a", -512, tarfile.GNUTYPE_LONGNAME) + bytes(512),
+          "names of names": (header("a", 512, tarfile.GNUTYPE_LONGNAME) + bytes(512)) * 3000,
+          "beyond the numbers": header("a.png", 1 << 70) + bytes(512)}
+
+
+@pytest.mark.parametrize("shard", SHARDS)
+def test_shards_that_lie(shard, tmp_path):
+    (tmp_path / "a.tar").write_bytes(SHARDS[shard])
+    *_, last = itertools.islice(pairs.Corpus(tmp_path / "a.tar"), 9)
+    assert "the shard is damaged" in last.fault and "\n" not in last.fault
+
+
 # ---------------------------------------------------------------- few-shot caches
 
 SPLITS = Splits([Item("a/0.jpg", 0, "a")], [Item("a/1.jpg", 0, "a")], [])
@@ -368,6 +411,30 @@ def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
     (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
     with pytest.raises(InputError, match="is not a whole result"):
         results.read(path.parent)
+
+
+# ---------------------------------------------------------------- JSON
+
+def hold(folder):
+    with lock.held(folder):
+        pass
+
+
+JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (results.read, "is not a whole result"),
+        "run/result.json": (lambda folder: read_run(folder / "run"), "is not a whole result"),
+        "split.json": (lambda folder: read_split_file(str(folder / "split.json"), "mend it"), "not valid JSON"),
+        ".promptreg/manifest.json": (prepare.Manifest, "not valid JSON")}
+
+
+@pytest.mark.parametrize("name", JSON)
+def test_json_that_is_too_deep(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("[" * 100_000)
+    read, words = JSON[name]
+    with pytest.raises(PromptRegError, match=words) as caught:
+        read(tmp_path)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
 # ---------------------------------------------------------------- names in commands, paths and pages

@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import stat
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..images import opened, rgb
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 HEADERS = {b"path", b"filepath", b"file", b"image", b"image_path"}  # first field of a TSV's heading
+MOST_BYTES = 100_000_000  # of one image or caption
 
 
 class Bad(Exception):
@@ -54,17 +56,24 @@ class Pair:
 
 
 def fetch(root, place):
-    """Return the bytes at a place; raises Bad."""
+    """Return the bytes at a place; raises Bad. The place may be any: a device that never ends, a size that none has."""
     try:
-        if isinstance(place, str):
-            return (Path(root) / place).read_bytes()
-        name, offset, size = place
-        with open(Path(root) / name, "rb") as file:
+        name, offset, size = (place, 0, None) if isinstance(place, str) else place
+        path = Path(root) / name
+        about = os.stat(path)
+        size = about.st_size if size is None else size
+        if not stat.S_ISREG(about.st_mode):
+            raise Bad("it is no regular file")
+        if not 0 <= offset <= offset + size <= about.st_size:
+            raise Bad("the file ends before it")
+        if size > MOST_BYTES:
+            raise Bad(f"it has more than {MOST_BYTES // 10 ** 6} MB")
+        with open(path, "rb") as file:
             file.seek(offset)
             return file.read(size)
     except FileNotFoundError:
         raise Bad("the file is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Bad(f"the file cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
@@ -128,8 +137,8 @@ class Corpus:
         """Return a hash of the names, sizes and times of the TSV, the shards, or a folder's images and captions."""
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files or sorted(p for p in self.path.rglob("*") if p.is_file()):
-            stat = file.stat()
-            entry = f"{file.relative_to(self.root)}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            about = file.stat()
+            entry = f"{file.relative_to(self.root)}\0{about.st_size}\0{about.st_mtime_ns}\n"
             digest.update(entry.encode("utf-8", "replace"))
         return digest.hexdigest()
 
@@ -169,6 +178,8 @@ class Corpus:
             try:
                 with tarfile.open(file, "r:") as tar:
                     for member in tar:
+                        if member.size < 0:  # it would send the reader back, round and round
+                            raise tarfile.ReadError("a size below 0")
                         if not member.isfile():
                             continue
                         above, _, base = member.name.rpartition("/")
@@ -182,10 +193,11 @@ class Corpus:
                             found[kind] = [shard, member.offset_data, member.size]
                 if found:
                     yield self._pair(f"{shard}:{key[1]}", found)
-            except (tarfile.TarError, EOFError, OSError) as error:
+            except (tarfile.TarError, EOFError, OSError, ValueError, MemoryError, RecursionError) as error:
                 if found:
                     yield self._pair(f"{shard}:{key[1]}", found)
-                yield Pair(shard, fault=f"the shard is damaged ({error}); its pairs from there on are lost")
+                reason = str(error) or type(error).__name__
+                yield Pair(shard, fault=f"the shard is damaged ({reason}); its pairs from there on are lost")
 
     @staticmethod
     def _pair(where, found):
