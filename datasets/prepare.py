@@ -12,7 +12,7 @@ from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import locked
 from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
-from .splits import Splits
+from .splits import Splits, read_json
 
 LISTED = 20  # bad images named in a report
 OWN = ("Digits", "ImageFolder")  # nothing to fetch
@@ -38,11 +38,10 @@ class Manifest:
         self.path = os.path.join(root, ".promptreg", "manifest.json")
         self.files = {}
         if os.path.exists(self.path):
-            try:
-                with open(self.path, encoding="utf-8") as file:
-                    self.files = json.load(file)
-            except ValueError as error:
-                raise InputError(f"{self.path}: not valid JSON ({error}); delete it, it is written anew") from error
+            remedy = "delete it, it is written anew"
+            self.files = read_json(self.path, remedy)
+            if not isinstance(self.files, dict) or not all(isinstance(entry, dict) for entry in self.files.values()):
+                raise InputError(f"{self.path}: entries of files by their names should stand in it; {remedy}")
 
     def verify(self, key, path, checksum, origin):
         """Compare a download with its published checksum and with the recorded one; return what to record of it.

@@ -157,7 +157,7 @@ def read_json(path, remedy):
             return json.load(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from error
 
 

@@ -123,6 +123,9 @@ def test_locks_of_the_dead(entries, tmp_path, monkeypatch):
     ({"machine": "another of this name"}, "should it be gone, delete "),
     ({"space": "pid:[1]"}, "is in use"),  # another container's numbers say nothing
     ({"pid": "one"}, "cannot be read as a lock: delete it"),
+    ({"pid": 10 ** 30}, "cannot be read as a lock: delete it"),
+    ({"pid": 0}, "cannot be read as a lock: delete it"),
+    ({"pid": True}, "cannot be read as a lock: delete it"),
 ])
 def test_locks_that_may_be_of_the_living(entries, words, tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)

@@ -725,11 +725,14 @@ def test_the_model_hub_goes_through_its_client(tmp_path, server, monkeypatch, no
         fetch(Source("other.zip", ["hub:someone/somewhere@abc"]), str(tmp_path))
 
 
-def test_a_damaged_manifest_is_named(tiny, capsys):
+@pytest.mark.parametrize("content, words", [
+    ("{", "not valid JSON"), ("[]", "entries of files"), ('{"food-101/split.json": []}', "entries of files")])
+def test_a_damaged_manifest_is_named(content, words, tiny, capsys):
     (tiny.root / ".promptreg").mkdir(parents=True)
-    (tiny.root / ".promptreg" / "manifest.json").write_text("{")
+    (tiny.root / ".promptreg" / "manifest.json").write_text(content)
     assert tiny.run() == 2
-    assert "manifest.json: not valid JSON" in error_line(capsys)
+    error = error_line(capsys)
+    assert f"manifest.json: {words}" in error and "delete it, it is written anew" in error
 
 
 def test_digits_are_prepared_without_a_network(tmp_path, capsys):

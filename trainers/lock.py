@@ -152,8 +152,9 @@ def _read(path):
     """Return the identity that a lock holds, or None where there is none or it is not whole."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return content if isinstance(content, dict) and isinstance(content.get("pid"), int) else None
-    except (OSError, ValueError):
+        whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
+        return content if whole else None
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -94,7 +94,7 @@ def read_run(folder):
         words = method, dataset, classes, *(content.get("command") or [])
         if not all(isinstance(word, str) and "\0" not in word for word in words):
             raise TypeError("trainer, dataset, classes and command must be words")
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
                          "made again") from None
     parts = Path(folder).parts

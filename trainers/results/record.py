@@ -66,7 +66,7 @@ def read(directory):
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         whole = parsed(content["config"]) is not None and isinstance(content["results"], dict)
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         whole = False
     if not whole:
         raise InputError(f"{path} is not a whole result: delete it, and the run is made again")
