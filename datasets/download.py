@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 
 from tqdm import tqdm
 
-from .home import EnvironmentFault, InputError
+from .home import EnvironmentFault, InputError, atomic
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
@@ -156,8 +156,8 @@ def _http_attempt(url, part):
             raise full_disk(part, total - start)
         tag = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
         if not start:
-            open(part, "wb").close()  # what is there is not of this file: it must not look so
-        with open(part + ".from", "w") as file:
+            open(part, "wb", opener=atomic.no_link).close()  # what is there is not of this file: it must not look so
+        with open(part + ".from", "w", opener=atomic.no_link) as file:
             file.write(f"{url}\n{'' if tag.startswith('W/') else tag}")  # a weak tag cannot vouch for single bytes
         here, broken = _receive(response, part, start, total)
     return not broken and total in (None, here)
@@ -175,7 +175,7 @@ def _begun(part, url):
 def _receive(response, part, start, total):
     """Append the response's bytes to ``part`` (from ``start``); return how many it holds then, and whether it broke."""
     bar = tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=os.path.basename(part)[:-len(".part")])
-    with bar, open(part, "ab" if start else "wb") as file:
+    with bar, open(part, "ab" if start else "wb", opener=atomic.no_link) as file:
         while True:
             try:
                 data = response.read(CHUNK)

@@ -2,6 +2,8 @@
 import contextlib
 import os
 
+from .home import atomic
+
 try:
     import fcntl
 except ImportError:  # not a POSIX system: the work may be done twice; files are whole all the same
@@ -12,7 +14,7 @@ except ImportError:  # not a POSIX system: the work may be done twice; files are
 def locked(folder):
     """Hold ``folder`` for this process; the system lets go of it however the process ends."""
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, ".lock"), "w") as file:
+    with open(os.path.join(folder, ".lock"), "a", opener=atomic.no_link) as file:
         if fcntl:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

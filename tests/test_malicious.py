@@ -29,20 +29,23 @@ from safetensors.torch import save_file
 from test_prepare import pack
 
 from datasets import prepare, show
-from datasets.download import unpack
+from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
+from datasets.files import locked
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
 from trainers import archive, checkpoint, export, images, interpret, load, lock, results
+from trainers.answer import answered
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
-from trainers.main import main
+from trainers.main import Log, main
 from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report
 from trainers.results.__main__ import main as results_main
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
+from trainers.sweep.pool import Books, Pool
 
 from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
@@ -372,6 +375,59 @@ def test_archive(kind, entries, reason, tmp_path):
     assert reason in str(caught.value)
     assert [p.name for p in tmp_path.rglob("*")] in (["a.bin", "deep"], ["deep", "a.bin"])
     assert not os.path.exists("/tmp/evil")
+
+
+# ---------------------------------------------------------------- links where something is to be written
+
+def lock_data(place):
+    with locked(str(place.parent)):
+        pass
+
+
+def sweep(place):
+    job = SimpleNamespace(slug="x", name="x", finished=False, steps=[SimpleNamespace(folders=[])])
+    pool = Pool([job], Books(place.parents[2]), 1)
+    pool.begin_job(pool.workers[0], job)
+    assert pool.states == {"x": "failed"}
+    raise InputError(*pool.failures["x"]["lines"])
+
+
+LINKS = {"data/.promptreg/.lock": lock_data, "out/.sweep/locks/x.lock": sweep, "out/.sweep/console/x.txt": sweep,
+         "run/log.txt": lambda place: Log(io.StringIO()).open(place.parent),
+         "store/new.zip.part": lambda place: _receive(io.BytesIO(b"harm"), str(place), 0, 4),
+         "store/continued.zip.part": lambda place: _receive(io.BytesIO(b"harm"), str(place), 4, 8)}
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("name", LINKS)
+def test_nothing_is_written_through_a_link(name, there, tmp_path):
+    victim, place = tmp_path / "victim", tmp_path / "real" / name
+    place.parent.mkdir(parents=True)
+    (tmp_path / "way").symlink_to(tmp_path / "real")  # a folder may be one
+    place.symlink_to(victim)
+    if there:
+        victim.write_text("mine")
+    with pytest.raises(InputError, match=rf"way/{name} is a link: it is not written through; remove it$"):
+        LINKS[name](tmp_path / "way" / name)
+    assert victim.read_text() == "mine" if there else not victim.exists()
+
+
+def test_locks_leave_what_is_in_the_file(tmp_path):
+    for place in (tmp_path / ".lock", tmp_path / ".sweep/locks/x.lock"):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("mine")
+    lock_data(tmp_path / ".lock")
+    Books(tmp_path).lock(SimpleNamespace(slug="x")).close()
+    assert (tmp_path / ".lock").read_text() == place.read_text() == "mine"
+
+
+def test_a_link_for_a_log_is_refused_in_a_line(tmp_path, capsys):
+    @answered
+    def command(argv):
+        Log(io.StringIO()).open(tmp_path)
+    (tmp_path / "log.txt").symlink_to(tmp_path / "elsewhere")
+    assert command() == 2
+    assert capsys.readouterr().err == f"error: {tmp_path}/log.txt is a link: it is not written through; remove it\n"
 
 
 # ---------------------------------------------------------------- YAML

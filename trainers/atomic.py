@@ -10,11 +10,29 @@ import uuid
 from pathlib import Path
 
 from .answer import naming
+from .errors import InputError
 
 try:
     import fcntl
 except ImportError:  # not a POSIX system: what killed processes leave stays
     fcntl = None  # type: ignore[assignment]  # a module, or None
+
+
+class Linked(InputError, OSError):
+    """Where a file is to be written a link stands, which would lead the writing elsewhere."""
+
+
+def no_link(path, flags):
+    """``open(path, mode, opener=no_link)``: as ``open``, but not through a link that somebody has put there.
+
+    Folders on the way may be links. Raises Linked.
+    """
+    try:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if os.path.islink(path):
+            raise Linked(f"{path} is a link: it is not written through; remove it") from error
+        raise
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import checkpoint, engine, interrupt, lock, parallel, results
+from . import atomic, checkpoint, engine, interrupt, lock, parallel, results
 from .answer import Parser, exit_code, naming, one_line, prepare, say, silence
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
@@ -69,7 +69,8 @@ class Log:
     def open(self, directory):
         """Begin, or in a resumed run continue, ``directory``/log.txt."""
         os.makedirs(directory, exist_ok=True)
-        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape")
+        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape",
+                         opener=atomic.no_link)
         with naming(self.file.name):
             self.file.writelines(self.kept)
 

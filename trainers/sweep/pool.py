@@ -59,7 +59,7 @@ class Books:
         """Return an open file that holds the job's lock, or None where another process has it."""
         path = self.folder / "locks" / f"{job.slug}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "w")
+        file = open(path, "a", opener=atomic.no_link)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return file
@@ -209,7 +209,7 @@ class Pool:
                 self.states[job.slug] = ELSEWHERE
                 return
             worker.console.parent.mkdir(parents=True, exist_ok=True)
-            worker.console.write_bytes(b"")
+            open(worker.console, "wb", opener=atomic.no_link).close()
         except OSError as error:
             worker.job = job
             self.cannot_begin(worker, job.steps[0], error)
