@@ -498,12 +498,15 @@ def test_checkpoints_of_another_engine_and_hostile_ones(cfg, tmp_path, monkeypat
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "empty"])
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "no letters", "two disks"])
 def test_damaged_checkpoint_is_named_in_one_line(tmp_path, damage):
     utils.save_checkpoint({"state_dict": {"a": torch.arange(1000)}, "epoch": 1}, str(tmp_path))
     path = tmp_path / "model.pth.tar-1"
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[:len(whole) // 2], "text": b"<html>Not found</html>", "empty": b""}[damage])
+    end = whole.rindex(b"PK\6\7")
+    path.write_bytes({"cut": whole[:len(whole) // 2], "text": b"<html>Not found</html>", "empty": b"",
+                      "no letters": whole.replace(b"/data.pkl", b"\xff\xff\xff\xff\xff.pkl"),
+                      "two disks": whole[:end + 16] + b"\2" + whole[end + 17:]}[damage])
     with pytest.raises(OSError, match=re.escape(str(path))) as caught:
         utils.load_checkpoint(str(path))
     assert "\n" not in str(caught.value)

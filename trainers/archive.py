@@ -40,7 +40,7 @@ def is_torchscript(path):
 
     PyTorch is asked as well: of a zip with two tables of contents it may read another one than Python does.
     """
-    with contextlib.suppress(RuntimeError, ValueError), open(path, "rb") as file:  # no zip, or a damaged one
+    with contextlib.suppress(RuntimeError, ValueError, OSError), open(path, "rb") as file:  # no zip, or a damaged one
         if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
             return True
     try:

@@ -77,15 +77,13 @@ def _is_program(fpath):
 
     PyTorch is asked as well: of a zip with two tables of contents it may read another one than Python does.
     """
-    with contextlib.suppress(RuntimeError, ValueError), open(fpath, "rb") as file:  # no zip, or a damaged one
+    with contextlib.suppress(RuntimeError, ValueError, OSError), open(fpath, "rb") as file:  # no zip, or a damaged one
         if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
             return True
-    if not zipfile.is_zipfile(fpath):
-        return False
     try:
         with zipfile.ZipFile(fpath) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
 
 
