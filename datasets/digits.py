@@ -4,8 +4,7 @@ import shutil
 import tempfile
 
 from .base import FewShotDataset, register
-from .files import locked
-from .home import InputError
+from .home import InputError, atomic
 from .splits import read_class_folders, read_split_file, split_by_class, under, write_split_file
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -46,7 +45,7 @@ class Digits(FewShotDataset):
         path = self.path(self.own_split_file())
         try:
             if not os.path.isdir(self.image_dir):
-                with locked(self.dataset_dir):
+                with atomic.alone(self.path(".lock")):
                     write_images(self.image_dir)
             if not os.path.exists(path):
                 write_split_file(path, self.read())

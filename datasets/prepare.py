@@ -10,7 +10,6 @@ from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
-from .files import locked
 from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
 from .splits import Splits, read_json
 
@@ -218,7 +217,7 @@ def work(cls, root, arguments):
         print(f"{cls.__name__} in {os.path.join(root, cls.folder)}:", *plan(cls, root, arguments.mirror), sep="\n  ")
         return
     if not arguments.check and cls.__name__ not in OWN:
-        with locked(os.path.join(root, ".promptreg")):
+        with atomic.alone(os.path.join(root, ".promptreg", ".lock")):
             prepare(cls, root, arguments.mirror)
     line, faults = examine(cls, root, decode=arguments.check and not arguments.quick)
     print(line)

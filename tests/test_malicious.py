@@ -31,10 +31,9 @@ from test_prepare import pack
 from datasets import prepare, show
 from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
-from datasets.files import locked
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
-from trainers import archive, checkpoint, export, images, interpret, load, lock, results
+from trainers import archive, atomic, checkpoint, export, images, interpret, load, lock, results
 from trainers.answer import answered
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
@@ -380,7 +379,7 @@ def test_archive(kind, entries, reason, tmp_path):
 # ---------------------------------------------------------------- links where something is to be written
 
 def lock_data(place):
-    with locked(str(place.parent)):
+    with atomic.alone(place.parent / ".lock"):
         pass
 
 

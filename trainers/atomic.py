@@ -114,13 +114,10 @@ def _locked(path):
 def alone(path):
     """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    try:
-        if fcntl:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+    with open(path, "a", opener=no_link) as file:
+        if fcntl:  # elsewhere the work may be done twice; files are whole all the same
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)
 
 
 def _settle(file):
