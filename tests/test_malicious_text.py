@@ -3,6 +3,7 @@ import argparse
 import csv
 import io
 import json
+import logging
 import re
 import time
 from types import SimpleNamespace
@@ -242,3 +243,15 @@ def test_hierarchy_of_words_for_numbers(change, tmp_path):
     assert browse.sound(hierarchy.read(tmp_path / "a.tree")) is not bool(change)
     if change:
         assert browse.main([str(tmp_path / "a.tree")]) == 2
+
+
+def test_warnings_and_wrong_flags_are_plain_too(caplog, capsys):
+    answer.prepare()
+    logger = logging.getLogger("promptreg")
+    logger.addFilter(answer.plain_record)
+    logger.warning("%s: cannot be saved", "a\nb\x1b[2J")
+    logger.removeFilter(answer.plain_record)
+    assert caplog.messages == ["a\\nb\\x1b[2J: cannot be saved"]
+    with pytest.raises(SystemExit):
+        load.main(["--bogus\x1b[2J\nerror:", "x", "y"])
+    assert "\x1b" not in (said := capsys.readouterr().err) and said.count("\n") == 1

@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line, without its usage before it."""
 
     def error(self, message):
-        self.exit(InputError.exit_code, f"error: {message}; all flags are listed by --help\n")
+        self.exit(InputError.exit_code, f"error: {plain(message)}; all flags are listed by --help\n")
 
 
 def exit_code(error):
@@ -86,6 +86,12 @@ def say(line):
     """Print a line, and no more, to standard error, which may itself be a file on the disk that is full."""
     with contextlib.suppress(OSError):
         print(plain(line), file=sys.stderr, flush=True)
+
+
+def plain_record(record):
+    """Filter of a logger: its messages on one line."""
+    record.msg, record.args = plain(record.getMessage()), ()
+    return True
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from . import atomic, checkpoint, engine, interrupt, lock, parallel, results
-from .answer import Parser, exit_code, naming, one_line, prepare, say, silence
+from .answer import Parser, exit_code, naming, one_line, plain_record, prepare, say, silence
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
@@ -188,6 +188,7 @@ def main(argv=None):
     prepare()
     args = parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("promptreg").addFilter(plain_record)
     console = sys.stdout
     try:
         sys.stdout = Log(console if parallel.launched()[0] == 0 else open(os.devnull, "w"))

@@ -227,7 +227,7 @@ class Pool:
             return
         worker.step = step
         try:
-            with open(worker.console, "ab") as console:
+            with open(worker.console, "ab", opener=atomic.no_link) as console:
                 worker.process = subprocess.Popen(
                     step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
                     start_new_session=True, env={**os.environ, **worker.environment, **step.environment})
