@@ -18,11 +18,9 @@ import torch.utils.tensorboard  # noqa: E402, F401
 from PIL import Image  # noqa: E402
 
 import trainers  # noqa: E402, F401
-from dassl import utils  # noqa: E402
 from trainers import main  # noqa: E402
 
 Image.init()
-ENVIRONMENT = utils.collect_env_info()  # asks a dozen programs, which takes seconds
 
 
 def demo(trainer, *more):
@@ -52,7 +50,6 @@ def start(argv, folder, console="console.txt", environment=None, gate=None, prep
         os.dup2(out, 1)
         os.dup2(out, 2)
         os.environ.update(environment or {})
-        utils.collect_env_info = lambda: ENVIRONMENT
         prepare()
         if gate is not None:
             os.read(gate, 1)

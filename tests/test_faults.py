@@ -718,7 +718,7 @@ def examine(case, folder, templates, patch):
     patch.chdir(folder)
     patch.setenv("HOME", str(templates / "home"))
     patch.setenv("PROMPTREG_CACHE", str(templates / "cache"))
-    patch.setattr("dassl.utils.collect_env_info", lambda: "")  # asks pip, which takes longer than all the rest
+    patch.setattr("dassl.utils.collect_env_info", lambda: "")  # Dassl's own asks pip, which takes longer than the rest
     patch.setattr("trainers.clip.load.open_clip.tokenizer.SimpleTokenizer", tokenizer(open_clip))
     place = Place(folder, templates)
     if case.before:

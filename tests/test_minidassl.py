@@ -711,4 +711,5 @@ def test_small_helpers():
     assert utils.get_most_similar_str_to_a_from_b("cat", ["dog", "cart"]) == "cart"
     assert utils.get_most_similar_str_to_a_from_b("ab", ["ax", "xb"]) == "xb", "the last of equals"
     assert utils.get_most_similar_str_to_a_from_b("cat", []) is None
-    assert "PyTorch version" in utils.collect_env_info()
+    about = utils.collect_env_info().splitlines()
+    assert about[0] == f"PyTorch version: {torch.__version__}" and f"numpy: {np.__version__}" in about
