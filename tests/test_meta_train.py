@@ -127,9 +127,9 @@ def test_wrong_settings_are_one_line(change, word, ground, capsys):
 
 
 def test_rates_fall_to_nothing_or_stay(ground, monkeypatch):
-    rates, outer = [], GRAM.outer_step
-    monkeypatch.setattr(GRAM, "outer_step", lambda self, *args: rates.append(
-        [group["lr"] for group in self.optimizer.param_groups]) or outer(self, *args))
+    rates = []
+    monkeypatch.setattr(GRAM, "outer_step", lambda self, *_: rates.append(
+        [group["lr"] for group in self.optimizer.param_groups]) or torch.zeros(2))
     for schedule, shares in (("linear", [1, 0.75, 0.5, 0.25]), ("constant", [1] * 4)):
         rates.clear()
         assert main(arguments(ground, ground / schedule, SCHEDULE=schedule, STEPS=4, EVALUATE=1, META_LR=0.01,
