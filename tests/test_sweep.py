@@ -100,11 +100,7 @@ def test_runs_may_save_when_the_sweep_is_stopped(number, monkeypatch):
     time.sleep(0.5)
     os.kill(sweep, number)
     os.waitpid(sweep, 0)
-    for _ in range(150):
-        if not any(map(alive, running)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, running))
+    assert_gone(running)
     assert len(list(Path("output").rglob("saved"))) == 2
 
 
@@ -123,6 +119,14 @@ def alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def assert_gone(running):
+    """Give processes 15 seconds to end."""
+    deadline = time.time() + 15
+    while any(map(alive, running)) and time.time() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, running))
 
 
 def pids(count):
@@ -145,11 +149,7 @@ def test_killing_the_sweep_leaves_nothing(number, monkeypatch):
     os.kill(sweep, number)
     _, status = os.waitpid(sweep, 0)
     assert os.waitstatus_to_exitcode(status) == (-9 if number == signal.SIGKILL else 130)
-    for _ in range(100):
-        if not any(map(alive, running)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, running))
+    assert_gone(running)
     assert not list(Path("output").rglob("result.json*"))
     monkeypatch.setenv("FAKE_SLEEP", "0")
     assert main(EIGHTEEN) == 0
@@ -181,11 +181,7 @@ def test_a_guard_that_is_killed_has_a_successor(monkeypatch):
     time.sleep(1)  # it has read what it is to guard
     os.kill(sweep, signal.SIGKILL)
     os.waitpid(sweep, 0)
-    for _ in range(100):
-        if not any(map(alive, running)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, running))
+    assert_gone(running)
 
 
 def test_jobs_begin_and_end_whatever_becomes_of_the_guard(monkeypatch, capsys):
@@ -427,11 +423,7 @@ def test_slurm_array_is_cancelled(slurm, monkeypatch):
     running = pids(4)
     os.kill(sweep, signal.SIGTERM)
     assert os.waitstatus_to_exitcode(os.waitpid(sweep, 0)[1]) == 130
-    for _ in range(150):
-        if not any(map(alive, running)):
-            break
-        time.sleep(0.1)
-    assert not any(map(alive, running))
+    assert_gone(running)
 
 
 def test_no_slurm_here_is_one_line(monkeypatch, capsys):
