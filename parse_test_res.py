@@ -14,8 +14,9 @@ import json
 import math
 import os
 import re
-import statistics
 import sys
+
+import numpy as np
 
 END_OF_TRAINING = ("Finish training", "Finished training")
 RESULT = ("=> result",)
@@ -117,7 +118,7 @@ def summarize(directory, keyword, signals, ci95):
     print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():
         print(plain(f"file: {log}. {keyword}: {value:.2f}%. "))
-    mean, deviation = statistics.fmean(values.values()), statistics.pstdev(values.values())
+    mean, deviation = np.mean(list(values.values())), np.std(list(values.values()))
     if ci95:
         deviation *= 1.96 / len(values) ** 0.5
     print(f"===\nSummary of directory: {plain(directory)}\n* {keyword}: {mean:.2f}% +- {deviation:.2f}%\n===")
@@ -147,7 +148,7 @@ def main(argv=None):
             if not experiments:
                 raise NothingFound(f"{args.directory} holds no folders of experiments")
             means = [summarize(os.path.join(args.directory, name), *how) for name in experiments]
-            print(f"Average performance\n* {args.keyword}: {statistics.fmean(means):.2f}%")
+            print(f"Average performance\n* {args.keyword}: {np.mean(means):.2f}%")
         else:
             summarize(args.directory, *how)
         sys.stdout.flush()

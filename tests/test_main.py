@@ -2,6 +2,7 @@
 import argparse
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from trainers import answer, parallel
-from trainers.config import setup_cfg
+from trainers.config import difference, setup_cfg
 from trainers.errors import EnvironmentFault, InputError
 from trainers.main import main, parser
 
@@ -114,6 +115,29 @@ def test_pairs_behind_a_flag_of_several_words():
         setup_cfg(flags("--source-domains", "a", "FOO.BAR", 1))
     with pytest.raises(InputError, match="unknown key OPTIM.LR.X: OPTIM.LR has no keys below it"):
         setup_cfg(flags("OPTIM.LR.X", 1))
+
+
+# ---- what is finished, and of what
+
+def test_another_folder_of_images_is_another_config():
+    def cfg(root, name="ImageFolder"):
+        return {"DATASET": {"NAME": name, "ROOT": root}}
+    assert difference(cfg("/a/birds"), cfg("/b/birds/")) == [] == difference(cfg("/a", "DTD"), cfg("/b", "DTD"))
+    assert difference(cfg("/a/birds"), cfg("/a/bees")) == ["ImageFolder is bees there, birds here"]
+
+
+def test_a_result_of_other_prompts_is_not_taken_for_these(data, tmp_path, capsys):
+    train, test = tmp_path / "train", tmp_path / "test"
+    base = [*DEMO, "--trainer", "CoOp", "--root", data]
+    assert main([*base, "--output-dir", str(train), *QUICK, "TRAIN.CHECKPOINT_FREQ", "1"]) == 0
+    evaluate = [*base, "--output-dir", str(test), "--eval-only", "--model-dir", str(train)]
+    assert main([*evaluate, "--load-epoch", "2"]) == 0 and main([*evaluate, "--load-epoch", "2"]) == 0
+    assert "not run again" in capsys.readouterr().out
+    assert main([*evaluate, "--load-epoch", "1"]) == 2
+    said = capsys.readouterr().err
+    assert f"{test} holds the result of other prompts than {train}/prompt_learner/model.pth.tar-1: choose" in said
+    shutil.rmtree(train)
+    assert main([*evaluate, "--load-epoch", "2"]) == 0, "prompts may be deleted once they are evaluated"
 
 
 # ---- streams, signals, what a launcher leaves in the environment

@@ -135,3 +135,12 @@ def test_wrong_flags_are_one_line(args, capsys):
     output = capsys.readouterr()
     assert stop.value.code == 2 and output.out == ""
     assert output.err.startswith("error: ") and output.err.count("\n") == 1
+
+
+def test_means_are_numpys_to_the_last_digit(logs, capsys):
+    """CoOp's are: where a mean lies between two hundredths, an exact sum and numpy's may go different ways."""
+    for n, value in enumerate([61.6, 64.9, 49.2, 93.2]):
+        (logs / f"seed{n}").mkdir(parents=True)
+        (logs / f"seed{n}" / "log.txt").write_text(f"Finish training\n=> result\n* accuracy: {value}%\n")
+    assert parse_test_res.main([str(logs)]) == 0
+    assert "* accuracy: 67.22% +- 16.10%" in capsys.readouterr().out

@@ -136,6 +136,15 @@ def test_a_narrow_terminal_cuts_no_figure_off(width, tree):
         [line for line in body if "┃ Method" in line])
 
 
+def test_a_meta_training_fills_no_cell(tree, tmp_path):
+    root, _ = tree
+    count = len(collect([root]))
+    folder = root / "gram" / "demo" / "unigram" / "demo" / "seed1"
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(json.dumps({"trainer": "GRAM", "results": {"held_out": {"episodes": 3}}}))
+    assert len(collect([root])) == count > 0
+
+
 def test_interval_is_students(tree, capsys):
     root, known = tree
     assert main([str(root), "--setting", "base2new", "--format", "markdown", "--spread", "ci95"]) == 0

@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
+from trainers.config import setup_cfg
+from trainers.main import parser as train_parser
 from trainers.sweep import live, pool
 from trainers.sweep.__main__ import main
 from trainers.sweep.plan import plan
@@ -228,6 +230,24 @@ def test_jobs_with_other_folders_have_other_books():
     jobs = [plan(["CoOp"], setting, ["digits"], [1], [4], {"CFG": cfg})[0] for setting, cfg in made]
     assert len({job.name for job in jobs}) == 1 and len({job.slug for job in jobs}) == 3
     assert jobs[1].slug == jobs[3].slug
+
+
+def test_what_is_finished_with_another_config_is_refused(monkeypatch, capsys):
+    """Else the sweep would print its figures under the config that was asked for."""
+    few = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--shots", "1", "--cfg", "demo",
+           "--seeds", "1"]
+    assert main(few) == 0
+    path, = Path("output").rglob("result.json")
+    words = plan(["CoOp"], "few_shot", ["digits"], [1], [1], {"CFG": "demo"})[0].steps[0].commands[0]
+    cfg, _ = setup_cfg(train_parser().parse_args(words[words.index("--root"):]))
+    content = {**json.loads(path.read_text()), "config": cfg.dump(), "command": words[1:]}
+    path.write_text(json.dumps(content))
+    assert main(few) == 0
+    capsys.readouterr()
+    assert main([*few, "--opts", "OPTIM.LR", "0.1"]) == 2
+    said = capsys.readouterr().err
+    assert "holds a finished run with another config (OPTIM.LR is 0.002 there, 0.1 here)" in said
+    assert said.count("\n") == 1 and json.loads(path.read_text()) == content
 
 
 def test_two_sweeps_at_once_share_no_job(monkeypatch, capsys):

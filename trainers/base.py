@@ -362,8 +362,10 @@ class PromptTrainer(TrainerX):
         """Fill ``self.prompts`` from a checkpoint file; returns its epoch."""
         state, epoch = checkpoint.read_prompts(path)
         checkpoint.fit(self.prompts, state, path)
-        self._kept_text = None
+        self._kept_text, self.loaded = None, checkpoint.digest(state)
         return epoch
+
+    loaded = None  # hash of the prompts that were read from a file
 
     def extra_state(self):
         """Tensors {name: tensor} besides prompts that a resumed run needs (aggregation, say)."""

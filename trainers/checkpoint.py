@@ -6,6 +6,7 @@ TRAIN.CHECKPOINT_FREQ asks for it). Within an epoch, every TRAIN.CHECKPOINT_MINU
 ``interim.pth.tar`` is written, which is resumed at the very batch and goes when the epoch is over.
 """
 import contextlib
+import hashlib
 import io
 import logging
 import pickle
@@ -28,6 +29,10 @@ log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
 STEM = "model.pth.tar-"
 INTERIM = "interim.pth.tar"
+
+
+class Missing(InputError):
+    """There is no such checkpoint."""
 
 
 def save(trainer, epoch, directory, is_best=False, val_result=None, model_name=""):
@@ -136,6 +141,15 @@ def read_prompts(path):
     return state, epoch
 
 
+def digest(state):
+    """Return a hash of prompts, {name: tensor}: of their numbers, whatever else their file holds."""
+    found = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(state.items()):
+        if torch.is_tensor(value):
+            found.update(name.encode() + value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
 @torch.no_grad()
 def fit(prompts, state, path):
     """Copy into ``prompts`` what ``state`` holds under the published names.
@@ -207,8 +221,8 @@ def find(directory, folder, epoch=None):
             if (place / name).is_file():
                 return place / name
     there = [str(p / f"{STEM}{e}") for p in places for e in epochs(p)]
-    raise InputError(f"there is no checkpoint {places[0] / f'{STEM}{epoch or 1}'}: "
-                     + (f"there are {', '.join(there)}" if there else "train first, or correct --model-dir"))
+    raise Missing(f"there is no checkpoint {places[0] / f'{STEM}{epoch or 1}'}: "
+                  + (f"there are {', '.join(there)}" if there else "train first, or correct --model-dir"))
 
 
 def unfinished(directory):

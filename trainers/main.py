@@ -9,6 +9,7 @@ from pathlib import Path
 
 from . import atomic, checkpoint, engine, interrupt, lock, parallel, results
 from .answer import Parser, exit_code, naming, one_line, plain_record, prepare, say, silence
+from .base import SHELF
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
@@ -87,12 +88,12 @@ def run(args):
             print(f"# {key}: from {source}")
         print(cfg.dump())
         return None
-    if finished(cfg):
+    if finished(cfg, args):
         lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
         return None
     first = parallel.launched()[0] == 0
     with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():
-        if finished(cfg):  # meanwhile
+        if finished(cfg, args):  # meanwhile
             return None
         check_unfinished(cfg, args.eval_only)
         if first:
@@ -100,17 +101,35 @@ def run(args):
         return build_and_run(cfg, args)
 
 
-def finished(cfg):
+def finished(cfg, args):
     """Return whether the output folder holds this very run's result.
 
     Raises:
-        InputError: it holds that of a run with another config; says in what.
+        InputError: it holds that of a run with another config, or of other prompts.
     """
     done = results.read(cfg.OUTPUT_DIR)
     if done:
-        refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
+        check_finished(cfg, args, done)
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
     return bool(done)
+
+
+def check_finished(cfg, args, done):
+    """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
+    refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
+    check_prompts(args, done)
+
+
+def check_prompts(args, done):
+    """Raise InputError where the result ``done`` is of other prompts than --model-dir holds today."""
+    if not (args.eval_only and args.model_dir and done.get("prompts")):
+        return
+    folder = getattr(SHELF.ours.get(done.get("trainer")), "FOLDER", "")
+    with contextlib.suppress(checkpoint.Missing):  # they may have been deleted since
+        path = checkpoint.find(args.model_dir, folder, args.load_epoch)
+        if checkpoint.digest(checkpoint.read_prompts(path)[0]) != done["prompts"]:
+            raise InputError(f"{args.output_dir} holds the result of other prompts than {path}: choose another "
+                             "--output-dir, or delete it to evaluate these")
 
 
 def check_unfinished(cfg, eval_only):

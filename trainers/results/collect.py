@@ -68,15 +68,21 @@ def collect(paths):
             below[:] = sorted(name for name in below if not name.startswith("."))
             if FILE in files:
                 found.setdefault(os.path.realpath(folder), folder)
-    return [read_run(folder) for folder in sorted(found.values())]
+    return [run for run in map(read_run, sorted(found.values())) if run]
 
 
 def read_run(folder):
-    """Return the ``Run`` of a folder with a result.json; raises InputError where it is not whole."""
+    """Return the ``Run`` of a folder with a result.json; None of a meta-training, which fills no cell of a table.
+
+    Raises:
+        InputError: it is not whole.
+    """
     path = Path(folder) / FILE
     try:
         content = json.loads(path.read_text())
         results = content["results"]
+        if set(results) == {"held_out"}:
+            return None
         figures = results.get("test") or next(iter(results.values()))
         method, dataset = content["trainer"], content["dataset"]
         classes, accuracy = content["classes"], float(number(figures, "accuracy", 0, 100))

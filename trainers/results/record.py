@@ -49,7 +49,7 @@ def write(trainer, seconds):
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
-        "git": git_state(), "command": sys.argv, "config": cfg.dump(),
+        "prompts": getattr(trainer, "loaded", None), "git": git_state(), "command": sys.argv, "config": cfg.dump(),
     }
     atomic.write(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
 
@@ -60,17 +60,28 @@ def read(directory):
     Raises:
         InputError: the file is there and not whole.
     """
+    content = told(directory)
+    if content is not None and parsed(content.get("config")) is None:
+        raise damaged(directory)
+    return content
+
+
+def told(directory):
+    """Return the content of a folder's result.json, or None where there is none; Raises as ``read``."""
     path = Path(directory) / FILE
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        whole = parsed(content["config"]) is not None and isinstance(content["results"], dict)
+        if isinstance(content["results"], dict):
+            return content
     except (ValueError, KeyError, TypeError, OSError, RecursionError):
-        whole = False
-    if not whole:
-        raise InputError(f"{path} is not a whole result: delete it, and the run is made again")
-    return content
+        pass
+    raise damaged(directory)
+
+
+def damaged(directory):
+    return InputError(f"{Path(directory) / FILE} is not a whole result: delete it, and the run is made again")
 
 
 def peak_memory():

@@ -18,7 +18,7 @@ from ..results import render
 from ..results.collect import read_run
 from ..results.table import tables
 from .live import watching
-from .plan import METHODS, SETTINGS, check_configs, interpreter, plan
+from .plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
 
 
@@ -143,6 +143,7 @@ def run(args):
     if args.dry_run:
         dry_run(jobs)
         return 0
+    check_finished(jobs)
     console = render.console()
     books = Books(output_folder(args))
     if args.retry_failed:

@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .. import main, results
+from ..config import setup_cfg
 from ..errors import EnvironmentFault, InputError
 from ..results import FILE
 from ..results.collect import KEYS, VARIANTS
@@ -236,3 +238,21 @@ def check_configs(jobs):
             path = command[command.index("--config-file") + 1]
             if not os.path.isfile(path):
                 raise InputError(f"{job.method}: there is no config file {path}: choose --cfg from that folder")
+
+
+def check_finished(jobs):
+    """Raise InputError where a folder that counts as finished holds a run with another config, or of other prompts."""
+    for job in jobs:
+        for step in job.steps:
+            for command, folder in zip(step.commands, step.folders, strict=True):
+                if os.path.isfile(os.path.join(folder, FILE)):
+                    check_result(command[command.index("--root"):], results.told(folder))
+
+
+def check_result(words, done):
+    """Raise InputError where ``done``, the content of a result.json, is not of train.py's flags ``words``."""
+    args = main.parser().parse_args(words)
+    main.check_prompts(args, done)
+    recorded = done.get("command") or []
+    if words != recorded[-len(words):] and done.get("config"):  # the same words need no second look, which takes time
+        main.check_finished(setup_cfg(args)[0], args, done)
