@@ -4,8 +4,9 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGUSR1):  # amid the imports there is nothing to save yet
-        signal.signal(number, lambda *_: os._exit(75))
+    for name in ("SIGTERM", "SIGUSR1"):  # amid the imports there is nothing to save yet
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: os._exit(75))
 
     from trainers.main import main
 

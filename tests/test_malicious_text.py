@@ -14,12 +14,13 @@ from conftest import ROOT
 from PIL import Image
 from safetensors.torch import save_file
 from test_malicious import QUOTE, SCRIPT, in_markdown, put
+from yacs.config import CfgNode
 
 import parse_test_res
 from datasets import prepare
 from trainers import answer, interpret, load
 from trainers.clip import load_clip
-from trainers.config import parsed, setup_cfg
+from trainers.config import dumped, parsed, setup_cfg
 from trainers.errors import InputError
 from trainers.main import check_unfinished
 from trainers.meta import browse, hierarchy
@@ -50,6 +51,12 @@ def test_config_that_unfolds(text, tmp_path):
     with pytest.raises(InputError, match="model.pth: its config cannot be used"):
         load.PromptedCLIP.from_checkpoint(tmp_path / "model.pth")
     assert interpret.main([str(tmp_path / "model.pth"), "1"]) == 2
+
+
+def test_what_we_write_holds_no_alias():
+    same = (0, 1)
+    cfg = CfgNode({"A": {"ONE": same, "OTHER": same}, "B": [1]})
+    assert "*" in cfg.dump() and parsed(dumped(cfg)) == {"A": {"ONE": [0, 1], "OTHER": [0, 1]}, "B": [1]}
 
 
 @pytest.mark.parametrize("value", ["-" * 100000 + "1", "1+" * 100000 + "1", "-" * 3000 + "1"], ids=lambda v: v[:3])

@@ -253,7 +253,7 @@ def test_shard_is_data_with_its_faults(clip, tmp_path):
     assert json.loads((tmp_path / "f" / "done.json").read_text())["bad"] == 5
 
 
-def test_two_runs_that_cluster_the_same_features(clip, tmp_path):
+def test_two_runs_that_cluster_the_same_features(clip, tmp_path, monkeypatch):
     """Two seeds, say, started together: one builds the hierarchy, the other waits and reads it."""
     found = features.extract(Corpus(make("folder", tmp_path / "c", 60)), clip, TRANSFORM, tmp_path / "f")
     options = {"domains": 3, "classes": 2, "least": 1, "sample": 100, "seed": 1, "backend": "sklearn"}
@@ -265,3 +265,5 @@ def test_two_runs_that_cluster_the_same_features(clip, tmp_path):
         process.join(120)
     assert [process.exitcode for process in pair] == [0, 0]
     assert not (tmp_path / "f" / "h.parts").exists() and hierarchy.read(tmp_path / "f" / "h.tree").domains
+    monkeypatch.setattr(hierarchy.atomic, "alone", lambda path: pytest.fail("the folder may be read-only"))
+    assert hierarchy.build(found, tmp_path / "f" / "h.tree", options).domains

@@ -311,6 +311,32 @@ def test_signal_saves_and_the_same_command_goes_on(at, name, words, whole, data,
     assert not list(out.rglob(checkpoint.INTERIM))
 
 
+class Swallows:
+    """Python drops what is raised while an object is taken away."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_second_signal_disturbs_no_run_that_leaves_and_ends_one_that_does_not(monkeypatch):
+    with pytest.raises(Interrupted), interrupt.watched():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        finally:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            time.sleep(0.01)
+            cleaned = True
+    assert cleaned
+    monkeypatch.setattr(interrupt, "PATIENCE", 0.0)
+    with pytest.raises(Interrupted, match="SIGUSR1"), interrupt.watched():
+        Swallows()
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(1)
+
+
 def test_a_launcher_that_dies_takes_its_processes_along(tmp_path):
     """torchrun is ended by SIGUSR1, SLURM's warning, and hands it on to nobody."""
     launcher = os.fork()

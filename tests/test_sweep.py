@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from trainers.config import setup_cfg
 from trainers.main import parser as train_parser
-from trainers.sweep import live, pool
+from trainers.sweep import guard, live, pool
 from trainers.sweep.__main__ import main
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
@@ -168,6 +169,13 @@ def guard_of(sweep, but=None):
                     return int(path.name)
         time.sleep(0.1)
     raise AssertionError("there is no guard")
+
+
+def test_what_is_killed_is_gone_before_it_is_tidied_up():
+    """A large process takes a while to die; its lock would pass for that of a run at work."""
+    process = subprocess.Popen(["sleep", "100"], start_new_session=True)
+    guard.finish([process.pid], process.poll)
+    assert process.returncode == -signal.SIGKILL and not guard.left([process.pid])
 
 
 def test_a_guard_that_is_killed_has_a_successor(monkeypatch):

@@ -23,6 +23,7 @@ from dassl.utils import AverageMeter, MetricMeter
 
 from . import checkpoint, interrupt, parallel
 from .clip import arrange, load_clip
+from .config import dumped
 from .errors import InputError
 from .frozen import template_features
 from .keys import HOUSE, declare, settings
@@ -290,7 +291,7 @@ class PromptTrainer(TrainerX):
     @functools.cached_property
     def config_text(self):
         """The config as YAML, for the checkpoints; making it takes longer than writing one."""
-        return self.cfg.dump()
+        return dumped(self.cfg)
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""

@@ -219,6 +219,19 @@ def _nearest_file(path):
     return f" (the nearest there is {near[0]})" if near else ""
 
 
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data):
+        """Python keeps equal constants once: they are not to come out as aliases, which nothing here reads."""
+        return True
+
+
+def dumped(cfg):
+    """Return a config as YAML that ``parsed`` reads."""
+    def plain(node):
+        return {key: plain(value) if isinstance(value, dict) else value for key, value in node.items()}
+    return yaml.dump(plain(cfg), Dumper=_PlainDumper)
+
+
 def parsed(text):
     """Return the config that ``text`` holds as YAML, as plain dicts; None where it holds none. Nothing in it is run."""
     try:

@@ -20,6 +20,7 @@ from torch import nn
 
 from . import atomic, checkpoint
 from .answer import Parser, answered
+from .config import dumped
 from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of, read
 
@@ -32,7 +33,7 @@ def to_safetensors(model, path):
                for name, value in model.trainer.prompts.state_dict().items()}
     with contextlib.suppress(InputError):  # CoCoOp has none
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
-    about = {"trainer": type(model.trainer).__name__, "config": model.trainer.cfg.dump(),
+    about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
              "classnames": model.classnames}
     atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
 

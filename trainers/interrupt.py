@@ -6,15 +6,19 @@ on disk is whole at every moment.
 """
 import contextlib
 import ctypes
+import math
 import os
 import signal
 import threading
+import time
 
 from .errors import Interrupted
 
 NAMES = ("SIGTERM", "SIGUSR1")
+PATIENCE = 5.0  # seconds in which a run that leaves is not disturbed; Python may also have swallowed what was raised
 _holding = False
 _came = None  # name of the signal that came
+_left = -math.inf  # when one has ended the run, by time.monotonic()
 
 
 @contextlib.contextmanager
@@ -72,11 +76,12 @@ def ignore(_worker=None):
 
 def _handler(owner):
     def take(number, _frame):
-        global _came
-        if os.getpid() != owner or _came:  # a forked child that has kept the handler; or one is at work already
+        global _came, _left
+        if os.getpid() != owner or time.monotonic() - _left < PATIENCE:  # a forked child; or the run is leaving
             return
         _came = signal.Signals(number).name
         if not _holding:
+            _left = time.monotonic()
             raise Interrupted(f"interrupted by {_came}")
     return take
 
@@ -87,6 +92,6 @@ def _end():
 
 
 def _reset():
-    global _came
-    _came = None
+    global _came, _left
+    _came, _left = None, -math.inf
     _end()

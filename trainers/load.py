@@ -222,6 +222,8 @@ def complete(node, defaults, section=""):
     """Give a config the keys that it lacks; raises ValueError where one is of another type than its default."""
     for key, default in defaults.items():
         value = node.setdefault(key, default)
+        if value is None and isinstance(default, str):  # a host's CTX_INIT, for a random start
+            value = node[key] = ""
         kinds = next((kinds for kinds in KINDS if isinstance(default, kinds)), object)
         if not isinstance(value, kinds):
             raise ValueError(f"{section}{key} is {value!r}")

@@ -177,9 +177,11 @@ def _expand_vocabulary(state):
     """Undo the demo model's short vocabulary: rows that were not stored get the mean of those that were."""
     ids = state.pop("token_ids", None)
     if ids is not None:
-        rows = state["token_embedding.weight"]
+        rows, ids = state["token_embedding.weight"], ids.long()
         full = rows.mean(0).repeat(49408, 1)
-        full[ids.long()] = rows
+        if ids.shape != rows.shape[:1] or ids.min() < 0 or ids.max() >= len(full):  # PyTorch 2.1 would write anywhere
+            raise ValueError("token_ids")
+        full[ids] = rows
         state["token_embedding.weight"] = full
     return state
 

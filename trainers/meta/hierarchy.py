@@ -156,7 +156,7 @@ def build(features, path, options, provenance=None):
     path = Path(path)
     about = {"format": FORMAT, "options": options, "pairs": len(features), **(provenance or {})}
     with contextlib.ExitStack() as stack:
-        if parallel.rank() == 0:  # another run on the same features waits, then finds it built
+        if parallel.rank() == 0 and not path.exists():  # another run on the same features waits, then finds it built
             stack.enter_context(atomic.alone(path.with_suffix(".lock")))
         parallel.barrier()
         if not path.exists():

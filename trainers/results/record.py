@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .. import atomic
-from ..config import parsed
+from ..config import dumped, parsed
 from ..errors import InputError
 
 FILE = "result.json"
@@ -49,7 +49,7 @@ def write(trainer, seconds):
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
-        "prompts": getattr(trainer, "loaded", None), "git": git_state(), "command": sys.argv, "config": cfg.dump(),
+        "prompts": getattr(trainer, "loaded", None), "git": git_state(), "command": sys.argv, "config": dumped(cfg),
     }
     atomic.write(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
 

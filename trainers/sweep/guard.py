@@ -40,7 +40,16 @@ def end(groups, reap=lambda: None):
     while left(groups) and time.time() < deadline:
         reap()
         time.sleep(0.05)
+    finish(groups, reap)
+
+
+def finish(groups, reap=lambda: None):
+    """Kill groups of processes and wait until they are gone: a large one takes a while, and holds its lock so long."""
     send(groups, signal.SIGKILL)
+    deadline = time.time() + 5  # where nobody takes note of their end they stay
+    while left(groups) and time.time() < deadline:
+        reap()
+        time.sleep(0.02)
 
 
 def main():

@@ -41,7 +41,7 @@ class Books:
         path = self.folder / "failed" / f"{job.slug}.json"
         try:
             return json.loads(path.read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
 
     def note_failure(self, job, step, code, lines=()):
@@ -243,7 +243,7 @@ class Pool:
     def step_ended(self, worker):
         self.guard.discard(worker.process.pid)
         code = worker.process.returncode
-        guard.send([worker.process.pid], signal.SIGKILL)  # what a killed script may have left
+        guard.finish([worker.process.pid])  # what a killed script may have left
         tidy(worker.step)
         if worker.step.finished:  # its results are whole, whatever has hit it after that
             self.next_step(worker)
@@ -301,7 +301,9 @@ def tidy(step):
 def signals():
     """Collect the names of signals that ask the sweep to stop as they come, so that nothing is cut off halfway."""
     came = []
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+    if signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:  # submitit may be told to listen to it
+        numbers.append(signal.SIGUSR1)
     before = [signal.signal(number, lambda number, _: came.append(signal.Signals(number).name)) for number in numbers]
     try:
         yield came
