@@ -136,6 +136,21 @@ def test_a_narrow_terminal_cuts_no_figure_off(width, tree):
         [line for line in body if "┃ Method" in line])
 
 
+def test_long_names_give_way_to_figures(tmp_path, monkeypatch):
+    for seed in (1, 2):
+        base2new(tmp_path, "PromptSRC", "dtd", seed, 90 + seed, 80 + seed)
+    made, = tables(collect([tmp_path]))
+    name = "vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets :smile:"
+    monkeypatch.setattr(render, "grid", lambda *_: (["Method", "", "DTD"], [[name, "Base", "91.50 ± 0.50"]]))
+    for width in (40, 80):
+        console = Console(width=width, file=io.StringIO(), highlight=False, emoji=False)
+        render.terminal(made, console)
+        said = console.file.getvalue()
+        assert "91.50 ± 0.50" in said and "…" not in said
+        folded = "".join(line.split("│")[1].strip() for line in said.splitlines() if line.startswith("│"))
+        assert folded.replace(" ", "") == name.replace(" ", "")
+
+
 def test_a_meta_training_fills_no_cell(tree, tmp_path):
     root, _ = tree
     count = len(collect([root]))

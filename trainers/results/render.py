@@ -68,7 +68,7 @@ def console():
     class Lasting(Console):
         def on_broken_pipe(self):
             silence()
-    return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False)
+    return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False, emoji=False)
 
 
 def blocks(heads, rows, width):
@@ -77,6 +77,8 @@ def blocks(heads, rows, width):
     names = [number for number, head in enumerate(heads) if number == 0 or head == ""]
     wide = [max(map(cell_len, column)) + 3 for column in zip(heads, *rows, strict=True)]  # two blanks and a line
     found = []
+    for number in names:
+        wide[number] = min(wide[number], width // 2)  # longer ones are folded
     for number in range(len(names), len(heads)):
         if not found or sum(wide[n] for n in [*found[-1], number]) >= width:
             found.append([*names])
@@ -94,7 +96,8 @@ def terminal(table, console, kind="std"):
         out = Rich()
         for number in block:
             left = number == 0 or heads[number] == ""
-            out.add_column(escape(heads[number]), justify="left" if left else "right", no_wrap=True)
+            out.add_column(escape(heads[number]), justify="left" if left else "right", no_wrap=not left,
+                           overflow="fold")  # where it is too narrow the names give way
         for number, row in enumerate(rows):
             last = number + 1 == len(rows) or rows[number + 1][0] != ""
             out.add_row(*(escape(row[n]) for n in block), end_section=last and heads[1] == "")
@@ -103,7 +106,7 @@ def terminal(table, console, kind="std"):
 
 
 def verbatim(text):
-    """Return a name as Markdown that shows it as it is: no link, not even one that GitHub makes itself, and no HTML."""
+    """Return a name as Markdown that shows it as it is: no HTML and no link, not even one that GitHub makes of ://."""
     text = re.sub(r"[\\`*_\[\]|~]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain(text), flags=re.IGNORECASE)
     return html.escape(text, quote=False)
 
