@@ -25,16 +25,16 @@ EPOCHS = "".join(f"epoch [{e}/9] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss 
 
 
 def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbone="ViT-B/16", config="c",
-        per_class=None):
-    """Write one run's result.json and log."""
+        per_class=None, words=(), text="OPTIM: <&>", split="test"):
+    """Write one run's result.json and log; ``words`` end its command line, ``text`` is its config."""
     path = Path(root) / folder / f"seed{seed}"
     path.mkdir(parents=True, exist_ok=True)
     (path / "log.txt").write_text(EPOCHS)
     (path / "result.json").write_text(json.dumps({
         "trainer": method, "dataset": NAMES[dataset], "classes": classes, "shots": shots, "seed": seed,
-        "backbone": backbone, "results": {"test": {"accuracy": accuracy, "per_class": per_class or {}}},
+        "backbone": backbone, "results": {split: {"accuracy": accuracy, "per_class": per_class or {}}},
         "seconds": 61.4, "peak_memory_mib": 900.0, "versions": {"python": "3.12"}, "git": "abc",
-        "config": "OPTIM: <&>", "command": ["x", "--config-file", f"a/{config}.yaml"]}))
+        "config": text, "command": ["x", "--config-file", f"a/{config}.yaml", *words]}))
 
 
 def base2new(root, method, dataset, seed, base, new, config="c", **more):
@@ -291,6 +291,55 @@ def test_missing_runs_are_named(tmp_path, capsys, monkeypatch):
     base2new(root, "PromptSRC", "eurosat", 2, 50, 50, config="demo")
     assert main([str(root), "--missing"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def by_setting(root, *paths):
+    return {table.setting: table for table in tables(collect(paths or [root]))}
+
+
+def figures(table, column):
+    """Return {(label, part): mean, or None} of a column."""
+    cells = {(row.label, row.part): row.cells[table.columns.index(column)] for row in table.rows}
+    return {key: cell and round(cell.mean, 4) for key, cell in cells.items()}
+
+
+@pytest.mark.parametrize("words", [(), ("--eval-only", "--model-dir", "o/imagenet/PromptSRC/c_16shots/seed1")])
+def test_the_source_is_no_target(words, tmp_path):
+    put(tmp_path, "imagenet/PromptSRC/c_16shots", "PromptSRC", "imagenet", "all", 1, 70)
+    for dataset, accuracy in (("imagenet", 71), ("dtd", 40), ("eurosat", 50)):
+        put(tmp_path, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", 1, accuracy, -1,
+            words=words)
+    table = by_setting(tmp_path)["xd"]
+    assert table.columns == ["imagenet", "dtd", "eurosat", "average"]
+    assert [round(cell.mean, 4) for cell in table.rows[0].cells] == [70, 40, 50, 45]
+    assert any("ImageNet are left out" in note for note in table.notes)
+
+
+def test_only_the_source_that_was_trained_on_is_no_target(tmp_path):
+    for dataset in ("imagenet", "dtd", "eurosat"):
+        put(tmp_path, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", 1, 40, -1,
+            words=("--eval-only", "--model-dir", "o/dtd/PromptSRC/c_16shots/seed1"))
+    assert by_setting(tmp_path)["xd"].columns == ["imagenet", "eurosat", "average"]
+
+
+def test_folders_above_the_root_say_nothing(tmp_path):
+    root = tmp_path / "evaluation" / "train_base_9shots" / "nctx4_cscTrue_ctpend" / "shots_1_4.0" / "out"
+    put(root, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 1, 40)
+    put(root, "evaluation/PromptSRC/c_16shots/dtd", "PromptSRC", "dtd", "all", 1, 40, -1)
+    below, above = collect([root])
+    assert (below.setting, below.shots, below.variant) == ("few_shot", 16, "")
+    assert (above.setting, above.shots, above.variant) == ("xd", 16, "")
+    base2new(root, "PromptSRC", "dtd", 1, 50, 50)
+    put(root, "base2new/a/dtd", "PromptSRC", "dtd", "base", 1, 99)  # the training's own figure wins
+    assert figures(by_setting(root)["base2new"], "dtd")["PromptSRC", "Base"] == 50
+
+
+@pytest.mark.parametrize("inside", ["evaluation", "evaluation/PromptSRC", "evaluation/PromptSRC/c_16shots/dtd/seed1"])
+def test_evaluations_are_known_from_within(inside, tmp_path, monkeypatch):
+    put(tmp_path, "evaluation/PromptSRC/c_16shots/dtd", "PromptSRC", "dtd", "all", 1, 40, -1, words=["--eval-only"])
+    monkeypatch.chdir(tmp_path / inside)
+    run, = collect(["."])
+    assert (run.setting, run.shots) == ("xd", 16)
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):

@@ -38,6 +38,8 @@ class Run:
         variant: what else distinguishes the run ("nctx16_cscFalse_ctpend"), or "".
         accuracy: percent, unrounded.
         content: all of result.json.
+        source: of "xd", the dataset that was trained on.
+        parts: the folders of its path that may say what it is; those above what the user named may not.
     """
 
     folder: str
@@ -52,6 +54,8 @@ class Run:
     backbone: str
     accuracy: float
     content: dict = field(repr=False, compare=False)
+    source: str = ""
+    parts: tuple = ()
 
 
 def collect(paths):
@@ -67,12 +71,14 @@ def collect(paths):
         for folder, below, files in os.walk(path):
             below[:] = sorted(name for name in below if not name.startswith("."))
             if FILE in files:
-                found.setdefault(os.path.realpath(folder), folder)
-    return [run for run in map(read_run, sorted(found.values())) if run]
+                found.setdefault(os.path.realpath(folder), (folder, path))
+    return [run for folder, path in sorted(found.values()) if (run := read_run(folder, path))]
 
 
-def read_run(folder):
+def read_run(folder, root=os.sep):
     """Return the ``Run`` of a folder with a result.json; None of a meta-training, which fills no cell of a table.
+
+    What folders above ``root`` are called says nothing about the run.
 
     Raises:
         InputError: it is not whole.
@@ -103,16 +109,19 @@ def read_run(folder):
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
                          "made again") from None
-    parts = Path(folder).parts
+    command = list(content.get("command") or [])
+    parts = telling_parts(folder, root, method, command)
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
+    source = trained_on(method, command) if setting == "xd" else ""
     if setting == "xd":  # of the training: what evaluates is not told
         shots = next((int(match[1]) for part in parts if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
-    config, key = config_name(content, parts), DATASETS.get(dataset, (dataset.lower(),))[0]
+    config, key = config_name(command, parts, folder), DATASETS.get(dataset, (dataset.lower(),))[0]
     method, config, key, variant, backbone = map(encodable, (method, config, key, variant or weight,
                                                              str(content.get("backbone", ""))))
-    return Run(str(folder), setting, method, config, key, classes, shots, seed, variant, backbone, accuracy, content)
+    return Run(str(folder), setting, method, config, key, classes, shots, seed, variant, backbone, accuracy, content,
+               source, parts)
 
 
 def encodable(text):
@@ -128,10 +137,31 @@ def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
     return value
 
 
-def config_name(content, parts):
+def telling_parts(folder, root, method, command):
+    """Return the parts of a run's path that may say what it is: those below ``root``.
+
+    Where ``root`` lies inside of the scripts' folders of an evaluation (output/evaluation), those from there on.
+    """
+    parts, first = Path(os.path.abspath(folder)).parts, len(Path(os.path.abspath(root)).parts)
+    begins = [n for n in range(first) if parts[n:n + 2] == ("evaluation", method)]
+    return parts[begins[-1] if begins and "--eval-only" in command else first:]
+
+
+def trained_on(method, command):
+    """Return the dataset that an evaluation's prompts were trained on: by the folder they come from, else ImageNet."""
+    parts = Path(following(command, "--model-dir")).parts
+    return next((before for before, part in zip(parts, parts[1:], strict=False) if part == method and before in KEYS),
+                "imagenet")
+
+
+def following(command, flag):
+    """Return the word behind a flag of a command line, or ""."""
+    return command[command.index(flag) + 1] if flag in command[:-1] else ""
+
+
+def config_name(command, parts, folder):
     """Return the name of the run's config file: from its command line, else from its folder."""
-    command = list(content.get("command") or [])
     if "--config-file" in command[:-1]:
-        return Path(command[command.index("--config-file") + 1]).stem
+        return Path(following(command, "--config-file")).stem
     named = [match[1] for part in parts if (match := re.fullmatch(r"(.+)_\d+shots", part))]
-    return named[0] if named else parts[-2] if len(parts) > 1 else ""
+    return named[0] if named else Path(os.path.abspath(folder)).parent.name

@@ -115,7 +115,7 @@ def average(cells):
 def gather(runs):
     """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a cell already filled)."""
     cells, sources, notes = {}, {}, []
-    for run in sorted(runs, key=lambda run: ("train_base" not in run.folder, run.folder)):
+    for run in sorted(runs, key=lambda run: ("train_base" not in run.parts, run.folder)):
         key = (Line(run.method, run.config, run.variant, run.shots, run.backbone), run.dataset, run.classes)
         values = cells.setdefault(key, {})
         if run.seed in values:
@@ -201,7 +201,10 @@ def epochless(config):
 
 def transfer(runs, setting):
     """Return the cross-dataset ("xd") or the domain generalization ("dg") table; the source is the first column."""
-    there, notes = gather(run for run in runs if run.setting == "xd" and (run.dataset in VARIANTS) == (setting == "dg"))
+    found = [run for run in runs if run.setting == "xd" and (run.dataset in VARIANTS) == (setting == "dg")]
+    own = {run.dataset for run in found if run.dataset == run.source}  # the source is no target
+    found = [run for run in found if run.dataset != run.source] or found
+    there, notes = gather(found)
     here, _ = gather(run for run in runs if run.setting == "few_shot" and run.dataset == "imagenet")
     if not there:
         return finish(setting, [], [], [], [])
@@ -213,6 +216,7 @@ def transfer(runs, setting):
         first = [Cell.of(here.get((line, "imagenet", "all")))] if source else []
         row = [Cell.of(there.get((line, d, "all"))) for d in targets]
         rows.append(Row(line, names[line], "", first + row + ([average(row)] if len(targets) > 1 else [])))
+    notes += [f"evaluations of {column_name(d)} are left out where it is what was trained on" for d in own - {*targets}]
     return finish(setting, source + targets, rows, notes, average_from=targets)
 
 

@@ -112,10 +112,10 @@ def report(pool, console):
             console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
 
 
-def print_tables(jobs, console):
+def print_tables(jobs, console, output):
     """Print the tables of the jobs' finished runs."""
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
-    for table in tables([read_run(folder) for folder in dict.fromkeys(folders)]):
+    for table in tables([read_run(folder, output) for folder in dict.fromkeys(folders)]):
         render.terminal(table, console)
 
 
@@ -156,7 +156,7 @@ def run(args):
     else:
         pool = run_local(args, jobs, books, console)
     if not args.no_table:
-        print_tables(jobs, console)
+        print_tables(jobs, console, output_folder(args))
     report(pool, console)
     states = set(pool.states.values())
     return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0
