@@ -342,6 +342,30 @@ def test_evaluations_are_known_from_within(inside, tmp_path, monkeypatch):
     assert (run.setting, run.shots) == ("xd", 16)
 
 
+def test_backbone_and_shots_are_told_where_they_differ(tmp_path, capsys):
+    base2new(tmp_path, "ZeroshotCLIP", "dtd", 1, 50, 50, shots=-1)
+    base2new(tmp_path, "PromptSRC", "dtd", 1, 50, 50)
+    made = by_setting(tmp_path)["base2new"]
+    assert list(dict.fromkeys(row.label for row in made.rows)) == ["ZeroshotCLIP", "PromptSRC"]
+    assert render.title(made) == "Base-to-new, DTD, 16 shots"
+    base2new(tmp_path, "ProGrad", "dtd", 1, 50, 50, shots=4, backbone="RN50")
+    made = by_setting(tmp_path)["base2new"]
+    assert list(dict.fromkeys(row.label for row in made.rows)) == [
+        "ZeroshotCLIP (ViT-B/16)", "ProGrad (RN50, 4 shots)", "PromptSRC (ViT-B/16, 16 shots)"]
+    assert main([str(tmp_path), "--format", "csv"]) == 0
+    rows = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert {(row["method"], row["backbone"], row["shots"]) for row in rows} == {
+        ("ZeroshotCLIP", "ViT-B/16", "-1"), ("PromptSRC", "ViT-B/16", "16"), ("ProGrad", "RN50", "4")}
+
+
+def test_zero_shot_run_with_shots_makes_no_difference(tmp_path):
+    base2new(tmp_path, "ZeroshotCLIP", "dtd", 1, 50, 50, shots=16)
+    base2new(tmp_path, "ProGrad", "dtd", 1, 50, 50, shots=4)
+    made = by_setting(tmp_path)["base2new"]
+    assert [row.label for row in made.rows[::3]] == ["ZeroshotCLIP", "ProGrad"]
+    assert render.title(made) == "Base-to-new, DTD, 4 shots"
+
+
 def test_same_run_twice_is_said(tmp_path, capsys):
     base2new(tmp_path / "a", "PromptSRC", "dtd", 1, 50, 50)
     base2new(tmp_path / "b", "PromptSRC", "dtd", 1, 60, 60)

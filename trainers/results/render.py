@@ -6,7 +6,7 @@ import re
 import sys
 
 from ..answer import plain, silence
-from .table import Cell, column_name
+from .table import Cell, column_name, learned_shots
 
 MISSING = "–"
 
@@ -43,7 +43,8 @@ def grid(table, text, name=plain):
 
 def title(table, name=plain):
     names = [column for column in table.columns if column != "average"]
-    shots = {row.line.shots for row in table.rows if row.line.shots > 0}
+    lines = [row.line for row in table.rows]
+    shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
     told = [table.title] + ([name(column_name(names[0]))] if len(names) == 1 else [])
     return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
 
@@ -155,14 +156,15 @@ def as_csv(tables):
     """Return all tables as one CSV, a line a cell, unrounded."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["setting", "method", "config", "variant", "shots", "part", "dataset", "mean", "std", "interval95",
-                     "seeds", "values"])
+    writer.writerow(["setting", "method", "config", "variant", "backbone", "shots", "part", "dataset", "mean", "std",
+                     "interval95", "seeds", "values"])
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if isinstance(cell, Cell):
-                    names = map(entry, (table.setting, row.line.method, row.line.config, row.line.variant))
-                    writer.writerow([*names, row.line.shots, entry(row.part), entry(column),
+                    line = row.line
+                    names = map(entry, (table.setting, line.method, line.config, line.variant, line.backbone))
+                    writer.writerow([*names, line.shots, entry(row.part), entry(column),
                                      repr(cell.mean), repr(cell.std),
                                      "" if cell.interval is None else repr(cell.interval),
                                      " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values()))])

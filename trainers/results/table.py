@@ -2,7 +2,7 @@
 import statistics
 from dataclasses import dataclass, field
 
-from .collect import KEYS, SHORT, VARIANTS
+from .collect import KEYS, SHORT, VARIANTS, ZERO_SHOT
 
 TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
 ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
@@ -126,15 +126,26 @@ def gather(runs):
 
 
 def labels(lines):
-    """Return {line: label}: the method, and in brackets what tells it from others of the same method."""
+    """Return {line: label}: the method, and in brackets what tells it from others of the same method.
+
+    Backbone and shots are told wherever they differ within the table: rows stand there to be compared.
+    """
+    several = len({line.backbone for line in lines}) > 1, len(learned_shots(lines)) > 1
     told = {}
     for line in lines:
         same = [other for other in lines if other.method == line.method]
-        more = [str(getattr(line, name)) for name in ("config", "variant", "backbone")
-                if len({getattr(other, name) for other in same}) > 1]
-        shots = [f"{line.shots} shots"] if len({o.shots for o in same}) > 1 else []
-        told[line] = line.method + (f" ({', '.join(filter(None, more + shots))})" if any(more + shots) else "")
+        more = [getattr(line, name) for name in ("config", "variant") if len({getattr(o, name) for o in same}) > 1]
+        backbone = [line.backbone] if several[0] else []
+        learned = line.shots in learned_shots([line])
+        shots = [f"{line.shots} shots"] if several[1] and learned or len({o.shots for o in same}) > 1 else []
+        words = list(filter(None, more + backbone + shots))
+        told[line] = line.method + (f" ({', '.join(words)})" if words else "")
     return told
+
+
+def learned_shots(lines):
+    """Return the set of the numbers of shots that methods have learned from; zero-shot CLIP learns from none."""
+    return {line.shots for line in lines if line.shots > 0 and line.method not in ZERO_SHOT}
 
 
 def ordered_lines(lines):
