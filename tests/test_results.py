@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import browser
 import numpy as np
@@ -18,6 +19,7 @@ from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
 from trainers.results.collect import DATASETS, collect
 from trainers.results.table import Cell, tables
+from trainers.sweep.__main__ import print_tables
 
 NAMES = {key: name for name, (key, _) in DATASETS.items()}
 EPOCHS = "".join(f"epoch [{e}/9] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss {3 / e:.4f} ({3.3 / e:.4f}) lr 1e-3\n"
@@ -364,6 +366,53 @@ def test_zero_shot_run_with_shots_makes_no_difference(tmp_path):
     made = by_setting(tmp_path)["base2new"]
     assert [row.label for row in made.rows[::3]] == ["ZeroshotCLIP", "ProGrad"]
     assert render.title(made) == "Base-to-new, DTD, 4 shots"
+
+
+def test_averages_are_over_the_seeds_that_all_have(tmp_path, capsys):
+    for seed, (base, new) in {1: (50, 40), 2: (90, 80), 3: (90, 80)}.items():
+        base2new(tmp_path, "PromptSRC", "dtd", seed, base, new)
+    base2new(tmp_path, "PromptSRC", "eurosat", 1, 40, 20)
+    for seed, dataset in ((1, "dtd"), (2, "dtd"), (2, "eurosat"), (3, "eurosat")):
+        put(tmp_path, f"{dataset}/PromptSRC/c_16shots", "PromptSRC", dataset, "all", seed, 10 * seed)
+        put(tmp_path, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", seed, 20 * seed, -1)
+    made = by_setting(tmp_path)
+    for setting, column, expected in (("base2new", "average", [45, 30, 36]), ("few_shot", "average", [20]),
+                                      ("xd", "average", [40]), ("base2new", "dtd", [230 / 3, 200 / 3, 71.3178])):
+        assert list(figures(made[setting], column).values()) == pytest.approx(expected, abs=1e-4)
+    for table in made.values():
+        for row in table.rows:
+            if row.part != "H":
+                assert all(cell.mean == pytest.approx(np.mean(list(cell.values.values()))) for cell in row.cells)
+    assert made["base2new"].notes == ["average of PromptSRC, Base over seed 1 alone: EuroSAT lacks 2, 3",
+                                      "average of PromptSRC, New over seed 1 alone: EuroSAT lacks 2, 3"]
+    assert made["xd"].notes == ["average of PromptSRC over seed 2 alone: DTD lacks 3; EuroSAT lacks 1"]
+    assert main([str(tmp_path), "--format", "csv"]) == 0
+    out = capsys.readouterr()
+    assert "note: average of PromptSRC, 16 shots over seed 2 alone: DTD lacks 3; EuroSAT lacks 1\n" in out.err
+    for row in csv.DictReader(io.StringIO(out.out)):
+        assert (row["std"] == "") == (row["interval95"] == "") == (len(row["seeds"].split()) == 1)
+
+
+def test_h_is_over_the_seeds_of_both_parts(tmp_path):
+    for dataset, base, new in (("dtd", (1, 2, 3), (2, 3)), ("eurosat", (1, 2), (3, 4))):
+        for classes, seeds, part in (("base", base, "train_base"), ("new", new, "test_new")):
+            for seed in seeds:
+                put(tmp_path, f"base2new/{part}/{dataset}/shots_16/A/c", "A", dataset, classes, seed,
+                    {1: 90, 2: 80, 3: 60, 4: 60}[seed])
+    table = by_setting(tmp_path)["base2new"]
+    assert figures(table, "dtd")["A", "H"] == 70 and figures(table, "eurosat")["A", "H"] is None
+    assert figures(table, "average") == {("A", "Base"): 85, ("A", "New"): 60, ("A", "H"): None}
+    assert "H of A on DTD over seeds 2, 3 alone: New lacks 1" in table.notes
+    assert "no H of A on EuroSAT, for no seed is in all its parts: Base lacks 3, 4; New lacks 1, 2" in table.notes
+
+
+def test_a_sweep_prints_the_notes_of_its_tables(tmp_path, capsys):
+    for seed, dataset in ((1, "dtd"), (2, "dtd"), (2, "eurosat")):
+        put(tmp_path, f"{dataset}/PromptSRC/c_16shots", "PromptSRC", dataset, "all", seed, 10 * seed)
+    folders = sorted(str(path.parent) for path in tmp_path.rglob("result.json"))
+    job = SimpleNamespace(steps=[SimpleNamespace(finished=True, folders=folders)])
+    print_tables([job], Console(file=io.StringIO(), width=200), str(tmp_path))
+    assert "note: average of PromptSRC, 16 shots over seed 2 alone: EuroSAT lacks 1\n" in capsys.readouterr().err
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):

@@ -61,11 +61,7 @@ def run(args):
     if calls:
         say(f"{len(calls)} runs are missing (--missing prints all commands), for example:")
         say(f"    {calls[0]}")
-    notes = sorted({note for table in made for note in table.notes})
-    for note in notes[:3]:
-        say(f"note: {note}")
-    if len(notes) > 3:
-        print(f"note: and so are {len(notes) - 3} more", file=sys.stderr)
+    render.say_notes(made)
 
 
 @answered

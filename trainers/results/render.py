@@ -5,7 +5,7 @@ import io
 import re
 import sys
 
-from ..answer import plain, silence
+from ..answer import plain, say, silence
 from .table import Cell, column_name, learned_shots
 
 MISSING = "–"
@@ -165,7 +165,16 @@ def as_csv(tables):
                     line = row.line
                     names = map(entry, (table.setting, line.method, line.config, line.variant, line.backbone))
                     writer.writerow([*names, line.shots, entry(row.part), entry(column),
-                                     repr(cell.mean), repr(cell.std),
+                                     repr(cell.mean), repr(cell.std) if cell.n > 1 else "",
                                      "" if cell.interval is None else repr(cell.interval),
                                      " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values()))])
     return out.getvalue()
+
+
+def say_notes(tables, most=10):
+    """Print the first of the tables' notes on standard error, and how many more there are."""
+    notes = sorted({note for table in tables for note in table.notes})
+    for note in notes[:most]:
+        say(f"note: {note}")
+    if len(notes) > most:
+        say(f"note: {len(notes) - most} more notes are left out here")

@@ -25,6 +25,11 @@ class Cell:
     def of(cls, values):
         return cls(dict(values), statistics.fmean(values.values())) if values else None
 
+    def over(self, seeds):
+        """Return the cell over these of its seeds alone."""
+        kept = {seed: value for seed, value in self.values.items() if seed in seeds}
+        return self if len(kept) == self.n else Cell.of(kept)
+
     @property
     def n(self):
         return len(self.values)
@@ -96,20 +101,41 @@ def harmonic(base, new):
 
 
 def harmonic_cell(base, new):
-    """Return the cell H of a base and a new cell: of their means; its values are H of the seeds that both have."""
-    if base is None or new is None:
+    """Return the cell H of a base and a new cell: of their means over the seeds that both have; None without any."""
+    if base is None or new is None or not (seeds := common_seeds([base, new])):
         return None
-    values = {seed: harmonic(base.values[seed], new.values[seed]) for seed in base.values if seed in new.values}
-    return Cell(values, harmonic(base.mean, new.mean)) if values else None
+    base, new = base.over(seeds), new.over(seeds)
+    values = {seed: harmonic(value, new.values[seed]) for seed, value in base.values.items()}
+    return Cell(values, harmonic(base.mean, new.mean))
 
 
 def average(cells):
-    """Return the average over datasets, None where one is missing; its values are the seeds that all have."""
-    if not cells or None in cells:
+    """Return the average over datasets and the seeds that all have; None where a dataset or such a seed is missing."""
+    if not cells or None in cells or not (seeds := common_seeds(cells)):
         return None
-    seeds = set.intersection(*(set(cell.values) for cell in cells))
+    cells = [cell.over(seeds) for cell in cells]
     values = {seed: statistics.fmean(cell.values[seed] for cell in cells) for seed in sorted(seeds)}
-    return Cell(values, statistics.fmean(cell.mean for cell in cells)) if values else None
+    return Cell(values, statistics.fmean(cell.mean for cell in cells))
+
+
+def common_seeds(cells):
+    return set.intersection(*(set(cell.values) for cell in cells))
+
+
+def seeds_notes(what, names, cells):
+    """Return a note in a list on the seeds that a figure made of cells leaves out; [] where these have the same."""
+    if None in cells or not cells:
+        return []
+    seeds, every = common_seeds(cells), set().union(*(cell.values for cell in cells))
+    lacking = "; ".join(f"{name} lacks {words(every - set(cell.values))}"
+                        for name, cell in zip(names, cells, strict=True) if len(cell.values) < len(every))
+    if not seeds:
+        return [f"no {what}, for no seed is in all its parts: {lacking}"]
+    return [f"{what} over seed{'s' * (len(seeds) > 1)} {words(seeds)} alone: {lacking}"] if lacking else []
+
+
+def words(numbers):
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def gather(runs):
@@ -171,6 +197,14 @@ def base2new(runs):
         parts["H"] = [harmonic_cell(b, n) for b, n in zip(parts["base"], parts["new"], strict=True)]
         means = {part: average(parts[part]) for part in ("base", "new")}
         means["H"] = harmonic_cell(means["base"], means["new"])
+        datasets = list(map(column_name, columns))
+        for number, dataset in enumerate(datasets):
+            pair = [parts["base"][number], parts["new"][number]]
+            notes += seeds_notes(f"H of {names[line]} on {dataset}", ["Base", "New"], pair)
+        for part in ("base", "new"):
+            notes += seeds_notes(f"average of {names[line]}, {PARTS[part]}", datasets, parts[part])
+        if len(columns) > 1:
+            notes += seeds_notes(f"H of {names[line]}'s averages", ["Base", "New"], [means["base"], means["new"]])
         for part, word in PARTS.items():
             rows.append(Row(line, names[line], word, parts[part] + ([means[part]] if len(columns) > 1 else [])))
     return finish("base2new", columns, rows, notes, average_from=columns)
@@ -191,7 +225,9 @@ def few_shot(runs):
     for family in families:
         row = [Cell.of(next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None))
                for d in columns]
-        rows.append(Row(family, names[shotless(family)], shots_words(family.shots),
+        label, shots = names[shotless(family)], shots_words(family.shots)
+        notes += seeds_notes(f"average of {label}, {shots}", map(column_name, columns), row)
+        rows.append(Row(family, label, shots,
                         row + ([average(row)] if len(columns) > 1 else [])))
     return finish("few_shot", columns, rows, notes, average_from=columns)
 
@@ -226,6 +262,7 @@ def transfer(runs, setting):
     for line in lines:
         first = [Cell.of(here.get((line, "imagenet", "all")))] if source else []
         row = [Cell.of(there.get((line, d, "all"))) for d in targets]
+        notes += seeds_notes(f"average of {names[line]}", map(column_name, targets), row)
         rows.append(Row(line, names[line], "", first + row + ([average(row)] if len(targets) > 1 else [])))
     notes += [f"evaluations of {column_name(d)} are left out where it is what was trained on" for d in own - {*targets}]
     return finish(setting, source + targets, rows, notes, average_from=targets)

@@ -113,10 +113,12 @@ def report(pool, console):
 
 
 def print_tables(jobs, console, output):
-    """Print the tables of the jobs' finished runs."""
+    """Print the tables of the jobs' finished runs, and their notes."""
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
-    for table in tables([read_run(folder, output) for folder in dict.fromkeys(folders)]):
+    made = tables([read_run(folder, output) for folder in dict.fromkeys(folders)])
+    for table in made:
         render.terminal(table, console)
+    render.say_notes(made)
 
 
 def run_local(args, jobs, books, console):
