@@ -17,9 +17,10 @@ from rich.console import Console
 
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
-from trainers.results.collect import DATASETS, collect
-from trainers.results.table import Cell, tables
+from trainers.results.collect import DATASETS, collect, following
+from trainers.results.table import Cell, epochs_by_shots, tables
 from trainers.sweep.__main__ import print_tables
+from trainers.sweep.plan import plan
 
 NAMES = {key: name for name, (key, _) in DATASETS.items()}
 EPOCHS = "".join(f"epoch [{e}/9] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss {3 / e:.4f} ({3.3 / e:.4f}) lr 1e-3\n"
@@ -311,10 +312,10 @@ def test_the_source_is_no_target(words, tmp_path):
     for dataset, accuracy in (("imagenet", 71), ("dtd", 40), ("eurosat", 50)):
         put(tmp_path, f"evaluation/PromptSRC/c_16shots/{dataset}", "PromptSRC", dataset, "all", 1, accuracy, -1,
             words=words)
-    table = by_setting(tmp_path)["xd"]
-    assert table.columns == ["imagenet", "dtd", "eurosat", "average"]
-    assert [round(cell.mean, 4) for cell in table.rows[0].cells] == [70, 40, 50, 45]
-    assert any("ImageNet are left out" in note for note in table.notes)
+    made = by_setting(tmp_path)["xd"]
+    assert made.columns == ["imagenet", "dtd", "eurosat", "average"]
+    assert [round(cell.mean, 4) for cell in made.rows[0].cells] == [70, 40, 50, 45]
+    assert any("ImageNet are left out" in note for note in made.notes)
 
 
 def test_only_the_source_that_was_trained_on_is_no_target(tmp_path):
@@ -413,6 +414,43 @@ def test_a_sweep_prints_the_notes_of_its_tables(tmp_path, capsys):
     job = SimpleNamespace(steps=[SimpleNamespace(finished=True, folders=folders)])
     print_tables([job], Console(file=io.StringIO(), width=200), str(tmp_path))
     assert "note: average of PromptSRC, 16 shots over seed 2 alone: EuroSAT lacks 1\n" in capsys.readouterr().err
+
+
+def few_shot(root, config, dataset, accuracy, shots=16):
+    put(root, f"{dataset}/CoOp/{config}_{shots}shots", "CoOp", dataset, "all", 1, accuracy, shots, config=config)
+
+
+def test_only_published_epochs_are_one_row(tmp_path):
+    for config, dataset, accuracy in (("rn50", "dtd", 50), ("rn50_ep50", "dtd", 80), ("rn50_ep50", "eurosat", 81),
+                                      ("rn50_ep50", "imagenet", 60)):
+        few_shot(tmp_path, config, dataset, accuracy)
+    few_shot(tmp_path, "rn50_ep100", "dtd", 40, shots=4)
+    few_shot(tmp_path, "rn50_ep50", "dtd", 30, shots=1)
+    made = by_setting(tmp_path)["few_shot"]
+    assert figures(made, "dtd") == {("CoOp (rn50)", "1 shot"): 30, ("CoOp (rn50)", "4 shots"): 40,
+                                    ("CoOp (rn50)", "16 shots"): 50, ("CoOp (rn50_ep50)", "16 shots"): 80}
+    assert figures(made, "imagenet")["CoOp (rn50)", "16 shots"] == 60
+    assert figures(made, "eurosat") == {("CoOp (rn50)", "1 shot"): None, ("CoOp (rn50)", "4 shots"): None,
+                                        ("CoOp (rn50)", "16 shots"): None, ("CoOp (rn50_ep50)", "16 shots"): 81}
+    few_shot(tmp_path, "rn50", "dtd", 99, shots=1)
+    found = figures(by_setting(tmp_path)["few_shot"], "dtd")
+    assert found["CoOp (rn50, epochs by shots)", "1 shot"] == 30 and found["CoOp (rn50)", "1 shot"] == 99
+
+
+def test_one_config_for_all_shots_is_one_curve(tmp_path):
+    for shots in (1, 4, 16):
+        few_shot(tmp_path, "vit_b16_ep50", "dtd", shots, shots)
+    made = by_setting(tmp_path)["few_shot"]
+    assert figures(made, "dtd") == {("CoOp", "1 shot"): 1, ("CoOp", "4 shots"): 4, ("CoOp", "16 shots"): 16}
+    assert {row.line.config for row in made.rows} == {"vit_b16_ep50"}
+
+
+@pytest.mark.parametrize("dataset", ["dtd", "imagenet"])
+@pytest.mark.parametrize("shots", [1, 2, 4, 8, 16])
+def test_epochs_by_shots_are_the_scripts(dataset, shots):
+    job, = plan(["CoOp"], "few_shot", [dataset], [1], [shots], {"CFG": ""})
+    assert Path(following(job.steps[0].commands[0], "--config-file")).stem == epochs_by_shots(
+        "rn50", dataset, shots)
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):

@@ -6,7 +6,7 @@ import re
 import sys
 
 from ..answer import plain, say, silence
-from .table import Cell, column_name, learned_shots
+from .table import EPOCHS_BY_SHOTS, Cell, column_name, learned_shots
 
 MISSING = "–"
 
@@ -163,7 +163,8 @@ def as_csv(tables):
             for column, cell in zip(table.columns, row.cells, strict=True):
                 if isinstance(cell, Cell):
                     line = row.line
-                    names = map(entry, (table.setting, line.method, line.config, line.variant, line.backbone))
+                    config = f"{line.config} ({EPOCHS_BY_SHOTS})" if line.by_shots else line.config
+                    names = map(entry, (table.setting, line.method, config, line.variant, line.backbone))
                     writer.writerow([*names, line.shots, entry(row.part), entry(column),
                                      repr(cell.mean), repr(cell.std) if cell.n > 1 else "",
                                      "" if cell.interval is None else repr(cell.interval),

@@ -1,11 +1,12 @@
 """Tables as papers print them: rows methods, columns datasets, mean and spread over seeds, an average at the end."""
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .collect import KEYS, SHORT, VARIANTS, ZERO_SHOT
 
 TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
 ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
+EPOCHS_BY_SHOTS = "epochs by shots"
 PARTS = {"base": "Base", "new": "New", "H": "H"}
 
 
@@ -58,13 +59,17 @@ class Cell:
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """What makes a row of its own: a method with its config, variant, shots and backbone."""
+    """What makes a row of its own: a method with its config, variant, shots and backbone.
+
+    With ``by_shots`` the row holds CoOp's and ProGrad's configs of several epochs, and ``config`` bears none.
+    """
 
     method: str
     config: str = ""
     variant: str = ""
     shots: int = 0
     backbone: str = ""
+    by_shots: bool = False
 
 
 @dataclass
@@ -160,7 +165,10 @@ def labels(lines):
     told = {}
     for line in lines:
         same = [other for other in lines if other.method == line.method]
-        more = [getattr(line, name) for name in ("config", "variant") if len({getattr(o, name) for o in same}) > 1]
+        more = [line.config] if len({(o.config, o.by_shots) for o in same}) > 1 else []
+        namesake = any(other.config == line.config and not other.by_shots for other in same)
+        more += [EPOCHS_BY_SHOTS] if line.by_shots and namesake else []
+        more += [line.variant] if len({other.variant for other in same}) > 1 else []
         backbone = [line.backbone] if several[0] else []
         learned = line.shots in learned_shots([line])
         shots = [f"{line.shots} shots"] if several[1] and learned or len({o.shots for o in same}) > 1 else []
@@ -214,17 +222,10 @@ def few_shot(runs):
     """Return the few-shot table: one row for a method and a number of shots."""
     cells, notes = gather(run for run in runs if run.setting == "few_shot" and run.dataset not in VARIANTS)
     columns = ordered_datasets(dataset for _, dataset, _ in cells)
-    lines = ordered_lines(line for line, _, _ in cells)
-    # CoOp's and ProGrad's configs change with the shots and ImageNet's: there they tell no methods apart.
-    merged = {}
-    for line in lines:
-        family = Line(line.method, epochless(line.config), line.variant, line.shots, line.backbone)
-        merged.setdefault(family, []).append(line)
-    families = ordered_lines(merged)
-    names, rows = labels([shotless(f) for f in families]), []
-    for family in families:
-        row = [Cell.of(next((found for line in merged[family] if (found := cells.get((line, d, "all")))), None))
-               for d in columns]
+    found = families(cells)
+    names, rows = labels([shotless(line) for line in found]), []
+    for family in ordered_lines(found):
+        row = [Cell.of(found[family].get(dataset)) for dataset in columns]
         label, shots = names[shotless(family)], shots_words(family.shots)
         notes += seeds_notes(f"average of {label}, {shots}", map(column_name, columns), row)
         rows.append(Row(family, label, shots,
@@ -232,8 +233,33 @@ def few_shot(runs):
     return finish("few_shot", columns, rows, notes, average_from=columns)
 
 
+def families(cells):
+    """Return {line: {dataset: {seed: accuracy}}} of few-shot cells.
+
+    CoOp's and ProGrad's configs change with the shots and ImageNet's: there they tell no methods apart, and the
+    published ones are one line. A config used elsewhere, or alone, is a line of its own.
+    """
+    def series(line):
+        return replace(line, config=epochless(line.config), shots=0)
+
+    def published(line, dataset):
+        return line.config == epochs_by_shots(epochless(line.config), dataset, line.shots)
+    configs = {}
+    for line, _, _ in cells:
+        configs.setdefault(series(line), set()).add(line.config)
+    own = {line for line, dataset, _ in cells if len(configs[series(line)]) == 1 or not published(line, dataset)}
+    found = {}
+    for (line, dataset, _), values in cells.items():
+        if line in own:
+            found.setdefault(line, {})[dataset] = values
+        if len(configs[series(line)]) > 1 and published(line, dataset):
+            family = replace(series(line), shots=line.shots, by_shots=True)
+            found.setdefault(family, {})[dataset] = values
+    return found
+
+
 def shotless(line):
-    return Line(line.method, line.config, line.variant, backbone=line.backbone)
+    return replace(line, shots=0)
 
 
 def shots_words(shots):
@@ -244,6 +270,13 @@ def epochless(config):
     """Return a config's name without the epochs that the number of shots decides (rn50_ep100 → rn50)."""
     name, _, epochs = config.rpartition("_ep")
     return name if name and epochs.isdigit() else config
+
+
+def epochs_by_shots(config, dataset, shots):
+    """Return the config of CoOp and ProGrad for a dataset and shots, as the scripts' function of this name does."""
+    if dataset == "imagenet" or shots == 1:
+        return f"{config}_ep50"
+    return f"{config}_ep100" if shots in (2, 4) else config
 
 
 def transfer(runs, setting):
