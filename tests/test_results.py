@@ -416,8 +416,8 @@ def test_a_sweep_prints_the_notes_of_its_tables(tmp_path, capsys):
     assert "note: average of PromptSRC, 16 shots over seed 2 alone: EuroSAT lacks 1\n" in capsys.readouterr().err
 
 
-def few_shot(root, config, dataset, accuracy, shots=16):
-    put(root, f"{dataset}/CoOp/{config}_{shots}shots", "CoOp", dataset, "all", 1, accuracy, shots, config=config)
+def few_shot(root, config, dataset, accuracy, shots=16, seed=1):
+    put(root, f"{dataset}/CoOp/{config}_{shots}shots", "CoOp", dataset, "all", seed, accuracy, shots, config=config)
 
 
 def test_only_published_epochs_are_one_row(tmp_path):
@@ -451,6 +451,46 @@ def test_epochs_by_shots_are_the_scripts(dataset, shots):
     job, = plan(["CoOp"], "few_shot", [dataset], [1], [shots], {"CFG": ""})
     assert Path(following(job.steps[0].commands[0], "--config-file")).stem == epochs_by_shots(
         "rn50", dataset, shots)
+
+
+@pytest.fixture
+def calls(tmp_path, capsys, monkeypatch):
+    """Return a function: the calls that --missing prints for the runs below tmp_path, without OUTPUT."""
+    for name in ("CFG", "SHOTS", "OUTPUT", "DATA", "SEEDS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def printed_calls(*flags):
+        assert main([str(tmp_path), "--missing", *flags]) == 0
+        return capsys.readouterr().out.replace(f"OUTPUT={tmp_path} ", "").splitlines()
+    return printed_calls
+
+
+def test_a_missing_source_is_trained_by_its_own_script(tmp_path, calls):
+    config = "vit_b16_c2_ep20_batch4_4+4ctx_cross_datasets"
+    for seed in (1, 2):
+        for dataset in ("dtd", "imagenet_a"):
+            put(tmp_path, f"evaluation/PromptSRC/{config}_16shots/{dataset}", "PromptSRC", dataset, "all", seed, 50, -1,
+                config=config)
+    put(tmp_path, f"imagenet/PromptSRC/{config}_16shots", "PromptSRC", "imagenet", "all", 1, 70, config=config)
+    for setting in ("xd", "dg"):
+        assert calls("--setting", setting) == ["SHOTS=16 bash scripts/promptsrc/xd_train.sh imagenet 2"]
+
+
+def test_a_missing_run_is_of_the_very_config(tmp_path, calls):
+    for dataset, seed in (("dtd", 1), ("eurosat", 1), ("eurosat", 2)):
+        base2new(tmp_path, "CoOp", dataset, seed, 50, 50, config="rn50", shots=4, backbone="RN50")
+    assert calls() == [f"CFG=rn50 SEEDS=2 SHOTS=4 bash scripts/coop/base2new_{part}.sh dtd"
+                       for part in ("train", "test")]
+
+
+def test_a_missing_run_has_the_epochs_of_its_shots(tmp_path, calls):
+    for seed in (1, 2):
+        few_shot(tmp_path, "vit_b16_ep50", "dtd", 50, 1, seed)
+        few_shot(tmp_path, "vit_b16_ep100", "dtd", 50, 4, seed)
+    few_shot(tmp_path, "vit_b16_ep50", "eurosat", 50, 1)
+    few_shot(tmp_path, "vit_b16_ep100", "eurosat", 50, 4)
+    assert calls() == ["CFG=vit_b16_ep50 SEEDS=2 bash scripts/coop/main.sh eurosat 1",
+                       "CFG=vit_b16_ep100 SEEDS=2 bash scripts/coop/main.sh eurosat 4"]
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):

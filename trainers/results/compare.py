@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .collect import KEYS, VARIANTS, ZERO_SHOT
-from .table import Cell, Row
+from .collect import KEYS, VARIANTS, ZERO_SHOT, following
+from .table import Cell, Row, epochs_by_shots
 
 HOUSE = Path(__file__).resolve().parents[1]
 PUBLISHED = next((path for path in (HOUSE.parent / "results" / "published", HOUSE / "published") if path.is_dir()),
@@ -130,7 +130,7 @@ def paired(runs, first, second, draws=10000):
 
 def missing(table, output):
     """Return the scripts' calls that fill a table's empty cells and seeds that other cells have."""
-    from ..sweep.plan import METHODS, plan
+    from ..sweep.plan import METHODS
     seeds = sorted({seed for row in table.rows for cell in row.cells if isinstance(cell, Cell) for seed in cell.values})
     calls = {}
     for line in dict.fromkeys(row.line for row in table.rows if row.line.method in METHODS):
@@ -140,16 +140,24 @@ def missing(table, output):
             seedless = line.method in ZERO_SHOT and table.setting != "base2new"
             if dataset == "average" or not lacking or seedless and all(cells):
                 continue
-            source = table.setting in ("xd", "dg") and dataset == "imagenet"
-            setting = "few_shot" if source else table.setting
-            shots = [line.shots] if line.shots > 0 else []
-            own = {"OUTPUT": output}
-            try:
-                jobs = plan([line.method], setting, [dataset], lacking, shots, own)
-                if not any(part.startswith(line.config) for job in jobs for folder in job.steps[0].folders
-                           for part in Path(folder).parts):
-                    jobs = plan([line.method], setting, [dataset], lacking, shots, {**own, "CFG": line.config})
-            except InputError:  # a dataset of the user's own, without a config file here
-                continue
-            calls.update({str(step): None for job in jobs for step in job.steps if not step.finished})
+            calls.update({str(step): None for step in steps(table.setting, line, dataset, lacking, output)})
     return list(calls)
+
+
+def steps(setting, line, dataset, seeds, output):
+    """Return the unfinished steps that make a line's runs of a dataset; none where that has no config file here."""
+    from ..sweep.plan import METHODS, TARGETS, plan
+    source = setting in ("xd", "dg") and dataset == "imagenet"
+    training = source and METHODS[line.method].train  # alone, and by its own script: few_shot.sh passes other keys
+    dataset = TARGETS[setting][0] if training else dataset
+    config = epochs_by_shots(line.config, dataset, line.shots) if line.by_shots else line.config
+    given = ([line.method], "few_shot" if source and not training else setting, [dataset], seeds,
+             [line.shots] if line.shots > 0 else [])
+    try:
+        jobs = plan(*given, {"OUTPUT": output})
+        commands = [command for job in jobs for step in job.steps for command in step.commands]
+        if config and {Path(following(command, "--config-file")).stem for command in commands} != {config}:
+            jobs = plan(*given, {"OUTPUT": output, "CFG": config})
+    except InputError:  # a dataset of the user's own
+        return []
+    return [step for job in jobs for step in job.steps[:1 if training else None] if not step.finished]
