@@ -233,6 +233,12 @@ def test_the_star_stands_beyond_two_standard_errors(gap, theirs, marked):
     assert said == f"{gap:+.2f}{marked}"
 
 
+@pytest.mark.parametrize("gap,said", [(0.0, "+0.00"), (0.0049, "+0.00"), (-0.0049, "+0.00"), (-0.006, "-0.01*")])
+def test_no_star_stands_where_the_gap_rounds_to_nothing(gap, said):
+    ours = Cell.of({1: 80.0, 2: 80.0, 3: 80.0})
+    assert compare.difference(ours, {"mean": 80.0 - gap, "std": None}) == said
+
+
 def test_markdown_renders_as_the_tables_that_it_is(tree, capsys):
     root, _ = tree
     assert main([str(root), "--format", "markdown"]) == 0

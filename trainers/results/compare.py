@@ -73,6 +73,8 @@ def difference(cell, theirs):
     gap, error = cell.mean - theirs["mean"], cell.standard_error
     if error is not None and theirs["std"]:
         error = (error ** 2 + theirs["std"] ** 2 / 3) ** 0.5
+    if f"{abs(gap):.2f}" == "0.00":  # no difference in what is printed, however small the error
+        return "+0.00"
     return f"{gap:+.2f}" + ("*" if error is not None and abs(gap) > 2 * error else "")
 
 
