@@ -15,6 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from trainers.config import get_cfg_default
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
 from trainers.results.collect import DATASETS, collect, following
@@ -497,6 +498,55 @@ def test_a_missing_run_has_the_epochs_of_its_shots(tmp_path, calls):
     few_shot(tmp_path, "vit_b16_ep100", "eurosat", 50, 4)
     assert calls() == ["CFG=vit_b16_ep50 SEEDS=2 bash scripts/coop/main.sh eurosat 1",
                        "CFG=vit_b16_ep100 SEEDS=2 bash scripts/coop/main.sh eurosat 4"]
+
+
+LONG = "OPTIM:\n  LR: {}\n  NAME: sgd\nOUTPUT_DIR: o/{}\nSEED: {}\nTRAINER:\n  PROMPTSRC:\n    GPA_MEAN: {}\n"
+
+
+def test_a_row_of_several_configs_is_said(tmp_path):
+    for n, dataset in enumerate(("dtd", "eurosat", "ucf101")):
+        for seed in (1, 2):
+            put(tmp_path, f"{dataset}/PromptSRC/c_16shots", "PromptSRC", dataset, "all", seed, 50,
+                text=f"DATASET:\n  NAME: x\n  ROOT: {seed}\n" + LONG.format(0.1, seed, seed, n))
+    assert by_setting(tmp_path)["few_shot"].notes == []
+    put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text=LONG.format(0.2, 2, 2, 0))
+    assert by_setting(tmp_path)["few_shot"].notes == ["PromptSRC (c): OPTIM.LR differs between its runs"]
+    put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text=LONG.format(0.2, 2, 2, 9))
+    assert by_setting(tmp_path)["few_shot"].notes == [
+        "PromptSRC (c): OPTIM.LR, TRAINER.PROMPTSRC.GPA_MEAN differ between its runs"]
+    put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text="a: [")
+    assert by_setting(tmp_path)["few_shot"].notes == [], "what is no config says nothing"
+
+
+def test_a_source_of_another_config_or_left_out_is_said(tmp_path):
+    for root, rate in (("a", 0.1), ("b", 0.2)):
+        put(tmp_path / root, "imagenet/PromptSRC/c_16shots", "PromptSRC", "imagenet", "all", 1, 70,
+            text=LONG.format(rate, 1, 1, 1))
+    put(tmp_path / "a", "evaluation/PromptSRC/c_16shots/dtd", "PromptSRC", "dtd", "all", 1, 40, -1,
+        text=LONG.format(0.3, 1, 1, 1))
+    first, second = by_setting(tmp_path)["xd"].notes
+    assert first.startswith(str(tmp_path / "b")) and " is left out: " in first
+    assert second == "PromptSRC (c): OPTIM.LR differs between its runs"
+
+
+def test_validation_figures_are_said(tmp_path):
+    base2new(tmp_path, "PromptSRC", "dtd", 1, 50, 50)
+    base2new(tmp_path, "ProGrad", "dtd", 1, 50, 50, split="val")
+    assert by_setting(tmp_path)["base2new"].notes == ["ProGrad (c): validation figures"]
+    base2new(tmp_path, "ProGrad", "dtd", 2, 50, 50)
+    assert by_setting(tmp_path)["base2new"].notes == ["ProGrad (c): validation figures in 2 of 4 runs"]
+
+
+def test_configs_of_a_thousand_runs_are_compared_in_a_second(tmp_path):
+    text = get_cfg_default().dump()
+    for seed in range(1, 1001):
+        put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", seed, 50.0,
+            text=text.replace("SEED: -1", f"SEED: {seed}").replace("OUTPUT_DIR: ./output", f"OUTPUT_DIR: o/{seed}"))
+    runs = collect([tmp_path])
+    assert len({run.content["config"] for run in runs}) == 1000
+    begin = time.process_time()
+    assert tables(runs)[0].notes == []
+    assert time.process_time() - begin < 1
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):

@@ -2,6 +2,7 @@
 import statistics
 from dataclasses import dataclass, field, replace
 
+from . import mixed
 from .collect import KEYS, SHORT, VARIANTS, ZERO_SHOT
 
 TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
@@ -143,17 +144,21 @@ def words(numbers):
     return ", ".join(map(str, sorted(numbers)))
 
 
+def line_of(run):
+    return Line(run.method, run.config, run.variant, run.shots, run.backbone)
+
+
 def gather(runs):
-    """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a cell already filled)."""
-    cells, sources, notes = {}, {}, []
+    """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a filled cell, the other runs)."""
+    cells, kept, notes = {}, {}, []
     for run in sorted(runs, key=lambda run: ("train_base" not in run.parts, run.folder)):
-        key = (Line(run.method, run.config, run.variant, run.shots, run.backbone), run.dataset, run.classes)
-        values = cells.setdefault(key, {})
-        if run.seed in values:
-            notes.append(f"{run.folder} is left out: {sources[key, run.seed]} has the same method, dataset and seed")
+        key = line_of(run), run.dataset, run.classes
+        first = kept.setdefault((key, run.seed), run)
+        if first is not run:
+            notes.append(f"{run.folder} is left out: {first.folder} has the same method, dataset and seed")
             continue
-        values[run.seed], sources[key, run.seed] = run.accuracy, run.folder
-    return cells, notes
+        cells.setdefault(key, {})[run.seed] = run.accuracy
+    return cells, notes, list(kept.values())
 
 
 def labels(lines):
@@ -196,7 +201,8 @@ def ordered_datasets(datasets):
 
 def base2new(runs):
     """Return the base-to-new table: Base, New and H of each method."""
-    cells, notes = gather(run for run in runs if run.setting == "base2new")
+    cells, notes, kept = gather(run for run in runs if run.setting == "base2new")
+    notes += mixed.notes(kept, line_of)
     columns = ordered_datasets(dataset for _, dataset, _ in cells)
     lines = ordered_lines(line for line, _, _ in cells)
     names, rows = labels(lines), []
@@ -220,7 +226,8 @@ def base2new(runs):
 
 def few_shot(runs):
     """Return the few-shot table: one row for a method and a number of shots."""
-    cells, notes = gather(run for run in runs if run.setting == "few_shot" and run.dataset not in VARIANTS)
+    cells, notes, kept = gather(run for run in runs if run.setting == "few_shot" and run.dataset not in VARIANTS)
+    notes += mixed.notes(kept, line_of)
     columns = ordered_datasets(dataset for _, dataset, _ in cells)
     found = families(cells)
     names, rows = labels([shotless(line) for line in found]), []
@@ -284,12 +291,14 @@ def transfer(runs, setting):
     found = [run for run in runs if run.setting == "xd" and (run.dataset in VARIANTS) == (setting == "dg")]
     own = {run.dataset for run in found if run.dataset == run.source}  # the source is no target
     found = [run for run in found if run.dataset != run.source] or found
-    there, notes = gather(found)
-    here, _ = gather(run for run in runs if run.setting == "few_shot" and run.dataset == "imagenet")
+    there, notes, kept = gather(found)
     if not there:
         return finish(setting, [], [], [], [])
     targets = ordered_datasets(dataset for _, dataset, _ in there)
     lines = ordered_lines(line for line, _, _ in there)
+    here, more, trained = gather(run for run in runs if run.setting == "few_shot" and run.dataset == "imagenet"
+                                 and line_of(run) in lines)
+    notes += more + mixed.notes(kept + trained, line_of)
     source = ["imagenet"] if any((line, "imagenet", "all") in here for line in lines) else []
     names, rows = labels(lines), []
     for line in lines:
