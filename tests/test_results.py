@@ -549,6 +549,14 @@ def test_configs_of_a_thousand_runs_are_compared_in_a_second(tmp_path):
     assert time.process_time() - begin < 1
 
 
+def test_contexts_given_as_folders_are_two_rows(tmp_path):
+    folders = [f"dtd/CoOp/rn50_16shots/nctx{n}_cscFalse_ctpend" for n in (4, 16)]
+    for folder in folders:
+        put(tmp_path, folder, "CoOp", "dtd", "all", 1, 40, config="rn50")
+    made = by_setting(tmp_path, *(tmp_path / folder for folder in folders))["few_shot"]
+    assert len(made.rows) == 2 and made.notes == []
+
+
 def test_same_run_twice_is_said(tmp_path, capsys):
     base2new(tmp_path / "a", "PromptSRC", "dtd", 1, 50, 50)
     base2new(tmp_path / "b", "PromptSRC", "dtd", 1, 60, 60)

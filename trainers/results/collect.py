@@ -140,11 +140,13 @@ def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
 def telling_parts(folder, root, method, command):
     """Return the parts of a run's path that may say what it is: those below ``root``.
 
-    Where ``root`` lies inside of the scripts' folders of an evaluation (output/evaluation), those from there on.
+    Where ``root`` lies inside of the method's own folder, from the folder above that on: the scripts' layout.
     """
     parts, first = Path(os.path.abspath(folder)).parts, len(Path(os.path.abspath(root)).parts)
-    begins = [n for n in range(first) if parts[n:n + 2] == ("evaluation", method)]
-    return parts[begins[-1] if begins and "--eval-only" in command else first:]
+    own = max((n for n, part in enumerate(parts) if part == method), default=first)
+    if own > first or own == first and parts[own - 1:own] != ("evaluation",):
+        return parts[first:]
+    return parts[own - (parts[own - 1] != "evaluation" or "--eval-only" in command):]
 
 
 def trained_on(method, command):
