@@ -135,7 +135,8 @@ def account(place, names):
         reasons[reason(listed[name], lines)] += 1
     wrong = {"neither result nor listed": sorted(names - results - set(listed)), "both": sorted(results & set(listed)),
              "unknown": sorted((results | set(listed)) - names), "processes left": sorted(orphans),
-             "temporary files left": left, "a traceback": ["console.txt"] if "Traceback" in said else []}
+             "temporary files left": left,  # and the sweep's own traceback: a job's last lines are indented
+             "a traceback": re.findall(r"^Traceback.*(?:\n.+)*", said, re.MULTILINE)}
     return {"results": len(results), "failed": len(listed), "reasons": dict(reasons.most_common()),
             "wrong": {what: found for what, found in wrong.items() if found}}
 
