@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from yacs.config import CfgNode
 
 from trainers import frozen
@@ -453,3 +453,13 @@ def test_the_exact_clip_has_the_files_weights(tmp_path):
     assert exact.precision == "fp32" and torch.equal(torch.get_rng_state(), before)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(exact.model.state_dict()[name], value), name
+
+
+@pytest.mark.parametrize("change", [lambda ids: ids.add(49408 - ids.max()), lambda ids: ids.sub(ids.min() + 1),
+                                    lambda ids: ids[:-1], lambda ids: ids.sum()],
+                         ids=["above", "below", "too few", "no row"])
+def test_numbers_of_tokens_that_cannot_be(change):
+    """PyTorch counts negative ones from the end, and 2.1 writes outside of the table for others."""
+    state = load_file(weights.locate("demo"))
+    with pytest.raises(InputError, match="trouble with token_ids"):
+        load.build_from_openai({**state, "token_ids": change(state["token_ids"].long())})
