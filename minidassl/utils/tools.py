@@ -90,7 +90,7 @@ def read_image(path):
 def collect_env_info():
     """Return what of this machine a run's figures may depend on, a line each: system, PyTorch, GPUs, packages.
 
-    PyTorch's own list, which Dassl prints, asks pip, compilers and the driver, and takes seconds of every run.
+    PyTorch's own list, which Dassl prints, asks pip, compilers and the driver in every run.
     """
     gpus = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     facts = {"PyTorch version": torch.__version__, "CUDA PyTorch was built with": torch.version.cuda,
