@@ -89,7 +89,8 @@ def make(case, weights, output, new=False, path="fast", settings=()):
     class Golden(TRAINER_REGISTRY.get(name)):
         def build_data_loader(self):
             self.train_loader_x = batches(kind, name)
-            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=classnames))
+            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=classnames, train_x=[], val=None,
+                                                              test=[]))
             self.val_loader, self.test_loader, self.lab2cname = None, None, dict(enumerate(classnames))
             self.num_classes = len(classnames)
             self.record = []

@@ -18,6 +18,7 @@ from trainers import checkpoint, export, load
 from trainers.errors import InputError
 from trainers.load import PromptedCLIP
 from trainers.prompts import Prompts
+from trainers.training.compatibility import fit
 
 CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",
            "VPT": "vpt", "MaPLe": "maple", "CoCoOp": "cocoop"}
@@ -180,7 +181,7 @@ def test_published_implementations_read_what_is_written_for_them(name, weights, 
         model.put(n, torch.zeros_like(value, dtype=torch.float16))
     assert model.load_state_dict(content["state_dict"], strict=False) == ([], [])
     again = PromptedCLIP.from_checkpoint(output)
-    checkpoint.fit(again.trainer.prompts, content["state_dict"], path)
+    fit(again.trainer.prompts, content["state_dict"], path)
     torch.testing.assert_close(again.logits(images), logits, atol=1e-5, rtol=0)
 
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_written_as_published_is_told(weights, tmp_path_factory, 
     assert export.main([str(tmp_path / "theirs"), str(tmp_path / "out"), "--published", "--trainer", "KgCoOp"]) == 0
     assert (tmp_path / "out/prompt_learner/model.pth.tar-3").is_file()
     assert export.main([str(tmp_path / "none"), str(tmp_path / "out"), "--published"]) == 2
-    assert "there is no file" in capsys.readouterr().err
+    assert "there is no checkpoint" in capsys.readouterr().err
     assert export.main([str(tmp_path / "x.safetensors"), str(tmp_path / "out"), "--published"]) == 2
     assert "is an exported file already: give the run's folder" in capsys.readouterr().err
 
@@ -216,7 +217,7 @@ def test_no_checkpoint_is_written_over_or_beside(best, weights, tmp_path_factory
 
 def test_errors_are_one_line_with_what_to_do(weights, tmp_path_factory, tmp_path, capsys):
     output, images, *_ = trained("CoOp", weights, tmp_path_factory)
-    with pytest.raises(InputError, match=r"\[B, 3, 32, 32\] here, not \[2, 3, 16, 16\]: put them through preprocess"):
+    with pytest.raises(InputError, match=r"\[B, 3, 32, 32\], got \[2, 3, 16, 16\]: put them through preprocess"):
         PromptedCLIP.from_checkpoint(output).classify(torch.zeros(2, 3, 16, 16))
     with pytest.raises(InputError, match="there is no file .*none.safetensors"):
         PromptedCLIP.from_checkpoint(tmp_path / "none.safetensors")
@@ -238,7 +239,7 @@ def test_images_are_classified_from_the_shell(weights, tmp_path_factory, tmp_pat
     assert path.endswith("one.png") and {best.split()[0], second.split()[0]} == {"cat", "dog"}
     assert float(best.split()[1][:-1]) + float(second.split()[1][:-1]) == pytest.approx(100, abs=0.2)
     assert load.main([str(output), str(tmp_path / "none.png")]) == 2
-    assert "none.png: no such image" in capsys.readouterr().err
+    assert "none.png: there is no such image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("given, code, words", [

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 import parse_test_res
 from datasets.fewshot import few_shot
 from datasets.splits import Item, Splits, lines_of_json, read_split_file
-from trainers import checkpoint, load
+from trainers import checkpoint
 from trainers.config import setup_cfg
 from trainers.errors import InputError, PromptRegError
 from trainers.meta import file as meta_file
 from trainers.regulate.regulator import Regulator
 from trainers.results.collect import read_run
+from trainers.training.trained import read_trained
 
 settings.register_profile("same each time", derandomize=True, deadline=None, max_examples=150, database=None)
 settings.load_profile("same each time")
@@ -200,7 +201,7 @@ def coops(path):
 
 FORMATS = {"dassl": ("model.pth.tar-3", dassls, checkpoint.read),
            "gram": ("meta.safetensors", gram, meta_file.read),
-           "export": ("x.safetensors", exported, load.read),
+           "export": ("x.safetensors", exported, read_trained),
            "split": ("split.json", lambda path: path.write_text(lines_of_json(SPLITS._asdict())),
                      lambda path: read_split_file(str(path), "delete it")),
            "few-shot": ("shot_1-seed_1.json", drawn, lambda path: few_shot(SPLITS, 1, 1, str(path.parent))),

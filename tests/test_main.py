@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from trainers import answer, parallel
-from trainers.config import difference, setup_cfg
+from trainers.config import setup_cfg
 from trainers.errors import EnvironmentFault, InputError
 from trainers.main import main, parser
 
@@ -118,13 +118,6 @@ def test_pairs_behind_a_flag_of_several_words():
 
 
 # ---- what is finished, and of what
-
-def test_another_folder_of_images_is_another_config():
-    def cfg(root, name="ImageFolder"):
-        return {"DATASET": {"NAME": name, "ROOT": root}}
-    assert difference(cfg("/a/birds"), cfg("/b/birds/")) == [] == difference(cfg("/a", "DTD"), cfg("/b", "DTD"))
-    assert difference(cfg("/a/birds"), cfg("/a/bees")) == ["ImageFolder is bees there, birds here"]
-
 
 def test_a_result_of_other_prompts_is_not_taken_for_these(data, tmp_path, capsys):
     train, test = tmp_path / "train", tmp_path / "test"

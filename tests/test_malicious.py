@@ -45,6 +45,7 @@ from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import Books, Pool
+from trainers.training.trained import read_trained
 
 from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
@@ -90,7 +91,7 @@ def spring(trap, raw):
 
 # ---------------------------------------------------------------- checkpoints and weights
 
-READERS = {"checkpoint": checkpoint.read, "load": load.read, "weights": weights.read, "minidassl": load_checkpoint,
+READERS = {"checkpoint": checkpoint.read, "load": read_trained, "weights": weights.read, "minidassl": load_checkpoint,
            "backbone": lambda path: load_clip(str(path))}
 
 

@@ -9,6 +9,7 @@ A method's own module declares its config keys and says what its prompts are and
 """
 import datetime
 import functools
+import logging
 import math
 import time
 from pathlib import Path
@@ -32,11 +33,18 @@ from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
 from .scaling import LossScale
+from .training import identity
+from .training.compatibility import load_into
+from .training.resume import resume
+from .training.trained import read_trained
+
+log = logging.getLogger("promptreg")
 
 declare(HOUSE,
         TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
         IMAGE_MEMORY=1.0,  # GiB of decoded training images kept
-        CACHE=True)  # keep frozen text features on disk
+        CACHE=True,  # keep frozen text features on disk
+        ALLOW_MISMATCH=False)  # use prompts that were trained for something else; the result keeps a note
 declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
@@ -62,6 +70,8 @@ class PromptTrainer(TrainerX):
     SECTION: str  # of the method's keys, below TRAINER
     FOLDER = "prompt_learner"  # of the checkpoints, as published
     WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
+    forward_only = False  # whether it computes features and logits and nothing else
+    FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     # ---- build
 
@@ -74,6 +84,8 @@ class PromptTrainer(TrainerX):
         super().build_data_loader()
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
+        for text in getattr(self.dm.dataset, "notes", ()):
+            self.note(text)
 
     def build_model(self):
         cfg = self.cfg
@@ -86,7 +98,7 @@ class PromptTrainer(TrainerX):
         if not self.parameters:
             return
         if cfg.MODEL.INIT_WEIGHTS:
-            self.load_prompts(cfg.MODEL.INIT_WEIGHTS)
+            self.load_prompts(cfg.MODEL.INIT_WEIGHTS, as_start=True)
         parallel.broadcast(self.parameters)
         self.optim = build_optimizer(self.prompts, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
@@ -99,7 +111,7 @@ class PromptTrainer(TrainerX):
     def without_data(cls, cfg, clip, classnames):
         """Return a trainer that can compute features and logits and nothing else: no data, no optimizer."""
         self = cls.__new__(cls)
-        self.cfg = cfg
+        self.cfg, self.forward_only = cfg, True
         self.assemble(clip, classnames)
         self.prompts.eval()
         return self
@@ -289,6 +301,18 @@ class PromptTrainer(TrainerX):
     # ---- saving and loading
 
     @functools.cached_property
+    def identity(self):
+        """What the run is made of, as hashes (see ``training.identity``)."""
+        return identity.of_trainer(self)
+
+    def note(self, text):
+        """Warn of something that belongs to this run's figures: result.json and all tables keep it."""
+        log.warning("%s", text)
+        self.notes = (*self.notes, text)
+
+    notes: tuple[str, ...] = ()
+
+    @functools.cached_property
     def config_text(self):
         """The config as YAML, for the checkpoints; making it takes longer than writing one."""
         return dumped(self.cfg)
@@ -333,7 +357,7 @@ class PromptTrainer(TrainerX):
             The epoch to start with, 0 where there was nothing.
         """
         for place in dict.fromkeys((self.output_dir, directory)):
-            found = checkpoint.resume(self, place)
+            found = resume(self, place)
             if found:
                 epoch, self.first_batch = found
                 if place == self.output_dir and self.first_batch == 0 and parallel.rank() == 0:
@@ -359,12 +383,12 @@ class PromptTrainer(TrainerX):
         at = self.load_prompts(path)
         print(f"Prompts of epoch {at} loaded from {path}")
 
-    def load_prompts(self, path):
-        """Fill ``self.prompts`` from a checkpoint file; returns its epoch."""
-        state, epoch = checkpoint.read_prompts(path)
-        checkpoint.fit(self.prompts, state, path)
-        self._kept_text, self.loaded = None, checkpoint.digest(state)
-        return epoch
+    def load_prompts(self, path, as_start=False):
+        """Fill ``self.prompts`` from a checkpoint file; returns its epoch. Raises as ``compatibility.load_into``."""
+        trained = read_trained(Path(path))
+        load_into(self, trained, as_start)
+        self._kept_text, self.loaded = None, checkpoint.digest(trained.state_dict)
+        return trained.epoch
 
     loaded = None  # hash of the prompts that were read from a file
 

@@ -13,7 +13,6 @@ import pickle
 import random
 import re
 import struct
-import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -29,6 +28,8 @@ log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
 STEM = "model.pth.tar-"
 INTERIM = "interim.pth.tar"
+# Names of learned tensors in the published implementations' files, which may hold the whole model besides.
+LEARNED = re.compile(r"(prompt_learner\.)?(ctx$|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$")
 
 
 class Missing(InputError):
@@ -70,6 +71,7 @@ def state(trainer, epochs_done):
         "beginning": trainer.beginning,
         "trainer": type(trainer).__name__,
         "classnames": trainer.classnames,
+        "identity": trainer.identity,
         "config": trainer.config_text,
     }
 
@@ -131,7 +133,11 @@ def check_sums(path):
 
 def read_prompts(path):
     """Return ({name: tensor}, epoch) of a checkpoint file; the epoch may become part of a file's name, or be None."""
-    content = read(path)
+    return prompts_of(read(path), path)
+
+
+def prompts_of(content, path):
+    """Return ({name: tensor}, epoch) of a checkpoint's content; Raises InputError where it holds none."""
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
         raise InputError(f"{path} holds no state_dict: it is not a checkpoint of prompts")
@@ -150,49 +156,21 @@ def digest(state):
     return found.hexdigest()
 
 
-@torch.no_grad()
-def fit(prompts, state, path):
-    """Copy into ``prompts`` what ``state`` holds under the published names.
-
-    Files of the published implementations hold the prompt learner alone (names without ``prompt_learner.``) or the
-    whole model (its weights are passed over), and the class-dependent token_prefix and token_suffix (likewise).
-
-    Raises:
-        InputError: a parameter is missing, has another shape, or is not finite.
-    """
-    own = prompts.state_dict()
-    for name, parameter in own.items():
-        value = state.get(name, state.get(name.removeprefix("prompt_learner.")))
-        if not torch.is_tensor(value):
-            raise InputError(f"{path} has no {name}: it was written by another method")
-        if value.shape != parameter.shape:
-            raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the "
-                             "depth, the context length, the backbone or (for class-specific contexts) the classes "
-                             "differ")
-        if not torch.isfinite(value).all():
-            raise InputError(f"{path}: {name} has entries that are not finite: train it again")
-        parameter.copy_(value)
-    deeper = [n for n in state if n.endswith("VPT_shallow") and n not in own]
-    if deeper:
-        raise InputError(f"{path} also has {deeper[0]}: its prompts are deeper than PROMPT_DEPTH here")
-
-
 def published(state, whole_model):
     """Return {name: tensor} under the names in a method's published files: of the whole model, or of its learner."""
     return {name if whole_model else name.removeprefix("prompt_learner."): value for name, value in state.items()}
 
 
-def export(path, target, whole_model):
-    """Write the prompts of the checkpoint ``path`` to ``target`` as the published implementation of its method does.
+def export(state, epoch, target, whole_model):
+    """Write prompts to ``target`` as the published implementation of their method does.
 
     Args:
-        path: a checkpoint, ours or a published one.
+        state: {name: tensor}, of a checkpoint of ours or a published one.
+        epoch: how long they were trained.
         target: the file to write; a plain PyTorch file that Dassl's loader reads.
         whole_model: the trainer's WHOLE_MODEL.
     """
-    state, epoch = read_prompts(path)
-    learned = re.compile(r"(prompt_learner\.)?(ctx|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$")
-    state = {name: value for name, value in state.items() if learned.match(name)}
+    state = {name: value for name, value in state.items() if LEARNED.match(name)}
     write({"state_dict": published(state, whole_model), "epoch": epoch, "val_result": None}, Path(target))
 
 
@@ -221,8 +199,9 @@ def find(directory, folder, epoch=None):
             if (place / name).is_file():
                 return place / name
     there = [str(p / f"{STEM}{e}") for p in places for e in epochs(p)]
-    raise Missing(f"there is no checkpoint {places[0] / f'{STEM}{epoch or 1}'}: "
-                  + (f"there are {', '.join(there)}" if there else "train first, or correct --model-dir"))
+    what = "trained prompts" if epoch is None else f"epoch {epoch}"
+    raise Missing(f"there is no checkpoint of {what} in {directory}: "
+                  + (f"there are {', '.join(there)}" if there else "train first, or correct the folder"))
 
 
 def unfinished(directory):
@@ -243,53 +222,6 @@ def begin_as_before(*directories):
         if found and found[1].get("beginning"):
             set_random_state(found[1]["beginning"])
             return
-
-
-def resume(trainer, directory):
-    """Bring a trainer to where its newest whole checkpoint left off.
-
-    Returns:
-        (epoch, batch) to start with, from 0; None where there is nothing to resume from.
-
-    Raises:
-        InputError: the checkpoint is of another trainer, or of another learning-rate schedule.
-    """
-    folder = Path(directory or ".") / trainer.FOLDER
-    whole = [folder / f"{STEM}{epoch}" for epoch in reversed(epochs(folder))]
-    states = {}
-    for path in [folder / INTERIM] * (folder / INTERIM).exists() + whole:
-        try:
-            content = read(path)
-            if "random" not in content:
-                raise InputError(f"{path} holds prompts alone, not a run that could be resumed")
-        except InputError as error:
-            log.warning("%s; resuming from the one before", error)
-            continue
-        states[path] = content
-        if path.name != INTERIM:
-            break
-    if not states:
-        return None
-    path, content = max(states.items(), key=lambda found: (found[1]["epoch"], found[1].get("batch", 0)))
-    epoch, batch = content["epoch"], content.get("batch", 0)
-    fit(trainer.prompts, content["state_dict"], path)
-    with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
-        warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
-        for _ in range(content["scheduler"]["steps"]):
-            trainer.sched.step()
-    lr = [group["lr"] for group in trainer.optim.param_groups]
-    if lr != content["scheduler"]["lr"]:
-        raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
-                         "resume with the config it was started with, or choose another --output-dir")
-    trainer.optim.load_state_dict(content["optimizer"])
-    if trainer.loss_scale:
-        trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
-    trainer.best_result = content.get("best_result", trainer.best_result)
-    trainer.epoch_random = content.get("epoch_random")
-    trainer.load_extra_state(content["extra"])
-    set_random_state(content["random"])
-    print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))
-    return epoch, batch
 
 
 def random_state():

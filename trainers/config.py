@@ -249,8 +249,5 @@ PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATALOADER.NUM_WO
 def difference(one, other):
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
     a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
-    for node in (a, b):
-        if node.get("DATASET.NAME") == "ImageFolder":  # whose root is the dataset: one of another name is another one
-            node["ImageFolder"] = os.path.basename(os.path.normpath(str(node.get("DATASET.ROOT"))))
     return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
             if a.get(k) != b.get(k) and not k.startswith(PASSING)]

@@ -16,7 +16,7 @@ class CoOp(PromptTrainer):
     (end, middle, front), PREC.
     """
 
-    SECTION = "COOP"
+    SECTION, FORWARD_KEYS = "COOP", ("CLASS_TOKEN_POSITION",)
 
     def build_prompts(self):
         words = self.initial_words()
@@ -25,7 +25,7 @@ class CoOp(PromptTrainer):
         per_class = self.own.CSC and not self.initial_words()
         if per_class:
             context = context.new_empty(len(self.classnames), *context.shape).normal_(std=0.02)
-        self.prompts.put("prompt_learner.ctx", context)
+        self.prompts.put("prompt_learner.ctx", context, per_class)
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx, self.own.CLASS_TOKEN_POSITION,
                                 per_class)
 

@@ -22,7 +22,8 @@ from . import atomic, checkpoint
 from .answer import Parser, answered
 from .config import dumped
 from .errors import EnvironmentFault, InputError
-from .load import add_arguments, from_arguments, method_of, read
+from .load import add_arguments, from_arguments, method_of
+from .training.trained import read_trained
 
 OPSET = 18
 
@@ -34,7 +35,7 @@ def to_safetensors(model, path):
     with contextlib.suppress(InputError):  # CoCoOp has none
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
     about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
-             "classnames": model.classnames}
+             "classnames": model.classnames, "identity": model.identity}
     atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
 
 
@@ -98,15 +99,14 @@ def to_published(source, folder, trainer=None):
         raise InputError(f"{source} is an exported file already: give the run's folder, or its checkpoint")
     if source.is_dir():
         source = checkpoint.find(source, checkpoint.FOLDERS[0])
-    _, about = read(source)
-    _, epoch = checkpoint.read_prompts(source)
-    if epoch is None:
+    trained = read_trained(source)
+    if trained.epoch is None:
         raise InputError(f"{source} does not say its epoch, after which the file would be named: give another")
-    method = method_of(about, trainer, source)
-    target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{epoch}"
+    method = method_of(trained, trainer)
+    target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{trained.epoch}"
     if target.exists() or target.parent.resolve() == source.parent.resolve():  # the source can be resumed, a copy not
         raise InputError(f"{target} would be written over, or beside, a checkpoint: give another folder")
-    checkpoint.export(source, target, method.WHOLE_MODEL)
+    checkpoint.export(trained.state_dict, trained.epoch, target, method.WHOLE_MODEL)
     return target
 
 

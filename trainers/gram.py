@@ -32,14 +32,10 @@ class Regulated(PromptTrainer):
 
     PROMPTS: str  # whose prompts: a key of meta.learner.METHODS
 
-    @classmethod
-    def without_data(cls, cfg, clip, classnames):
-        """The base method's: features and logits need neither the start nor the regulating function."""
-        base = next(c for c in cls.__mro__ if issubclass(c, PromptTrainer) and not issubclass(c, Regulated))
-        return base.without_data(cfg, clip, classnames)
-
     def build_prompts(self):
         super().build_prompts()
+        if self.forward_only:  # features and logits need neither the start nor the regulating function
+            return
         gram = settings(self.cfg, "GRAM")
         command = f"bash scripts/gram/meta_train.sh CORPUS {self.PROMPTS}"
         if not gram.META:

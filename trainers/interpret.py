@@ -3,11 +3,12 @@ from pathlib import Path
 
 import torch
 
-from . import checkpoint
 from .answer import Parser, answered, plain
 from .clip import load_clip
-from .config import parsed
+from .config import keys as flatten
 from .errors import InputError
+from .training import identity
+from .training.trained import read_trained
 
 
 def nearest_words(clip, context, topk):
@@ -40,15 +41,6 @@ def contexts(state):
     return found
 
 
-def _backbone(content):
-    """Return the MODEL.BACKBONE.NAME of a checkpoint's config, or None where it has none."""
-    try:
-        name = parsed(content.get("config"))["MODEL"]["BACKBONE"]["NAME"]
-    except (KeyError, TypeError):
-        return None
-    return name if isinstance(name, str) else None
-
-
 @answered
 def main(argv=None):
     parser = Parser(description=__doc__)
@@ -61,22 +53,24 @@ def main(argv=None):
     if not Path(args.checkpoint).is_file():
         what = "is a folder" if Path(args.checkpoint).is_dir() else "is not there"
         raise InputError(f"{args.checkpoint} {what}: give a checkpoint, RUN/prompt_learner/model.pth.tar-50, say")
-    content = checkpoint.read(args.checkpoint)
-    found = contexts(checkpoint.read_prompts(args.checkpoint)[0])
+    trained = read_trained(Path(args.checkpoint))
+    found = contexts(trained.state_dict)
     if not found:
         raise InputError(f"{args.checkpoint} has no text context: its prompts are visual alone")
-    backbone = args.backbone or _backbone(content)
+    backbone = args.backbone or flatten(trained.config or {}).get("MODEL.BACKBONE.NAME")
     if not backbone:
         raise InputError(f"{args.checkpoint} does not say which CLIP it was trained on: add --backbone NAME")
-    clip = load_clip(backbone)
+    clip = load_clip(str(backbone))
+    differs = identity.differences({"weights": clip.fingerprint}, {"weights": trained.identity.get("weights")})
+    if differs:
+        raise InputError(f"{args.checkpoint} was trained on {differs[0]}: give its own by --backbone")
     if args.topk > len(clip.text.embedding):
         raise InputError(f"TOPK is {args.topk}: {backbone} knows {len(clip.text.embedding)} words")
     for what, context in found.items():
         if context.shape[-1] != clip.text.width:
             raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "
                              f"{clip.text.width}: correct --backbone")
-        names = content.get("classnames")
-        number = int(what[6:]) if what.startswith("class ") and isinstance(names, list) else None
+        number, names = int(what[6:]) if what.startswith("class ") else None, trained.classnames or ()
         name = names[number] if number is not None and number < len(names) else None
         print(plain(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
         for i, words in enumerate(nearest_words(clip, context, args.topk), 1):

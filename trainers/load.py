@@ -8,15 +8,12 @@ From the shell: python -m promptreg.load CHECKPOINT IMAGE…
 import argparse
 import contextlib
 import io
-import json
 import os
 import re
 import sys
 from pathlib import Path
 
 import torch
-import yaml
-from safetensors import SafetensorError, safe_open
 from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default
@@ -25,11 +22,13 @@ from . import checkpoint
 from .answer import Parser, answered, plain
 from .base import SHELF
 from .clip import load_clip
-from .config import PlainLoader, setup_cfg
+from .config import setup_cfg
 from .errors import InputError
-from .images import read_image, rgb
+from .inference.inputs import class_list, image_batch
 from .keys import HOUSE, settings
 from .registry import PREFIX
+from .training.compatibility import load_into
+from .training.trained import read_trained
 
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 
@@ -48,10 +47,10 @@ class PromptedCLIP:
         preprocess: transform of a PIL image to [3, S, S], as in the trainer's evaluation.
     """
 
-    def __init__(self, trainer, state, source):
-        """Use ``from_checkpoint``. Takes a trainer without data and the parameters, read from the file ``source``."""
-        self.trainer, self._state, self._source = trainer, state, source
-        checkpoint.fit(trainer.prompts, state, source)
+    def __init__(self, trainer, trained):
+        """Use ``from_checkpoint``. Takes a trainer without data and the ``TrainedPrompts`` to put into it."""
+        self.trainer, self._trained = trainer, trained
+        load_into(trainer, trained)
         trainer.prompts.requires_grad_(False)
         self.classnames, self.device = trainer.classnames, trainer.device
         self.embed_dim, self.logit_scale = trainer.clip.embed_dim, trainer.clip.logit_scale
@@ -66,7 +65,7 @@ class PromptedCLIP:
 
         Args:
             path: a checkpoint, a run's output folder (its best or last checkpoint), or a file of ``promptreg.export``.
-            classnames: the classes to tell apart; None for those of the training.
+            classnames: a list of the classes to tell apart; None for those of the training.
             backbone: MODEL.BACKBONE.NAME, if not the run's: a file's path, say, which lies elsewhere here.
             device: where to compute.
             precision: "fp32", "fp16", "amp" or "bf16", if not the run's.
@@ -74,45 +73,54 @@ class PromptedCLIP:
                 which do not say.
 
         Raises:
-            InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit.
+            InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit: of
+                another method, of other weights, or with contexts of other classes.
         """
         path = Path(path)
         if path.is_dir():
             path = checkpoint.find(path, checkpoint.FOLDERS[0])
-        state, about = read(path)
-        cfg, name = _config(about, trainer, config_file, opts, path)
+        trained = read_trained(path)
+        cfg, name = _config(trained, trainer, config_file, opts)
         if backbone:
             cfg.MODEL.BACKBONE.NAME = str(backbone)
         method = SHELF.ours[name]
         if precision:
             cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
-        names = list(classnames if classnames is not None else about.get("classnames") or [])
+        names = trained.classnames if classnames is None else class_list(classnames)
         if not names:
             raise InputError(f"{path} does not name its classes: give classnames")
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
             clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
-        return cls(_without_data(method, cfg, clip, names), state, path)
+        return cls(_without_data(method, cfg, clip, names), trained)
 
     def with_classnames(self, classnames):
         """Return the same prompts on the same CLIP, for other classes.
 
+        Args:
+            classnames: a list of names.
+
         Raises:
-            InputError: the contexts are class-specific, or a name does not fit into a prompt.
+            InputError: the contexts are class-specific and of other classes, or a name does not fit into a prompt.
         """
-        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, classnames)
-        return type(self)(other, self._state, self._source)
+        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, class_list(classnames))
+        return type(self)(other, self._trained)
+
+    @property
+    def identity(self):
+        """What the prompts were trained on, as hashes; of the CLIP's weights, those in use."""
+        return {**self._trained.identity, "weights": self.trainer.clip.fingerprint}
 
     # ---- as open_clip's models do
 
     def encode_image(self, images, normalize=True):
-        """Return prompted image features [B, E] of ``images``: [B, 3, S, S], a PIL image, or a list of these."""
+        """Return prompted image features [B, E] of images: paths, PIL images, pixels or tensors (see ``batch``)."""
         return self._scaled(self.trainer.image_features(self.batch(images)), normalize)
 
     def encode_text(self, classnames=None, normalize=True):
-        """Return prompted text features [C, E] of ``classnames``, or of the object's own.
+        """Return prompted text features [C, E] of a list of classnames, or of the object's own.
 
         Raises:
-            InputError: CoCoOp's depend on the image.
+            InputError: CoCoOp's depend on the image; else as ``with_classnames``.
         """
         if classnames is not None:
             return self.with_classnames(classnames).encode_text(normalize=normalize)
@@ -123,7 +131,7 @@ class PromptedCLIP:
     @staticmethod
     def _scaled(features, normalize):
         if not normalize:
-            raise InputError("features are of unit length here: normalize=False is not to be had")
+            raise InputError("features are of unit length here: normalize=False is not supported")
         return features
 
     def logits(self, images):
@@ -149,60 +157,32 @@ class PromptedCLIP:
         return self.encode_image(images), self.encode_text(), self.logit_scale
 
     def batch(self, images):
-        """Return ``images`` as a tensor [B, 3, S, S] on the device; PIL images go through ``preprocess``."""
-        if not torch.is_tensor(images):
-            images = images if isinstance(images, (list, tuple)) else [images]
-            images = torch.stack([image if torch.is_tensor(image) else self.preprocess(rgb(image))
-                                  for image in images])
-        if images.dim() != 4 or images.shape[1:] != (3, self.image_size, self.image_size):
-            raise InputError(f"images are [B, 3, {self.image_size}, {self.image_size}] here, not {list(images.shape)}: "
-                             "put them through preprocess")
-        return images.to(self.device)
+        """Return images as a tensor [B, 3, S, S] on the device (see ``inference.inputs.image_batch``)."""
+        return image_batch(images, self.preprocess, self.image_size).to(self.device)
 
 
-def read(path):
-    """Return ({name: tensor}, {"trainer": …, "config": …, "classnames": […]}) of a checkpoint or an exported file.
-
-    Published checkpoints leave the second empty. Raises InputError where the file is missing or damaged.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: correct the path")
-    if path.suffix != ".safetensors":
-        state, _ = checkpoint.read_prompts(path)
-        content = checkpoint.read(path)
-        return state, {key: content[key] for key in ("trainer", "config", "classnames") if key in content}
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
-            if not isinstance(about, dict):
-                raise ValueError("its description is none")
-            state = {name.removeprefix("prompts."): file.get_tensor(name)
-                     for name in file.keys() if name.startswith("prompts.")}
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): export it again") from error
-    return state, about
-
-
-def method_of(about, trainer, path):
-    """Return the trainer class of a file ``path``: the one named, else the file's own. Raises InputError."""
-    name = str(trainer or about.get("trainer") or "").removeprefix(PREFIX)
+def method_of(trained, trainer):
+    """Return the trainer class of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
+    name = str(trainer or trained.trainer).removeprefix(PREFIX)
     if not hasattr(SHELF.ours.get(name), "without_data"):
-        raise InputError(f"{path} does not say which method's it is: give trainer" if not name else
+        raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
                          f"trainer {name!r} is not one of ours: {', '.join(sorted(SHELF.ours))}")
     return SHELF.ours[name]
 
 
-def _config(about, trainer, config_file, opts, path):
+def _config(trained, trainer, config_file, opts):
     """Return (config, method's name) of a file, whose own config wins where it has one."""
-    name = method_of(about, trainer, path).__name__
-    if "config" in about and not config_file:
+    name = method_of(trained, trainer).__name__
+    if trained.trainer and not config_file:
         try:
-            cfg = CfgNode(yaml.load(about["config"], PlainLoader))
+            if trained.config is None:
+                raise ValueError("it is not a config in YAML")
+            cfg = CfgNode(trained.config)
             complete(cfg, needed(SHELF.ours[name]))
             cfg.merge_from_list(list(opts))
-        except Exception as error:  # yacs and YAML have a dozen ways to refuse
-            raise InputError(f"{path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer and "
-                             "config_file") from error
+        except Exception as error:  # yacs has a dozen ways to refuse
+            raise InputError(f"{trained.path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer "
+                             "and config_file") from error
         return cfg, name
     flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name,
                                opts=list(opts), no_cache=False)
@@ -288,7 +268,7 @@ def main(argv=None):
         raise InputError(f"--top {args.top}: ask for at least 1 class")
     model = from_arguments(args)
     for path in args.images:
-        best, = model.classify(read_image(path), args.top)
+        best, = model.classify(path, args.top)
         print(plain(path), *(plain(f"{name} {100 * p:.1f}%") for name, p in best), sep="\t")
     return 0
 

@@ -13,6 +13,7 @@ from .base import SHELF
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
+from .training import identity
 
 
 def parser():
@@ -105,19 +106,36 @@ def finished(cfg, args):
     """Return whether the output folder holds this very run's result.
 
     Raises:
-        InputError: it holds that of a run with another config, or of other prompts.
+        InputError: it holds that of a run with another config, on other data or weights, or of other prompts.
     """
     done = results.read(cfg.OUTPUT_DIR)
     if done:
         check_finished(cfg, args, done)
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
+        for text in notes_of(done):
+            print(f"note: {text}")
     return bool(done)
+
+
+def notes_of(done):
+    """Return the notes of a result.json's content, and one where it is of an older version."""
+    return [*done.get("notes", ()), *([] if done.get("identity") else [identity.NOT_RECORDED])]
 
 
 def check_finished(cfg, args, done):
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
     refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
+    check_content(cfg, done)
     check_prompts(args, done)
+
+
+def check_content(cfg, done, whole_only=False):
+    """Raise InputError where the result ``done`` was made of other data or weights than the config names today."""
+    recorded = done.get("identity")
+    differs = identity.differences(identity.of_config(cfg, whole_only), recorded) if recorded else []
+    if differs:
+        raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run on {'; '.join(differs)}: choose another "
+                         "--output-dir, or delete it to run on what is there today")
 
 
 def check_prompts(args, done):

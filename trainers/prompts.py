@@ -11,10 +11,19 @@ class Prompts(nn.Module):
 
     ``put("image_encoder.transformer.resblocks.1.VPT_shallow", x)`` makes the branches it needs. The properties
     read the tree the way the encoders ask for it.
+
+    Attributes:
+        per_class: names of the parameters whose first axis counts the classes, in the order of the labels.
     """
 
-    def put(self, name, value):
+    def __init__(self):
+        super().__init__()
+        self.per_class: set[str] = set()
+
+    def put(self, name, value, per_class=False):
         """Add the parameter or module ``value`` under the dotted ``name``; returns self."""
+        if per_class:
+            self.per_class.add(name)
         *path, leaf = name.split(".")
         node = self
         for part in path:

@@ -13,7 +13,7 @@ class VPT(IVLP):
     PREC.
     """
 
-    SECTION, FOLDER = "VPT", "prompt_learner"
+    SECTION, FOLDER, FORWARD_KEYS = "VPT", "prompt_learner", ("CTX_INIT",)
 
     def build_prompts(self):
         self.put_vision(self.own.N_CTX_VISION, self.own.PROMPT_DEPTH_VISION)

@@ -1,4 +1,5 @@
 """CLIP weights as files: where they lie, and how they are read without running anything they contain."""
+import hashlib
 import os
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def _in_hub_cache(repository, files):
         return None
     found = (try_to_load_from_cache(repository, file) for file in files)
     return next((path for path in found if isinstance(path, str)), None)
+
+
+def fingerprint(path):
+    """Return a hash of a file."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read(path):

@@ -133,12 +133,16 @@ class Corpus:
                 return
             yield number, block
 
-    def fingerprint(self):
-        """Return a hash of the names, sizes and times of the TSV, the shards, or a folder's images and captions."""
+    def fingerprint(self, times=True):
+        """Return a hash of the names, sizes and times of the TSV, the shards, or a folder's images and captions.
+
+        Args:
+            times: a copy elsewhere may have other times, and is the same without.
+        """
         digest = hashlib.blake2b(digest_size=16)
         for file in self.files or sorted(p for p in self.path.rglob("*") if p.is_file()):
             about = file.stat()
-            entry = f"{file.relative_to(self.root)}\0{about.st_size}\0{about.st_mtime_ns}\n"
+            entry = f"{file.relative_to(self.root)}\0{about.st_size}\0{about.st_mtime_ns if times else ''}\n"
             digest.update(entry.encode("utf-8", "replace"))
         return digest.hexdigest()
 

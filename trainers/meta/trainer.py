@@ -26,6 +26,7 @@ from .corpus import open_corpus
 from .episodes import Episodes, Inputs
 from .features import extract
 from .learner import Learner
+from .pairs import Corpus
 
 declare("GRAM",
         META="",  # the meta-trained file that GRAM<method> starts from; demo: the one that comes along
@@ -97,6 +98,7 @@ class GRAM:
         own, seconds = self.own, {}
         with _timed(seconds, "features"):
             corpus = open_corpus(own.CORPUS, Path(self.cfg.DATASET.ROOT or ".") / "gram")
+            self.identity = {**self.data_identity(self.cfg), "weights": self.clip.fingerprint}
             features = self.extract(corpus)
         print(f"{features.pairs} pairs of {corpus.path}, {features.bad} unusable"
               + (f" (listed in {features.folder / 'bad.tsv'})" if features.bad else ""))
@@ -119,6 +121,12 @@ class GRAM:
         self.results = {"held_out": report}
         print(describe([report]))
         print(f"Meta-trained file: {self.path}")
+
+    @staticmethod
+    def data_identity(cfg):
+        """Return what stands for the data in a meta-training's identity (see ``training.identity``): its corpus."""
+        name = settings(cfg, "GRAM").CORPUS
+        return {"dataset": name if name == "demo" else Corpus(name).fingerprint(times=False)}
 
     def extract(self, corpus):
         """Return the corpus's ``Features``, from $DATASET.ROOT/gram."""

@@ -44,6 +44,8 @@ def write(trainer, seconds):
     cfg = trainer.cfg
     content = {
         "trainer": cfg.TRAINER.NAME, "dataset": cfg.DATASET.NAME,
+        "dataset_label": getattr(getattr(getattr(trainer, "dm", None), "dataset", None), "label", cfg.DATASET.NAME),
+        "identity": getattr(trainer, "identity", {}), "notes": list(getattr(trainer, "notes", ())),
         "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
         "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "backbone": cfg.MODEL.BACKBONE.NAME,
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),

@@ -1,0 +1,1 @@
+"""Trained prompts outside of Dassl: what a notebook or a server calls."""

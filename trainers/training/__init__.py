@@ -1,0 +1,1 @@
+"""Training runs: what identifies one, and what its checkpoints were made for."""

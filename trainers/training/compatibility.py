@@ -1,0 +1,151 @@
+"""Trained prompts meet a method, a CLIP and classes: what does not belong together is refused.
+
+The same tensors give other figures under another method, on other weights, at another place in the sentence or for
+other classes, and nothing in their shapes tells. So a checkpoint's own account of its making is compared with what it
+is loaded into. TRAINER.PROMPTREG.ALLOW_MISMATCH True lets it pass, with a note that the result keeps.
+"""
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..checkpoint import LEARNED
+from ..clip import weights
+from ..config import keys as flatten
+from ..errors import InputError
+from . import identity
+from .trained import TrainedPrompts
+
+OVERRIDE = "TRAINER.PROMPTREG.ALLOW_MISMATCH"
+INPUT_KEYS = ("INPUT.SIZE", "INPUT.INTERPOLATION", "INPUT.PIXEL_MEAN", "INPUT.PIXEL_STD")
+DEEP = re.compile(r"VPT_shallow$|compound_prompt(s_text|_projections)\.\d+(\.|$)")
+
+
+def load_into(trainer: Any, trained: TrainedPrompts, as_start: bool = False) -> None:
+    """Copy trained prompts into a trainer's, after comparing what they were made for with what is here.
+
+    Args:
+        trainer: a ``PromptTrainer`` with its prompts, CLIP and class names.
+        trained: the prompts.
+        as_start: they are where a training starts (MODEL.INIT_WEIGHTS), which may be of another method.
+
+    Raises:
+        InputError: a difference, a tensor that is missing, left over, of another shape or not finite.
+    """
+    different = [] if as_start else differences(trainer, trained)
+    state, other_classes = for_classes(trainer, trained)
+    different += other_classes + other_tensors(trainer.prompts, trained)
+    if different and not trainer.house.ALLOW_MISMATCH:
+        raise InputError(f"{trained.path} was made for something else: {'; '.join(different)}: correct the config or "
+                         f"the checkpoint, or add {OVERRIDE} True to use it all the same (its result says so)")
+    for line in different:
+        trainer.note(f"{trained.path} was made for something else, and is used all the same: {line}")
+    if not (trained.identity or trained.published or as_start):
+        trainer.note(f"{trained.path}: {identity.NOT_RECORDED}")
+    fit(trainer.prompts, state, trained.path)
+
+
+def differences(trainer: Any, trained: TrainedPrompts) -> list[str]:
+    """Return in words what a checkpoint says of its making that is otherwise here: method, weights, keys."""
+    if trained.published:
+        return []
+    here, there = flatten(trainer.cfg), flatten(trained.config or {})
+    found = [f"trainer {trained.trainer} there, {type(trainer).__name__} here"] \
+        if trained.trainer != type(trainer).__name__ else []
+    found += other_weights(trainer, trained, str(there.get("MODEL.BACKBONE.NAME", "")))
+    own = {f"TRAINER.{trainer.SECTION}.{key}": trainer.own[key] for key in trainer.FORWARD_KEYS}
+    for key, value in {**{key: here.get(key) for key in INPUT_KEYS}, **own}.items():
+        if key in there and _plain(there[key]) != _plain(value):
+            found.append(f"{key} {there[key]} there, {value} here")
+    return found
+
+
+def other_weights(trainer: Any, trained: TrainedPrompts, backbone: str) -> list[str]:
+    """Return in words how the CLIP of a checkpoint differs from a trainer's; by the file's hash where both have one."""
+    name, there = trainer.cfg.MODEL.BACKBONE.NAME, trained.identity.get("weights")
+    if there and trainer.clip.path:
+        return identity.differences({"weights": trainer.clip.fingerprint}, {"weights": there})
+    unknown = not backbone or any(map(weights.is_file_name, (backbone, name)))  # a path says nothing of what it holds
+    if unknown or weights.split_name(backbone) == weights.split_name(name):
+        return []
+    return [f"MODEL.BACKBONE.NAME {backbone} there, {name} here"]
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def for_classes(trainer: Any, trained: TrainedPrompts) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return (the state dict, class-specific tensors in the order of the trainer's classes, differences in words).
+
+    The same names in another order are put in order; other names, or none, are a difference.
+    """
+    names, here, state = trainer.prompts.per_class, list(trainer.classnames), dict(trained.state_dict)
+    if not names or list(trained.classnames or ()) == here:
+        return state, []
+    there = list(trained.classnames or ())
+    if not there:
+        return state, ["its contexts are class-specific, and it does not say of which classes"]
+    if sorted(there) != sorted(here) or len(set(here)) < len(here):
+        return state, [f"its contexts are class-specific, of {listed(there, here)}; here are {listed(here, there)}"]
+    order = [there.index(name) for name in here]
+    for name in names & state.keys():
+        if torch.is_tensor(state[name]) and len(state[name]) == len(order):
+            state[name] = state[name][order]
+    return state, []
+
+
+def listed(names: Sequence[str], others: Sequence[str], most: int = 6) -> str:
+    """Return class names in words, those that the other list lacks first."""
+    first = sorted(names, key=lambda name: name in others)
+    return f"{len(names)} classes ({', '.join(first[:most])}{', …' if len(names) > most else ''})"
+
+
+def other_tensors(prompts: Any, trained: TrainedPrompts) -> list[str]:
+    """Return in words which learned tensors of a checkpoint a method has no use for.
+
+    Raises:
+        InputError: one that the method needs is missing.
+    """
+    own, state = prompts.state_dict(), trained.state_dict
+    missing = [name for name in own if not torch.is_tensor(_named(state, name))]
+    surplus = [name for name in state if name not in own and f"prompt_learner.{name}" not in own
+               and (LEARNED.match(name) or not trained.published)]
+    deep = all(DEEP.search(name) for name in missing + surplus)
+    if missing:
+        raise InputError(f"{trained.path} has no {missing[0]}: "
+                         + ("its prompts are less deep than PROMPT_DEPTH here" if deep and not surplus else
+                            "it was written by another method"))
+    return [f"it also has {surplus[0]}, " + ("its prompts are deeper than PROMPT_DEPTH here" if deep else
+                                             "which the method here does not learn")] if surplus else []
+
+
+def _named(state: dict[str, Any], name: str) -> Any:
+    """Return a state dict's value of a published name, which a file of the prompt learner alone shortens."""
+    return state.get(name, state.get(name.removeprefix("prompt_learner.")))
+
+
+@torch.no_grad()
+def fit(prompts: Any, state: dict[str, torch.Tensor], path: Any) -> None:
+    """Copy into ``prompts`` what ``state`` holds under the published names; all of it or nothing.
+
+    Files of the published implementations hold the prompt learner alone (names without ``prompt_learner.``) or the
+    whole model (its weights are passed over), and the class-dependent token_prefix and token_suffix (likewise).
+
+    Raises:
+        InputError: a parameter is missing, has another shape, or is not finite.
+    """
+    own = prompts.state_dict()
+    for name, parameter in own.items():
+        value = _named(state, name)
+        if not torch.is_tensor(value):
+            raise InputError(f"{path} has no {name}: it was written by another method")
+        if value.shape != parameter.shape:
+            raise InputError(f"{path}: {name} is {list(value.shape)} there and {list(parameter.shape)} here: the "
+                             "depth, the context length, the backbone or (for class-specific contexts) the classes "
+                             "differ")
+        if not torch.isfinite(value).all():
+            raise InputError(f"{path}: {name} has entries that are not finite: train it again")
+    for name, parameter in own.items():
+        parameter.copy_(_named(state, name))

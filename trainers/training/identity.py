@@ -1,0 +1,124 @@
+"""What a run is made of, as hashes: its dataset, class names, split and CLIP weights.
+
+Every checkpoint and every result.json holds them, and they are compared wherever an output folder is found again: by
+its path alone a run cannot be told from one on other data, for the data and the weights at a path may change. Hashed
+are names, labels and paths below the images' common folder, so that the data may be moved; pixels are not.
+"""
+import contextlib
+import functools
+import hashlib
+import io
+import json
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dassl.engine import TRAINER_REGISTRY
+
+from .. import engine
+from ..clip import weights
+from ..errors import InputError
+
+# part of an identity: in words, for messages
+PARTS = {"dataset": "dataset", "classnames": "class names", "split": "split into training, validation and test images",
+         "weights": "CLIP weights"}
+NOT_RECORDED = "it is of an older version, which did not record its data and weights: these are not compared"
+
+
+def digest(value: Any) -> str:
+    """Return a hash of plain data."""
+    return hashlib.blake2b(json.dumps(value).encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def of_dataset(dataset: Any, classnames: Sequence[str]) -> dict[str, str | None]:
+    """Return the identity of a Dassl dataset as it is used: {"dataset", "classnames", "split"}.
+
+    Args:
+        dataset: a ``DatasetBase``; ours have a ``fingerprint`` of the whole collection besides.
+        classnames: of the classes that are told apart, in the order of the labels.
+    """
+    splits = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}
+    return {"dataset": getattr(dataset, "fingerprint", None), "classnames": digest(list(classnames)),
+            "split": digest({name: _relative(items or ()) for name, items in splits.items()})}
+
+
+def _relative(items: Iterable[Any]) -> list[tuple[str, int]]:
+    """Return (path below the common folder, label) of Dassl's Datum items."""
+    items = list(items)
+    folder = os.path.commonpath([os.path.dirname(item.impath) for item in items]) if items else ""
+    return [(item.impath[len(folder):].replace(os.sep, "/"), item.label) for item in items]
+
+
+def of_trainer(trainer: Any) -> dict[str, str | None]:
+    """Return the identity of a trainer that has its data and its CLIP."""
+    found = of_dataset(trainer.dm.dataset, trainer.classnames)
+    return {**found, "weights": trainer.clip.fingerprint if trainer.clip.path else None}
+
+
+def of_config(cfg: Any, whole_only: bool = False) -> dict[str, str | None]:
+    """Return the identity of the run that a config describes, without building its model.
+
+    Args:
+        cfg: a config.
+        whole_only: the dataset as a whole and the weights alone, which is the same for all of its seeds and shots, and
+            asked for once in a process.
+
+    What is not on this machine any more is None.
+    """
+    found: dict[str, str | None] = {"weights": None}
+    with contextlib.suppress(InputError):
+        found["weights"] = _weights(str(weights.locate(cfg.MODEL.BACKBONE.NAME)))
+    with contextlib.suppress(InputError, FileNotFoundError):
+        kind = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+        if hasattr(kind, "data_identity"):
+            found |= kind.data_identity(cfg)
+        elif whole_only:
+            found["dataset"] = _whole(cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.get("SPLIT_SEED", 1))
+        else:
+            with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
+                found |= _build(cfg)
+    return found
+
+
+def _build(cfg: Any) -> dict[str, str | None]:
+    from dassl.data.datasets import build_dataset
+    from dassl.utils import set_random_seed
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    dataset = build_dataset(cfg)
+    found = of_dataset(dataset, dataset.classnames)
+    return found if cfg.SEED >= 0 else {**found, "split": None}  # an unseeded run's split is its own
+
+
+@contextlib.contextmanager
+def _draws_kept():
+    """Leave the random generators as they were."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+@functools.lru_cache
+def _weights(path: str) -> str:
+    return weights.fingerprint(path)
+
+
+@functools.lru_cache
+def _whole(name: str, root: str, split_seed: int) -> str | None:
+    kind = engine.sibling("datasets").CLASSES.get(name)  # a host's own dataset has no such fingerprint
+    return kind.fingerprint_of(root, split_seed) if kind else None
+
+
+def differences(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:
+    """Return ["PART: HASH there, HASH here", …] of two identities; what one of them does not say is not compared."""
+    there = there if isinstance(there, Mapping) else {}
+    return [f"other {words} ({str(there[part])[:12]} there, {str(here[part])[:12]} here)"
+            for part, words in PARTS.items() if here.get(part) and there.get(part) and here[part] != there[part]]

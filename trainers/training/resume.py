@@ -1,0 +1,82 @@
+"""An interrupted run goes on: the newest whole state in a folder is chosen, compared with the run, and restored."""
+import logging
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import checkpoint
+from ..errors import InputError
+from . import identity
+from .compatibility import fit
+
+log = logging.getLogger("promptreg")
+
+
+def resume(trainer: Any, directory: str | Path) -> tuple[int, int] | None:
+    """Bring a trainer to where its newest whole checkpoint left off.
+
+    Returns:
+        (epoch, batch) to start with, from 0; None where there is nothing to resume from.
+
+    Raises:
+        InputError: the checkpoint is of another trainer, on other data or weights, or of another learning-rate
+            schedule.
+    """
+    found = newest(Path(directory or ".") / trainer.FOLDER)
+    if found is None:
+        return None
+    path, content = found
+    refuse_other_content(trainer, content, path)
+    restore(trainer, content, path)
+    epoch, batch = content["epoch"], content.get("batch", 0)
+    print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))
+    return epoch, batch
+
+
+def newest(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
+    """Return (path, content) of the newest whole state in a method's folder of checkpoints, or None."""
+    whole = [folder / f"{checkpoint.STEM}{epoch}" for epoch in reversed(checkpoint.epochs(folder))]
+    states = {}
+    for path in [folder / checkpoint.INTERIM] * (folder / checkpoint.INTERIM).exists() + whole:
+        try:
+            content = checkpoint.read(path)
+            if "random" not in content:
+                raise InputError(f"{path} holds prompts alone, not a run that could be resumed")
+        except InputError as error:
+            log.warning("%s; resuming from the one before", error)
+            continue
+        states[path] = content
+        if path.name != checkpoint.INTERIM:
+            break
+    return max(states.items(), key=lambda found: (found[1]["epoch"], found[1].get("batch", 0)), default=None)
+
+
+def refuse_other_content(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
+    """Raise InputError where the run that left ``content`` had other data or weights than ``trainer``."""
+    differs = identity.differences(trainer.identity, content.get("identity"))
+    if differs:
+        raise InputError(f"{path} was left by a run on {'; '.join(differs)}: bring them back, or choose another "
+                         "--output-dir")
+    if not content.get("identity"):
+        trainer.note(f"{path}: {identity.NOT_RECORDED}")
+
+
+def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
+    """Give a trainer the prompts, schedule, optimizer, random states and extra state of a checkpoint's content."""
+    fit(trainer.prompts, content["state_dict"], path)
+    with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
+        warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
+        for _ in range(content["scheduler"]["steps"]):
+            trainer.sched.step()
+    lr = [group["lr"] for group in trainer.optim.param_groups]
+    if lr != content["scheduler"]["lr"]:
+        raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
+                         "resume with the config it was started with, or choose another --output-dir")
+    trainer.optim.load_state_dict(content["optimizer"])
+    if trainer.loss_scale:
+        trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
+    trainer.best_result = content.get("best_result", trainer.best_result)
+    trainer.epoch_random = content.get("epoch_random")
+    trainer.load_extra_state(content["extra"])
+    checkpoint.set_random_state(content["random"])
