@@ -14,6 +14,7 @@ from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
 from .training import identity
+from .training.resume import refuse_other_content
 
 
 def parser():
@@ -125,17 +126,17 @@ def notes_of(done):
 def check_finished(cfg, args, done):
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
     refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
-    check_content(cfg, done)
+    if done.get("identity"):
+        check_content(identity.of_config(cfg), done, cfg.OUTPUT_DIR)
     check_prompts(args, done)
 
 
-def check_content(cfg, done, whole_only=False):
-    """Raise InputError where the result ``done`` was made of other data or weights than the config names today."""
-    recorded = done.get("identity")
-    differs = identity.differences(identity.of_config(cfg, whole_only), recorded) if recorded else []
+def check_content(here, done, folder):
+    """Raise InputError where the result ``done`` in a folder was made of other data or weights than are ``here``."""
+    differs = identity.differences(here, done.get("identity"))
     if differs:
-        raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run on {'; '.join(differs)}: choose another "
-                         "--output-dir, or delete it to run on what is there today")
+        raise InputError(f"{folder} holds the result of a run on {'; '.join(differs)}: choose another --output-dir, or "
+                         "delete it to run on what is there today")
 
 
 def check_prompts(args, done):
@@ -186,6 +187,14 @@ def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
                          f"({'; '.join(differs[:most])}{more}): {remedy}")
 
 
+def check_resumption(trainer):
+    """Raise InputError where what the trainer would go on with was left by a run on other data or weights."""
+    for folder in filter(None, (trainer.cfg.OUTPUT_DIR, trainer.cfg.RESUME)):
+        found = checkpoint.unfinished(folder)
+        if found and hasattr(trainer, "identity"):
+            refuse_other_content(trainer, found[1], found[0])
+
+
 def build_and_run(cfg, args):
     """Build the trainer and let it train or evaluate; returns it."""
     from dassl.engine import TRAINER_REGISTRY, build_trainer
@@ -204,6 +213,8 @@ def build_and_run(cfg, args):
     trainer = build_trainer(cfg)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    else:
+        check_resumption(trainer)
     if parallel.rank() == 0 and isinstance(sys.stdout, Log):
         sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found
     if args.eval_only:

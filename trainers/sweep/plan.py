@@ -1,5 +1,6 @@
 """Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
 import difflib
+import functools
 import hashlib
 import itertools
 import os
@@ -16,6 +17,7 @@ from ..config import setup_cfg
 from ..errors import EnvironmentFault, InputError
 from ..results import FILE
 from ..results.collect import KEYS, VARIANTS
+from ..training import identity
 
 HOUSE = Path(__file__).resolve().parents[1]
 PLACES = HOUSE.parent / "scripts", HOUSE / "scripts"  # of a checkout, of an installed package
@@ -242,17 +244,27 @@ def check_configs(jobs):
 
 def check_finished(jobs):
     """Raise InputError where a folder that counts as finished holds a run with another config, or of other prompts."""
+    collection = functools.cache(identity.of_collection)  # each dataset is read once
     for job in jobs:
         for step in job.steps:
             for command, folder in zip(step.commands, step.folders, strict=True):
                 if os.path.isfile(os.path.join(folder, FILE)):
-                    check_result(command[command.index("--root"):], results.told(folder))
+                    check_result(command[command.index("--root"):], results.told(folder), collection)
 
 
-def check_result(words, done):
-    """Raise InputError where ``done``, the content of a result.json, is not of train.py's flags ``words``."""
+def check_result(words, done, collection=identity.of_collection):
+    """Raise InputError where ``done``, the content of a result.json, is not of train.py's flags ``words``.
+
+    Where the words are those of its own command, its config needs no second look, which takes time; the dataset and the
+    weights do, and ``collection`` tells the dataset's identity.
+    """
     args = main.parser().parse_args(words)
-    main.check_prompts(args, done)
     recorded = done.get("command") or []
-    if words != recorded[-len(words):] and done.get("config"):  # the same words need no second look, which takes time
+    if words != recorded[-len(words):] and done.get("config"):
         main.check_finished(setup_cfg(args)[0], args, done)
+        return
+    main.check_prompts(args, done)
+    options = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
+    root, seed = options.get("DATASET.ROOT", args.root), int(options.get("DATASET.SPLIT_SEED", 1))
+    main.check_content(identity.of_weights(str(done.get("backbone", "")))
+                       | collection(str(done.get("dataset", "")), root, seed), done, args.output_dir)

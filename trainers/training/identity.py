@@ -59,29 +59,44 @@ def of_trainer(trainer: Any) -> dict[str, str | None]:
     return {**found, "weights": trainer.clip.fingerprint if trainer.clip.path else None}
 
 
-def of_config(cfg: Any, whole_only: bool = False) -> dict[str, str | None]:
+def of_config(cfg: Any) -> dict[str, str | None]:
     """Return the identity of the run that a config describes, without building its model.
 
-    Args:
-        cfg: a config.
-        whole_only: the dataset as a whole and the weights alone, which is the same for all of its seeds and shots, and
-            asked for once in a process.
-
-    What is not on this machine any more is None.
+    What is not on this machine any more is left out.
     """
-    found: dict[str, str | None] = {"weights": None}
-    with contextlib.suppress(InputError):
-        found["weights"] = _weights(str(weights.locate(cfg.MODEL.BACKBONE.NAME)))
+    found, kind = of_weights(cfg.MODEL.BACKBONE.NAME), TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     with contextlib.suppress(InputError, FileNotFoundError):
-        kind = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-        if hasattr(kind, "data_identity"):
-            found |= kind.data_identity(cfg)
-        elif whole_only:
-            found["dataset"] = _whole(cfg.DATASET.NAME, cfg.DATASET.ROOT, cfg.DATASET.get("SPLIT_SEED", 1))
-        else:
-            with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
-                found |= _build(cfg)
+        if hasattr(kind, "data_identity"):  # a meta-training's
+            return found | kind.data_identity(cfg)
+        with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
+            return found | _build(cfg)
     return found
+
+
+def of_weights(backbone: str) -> dict[str, str | None]:
+    """Return {"weights": hash} of MODEL.BACKBONE.NAME; {} where its file is not on this machine."""
+    with contextlib.suppress(InputError, FileNotFoundError):
+        path = weights.locate(backbone)
+        about = os.stat(path)
+        return {"weights": _fingerprint(path, about.st_size, about.st_mtime_ns)}
+    return {}
+
+
+@functools.lru_cache
+def _fingerprint(path: os.PathLike, size: int, time: int) -> str:
+    """Return the hash of a file, which is read again where its size or time has changed."""
+    return weights.fingerprint(path)
+
+
+def of_collection(name: str, root: str, split_seed: int) -> dict[str, str | None]:
+    """Return {"dataset": hash} of one of our datasets as a whole; {} of a host's, and where it is not on this machine.
+
+    It is the same for all seeds and shots.
+    """
+    kind = engine.sibling("datasets").CLASSES.get(name)
+    with contextlib.suppress(InputError, FileNotFoundError):
+        return {"dataset": kind.fingerprint_of(root, split_seed)} if kind else {}
+    return {}
 
 
 def _build(cfg: Any) -> dict[str, str | None]:
@@ -104,17 +119,6 @@ def _draws_kept():
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-
-
-@functools.lru_cache
-def _weights(path: str) -> str:
-    return weights.fingerprint(path)
-
-
-@functools.lru_cache
-def _whole(name: str, root: str, split_seed: int) -> str | None:
-    kind = engine.sibling("datasets").CLASSES.get(name)  # a host's own dataset has no such fingerprint
-    return kind.fingerprint_of(root, split_seed) if kind else None
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any] | None) -> list[str]:

@@ -28,6 +28,8 @@ def resume(trainer: Any, directory: str | Path) -> tuple[int, int] | None:
         return None
     path, content = found
     refuse_other_content(trainer, content, path)
+    if not content.get("identity"):
+        trainer.note(f"{path}: {identity.NOT_RECORDED}")
     restore(trainer, content, path)
     epoch, batch = content["epoch"], content.get("batch", 0)
     print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))
@@ -58,8 +60,6 @@ def refuse_other_content(trainer: Any, content: Mapping[str, Any], path: Path) -
     if differs:
         raise InputError(f"{path} was left by a run on {'; '.join(differs)}: bring them back, or choose another "
                          "--output-dir")
-    if not content.get("identity"):
-        trainer.note(f"{path}: {identity.NOT_RECORDED}")
 
 
 def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
