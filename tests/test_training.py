@@ -146,7 +146,7 @@ def test_published_checkpoint_loads_and_goes_back(case, weights, tmp_path):
     images = trainer.train_loader_x[0]["img"]
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after", 1e-4)
 
-    checkpoint.export(path, tmp_path / "again.pth.tar", trainer.WHOLE_MODEL)
+    checkpoint.export(checkpoint.read_prompts(path)[0], 3, tmp_path / "again.pth.tar", trainer.WHOLE_MODEL)
     again = torch.load(tmp_path / "again.pth.tar", weights_only=True)
     assert set(again["state_dict"]) == set(checkpoint.published(final, trainer.WHOLE_MODEL))
     assert all(torch.equal(again["state_dict"][n], v)
@@ -193,7 +193,7 @@ def test_checkpoint_that_does_not_fit(settings, message, weights, tmp_path):
 
 def test_missing_checkpoint_says_what_there_is(weights, tmp_path):
     make("coop_end", weights, tmp_path).train()
-    with pytest.raises(InputError, match=r"no checkpoint .*model.pth.tar-50: there are .*model.pth.tar-3"):
+    with pytest.raises(InputError, match=r"no checkpoint of epoch 50 in .*: there are .*model.pth.tar-3"):
         make("coop_end", weights, tmp_path / "other").load_model(str(tmp_path), 50)
 
 

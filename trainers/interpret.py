@@ -63,7 +63,7 @@ def main(argv=None):
     clip = load_clip(str(backbone))
     differs = identity.differences({"weights": clip.fingerprint}, {"weights": trained.identity.get("weights")})
     if differs:
-        raise InputError(f"{args.checkpoint} was trained on {differs[0]}: give its own by --backbone")
+        raise InputError(f"{args.checkpoint} was trained on {differs[0]}: correct --backbone")
     if args.topk > len(clip.text.embedding):
         raise InputError(f"TOPK is {args.topk}: {backbone} knows {len(clip.text.embedding)} words")
     for what, context in found.items():

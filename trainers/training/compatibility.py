@@ -81,19 +81,18 @@ def for_classes(trainer: Any, trained: TrainedPrompts) -> tuple[dict[str, torch.
 
     The same names in another order are put in order; other names, or none, are a difference.
     """
-    names, here, state = trainer.prompts.per_class, list(trainer.classnames), dict(trained.state_dict)
-    if not names or list(trained.classnames or ()) == here:
+    own, here, there = trainer.prompts.state_dict(), list(trainer.classnames), list(trained.classnames or ())
+    state = {name: _named(trained.state_dict, name) for name in own} | dict(trained.state_dict)
+    names = [name for name in trainer.prompts.per_class if torch.is_tensor(state[name])
+             and state[name].dim() == own[name].dim()]  # else the shapes tell
+    if not names or there == here:
         return state, []
-    there = list(trained.classnames or ())
     if not there:
         return state, ["its contexts are class-specific, and it does not say of which classes"]
     if sorted(there) != sorted(here) or len(set(here)) < len(here):
         return state, [f"its contexts are class-specific, of {listed(there, here)}; here are {listed(here, there)}"]
     order = [there.index(name) for name in here]
-    for name in names & state.keys():
-        if torch.is_tensor(state[name]) and len(state[name]) == len(order):
-            state[name] = state[name][order]
-    return state, []
+    return state | {name: state[name][order] for name in names if len(state[name]) == len(order)}, []
 
 
 def listed(names: Sequence[str], others: Sequence[str], most: int = 6) -> str:
