@@ -1,4 +1,4 @@
-"""Makes Dassl 0.6.3 run on current PyTorch, numpy and Pillow: each repair where it is needed, and logged once.
+"""Makes Dassl 0.5.0 to 0.6.3 run on current PyTorch, numpy and Pillow: each repair where it is needed, and logged once.
 
 ``run`` imports the whole of Dassl on the way, because some faults show at import. Functions and classes keep their
 identity, so that what a host repository has imported from Dassl before is repaired too.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from .compat import checkpoints
+from .compat import checkpoints, old_dassl
 from .errors import EnvironmentFault
 from .images import read_image
 
@@ -47,6 +47,7 @@ def run(dassl):
                 raise EnvironmentFault(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): "
                                        "install what it lacks; or uninstall it: minidassl takes its place") from error
     done += [schedulers(), resuming(), checkpoints.repair(), images()]
+    done += [old_dassl.crop_scale(), old_dassl.evaluator_reset()]
     done = [line for line in done if line]
     for line in done:
         log.warning("Dassl %s repaired: %s", getattr(dassl, "__version__", "(no version)"), line)
