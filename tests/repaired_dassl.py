@@ -78,7 +78,8 @@ def test_a_checkpoint_with_its_scheduler_is_read_and_resumed(name, scheduler, wa
 def test_what_is_read_is_what_was_saved(tmp_path):
     optimizer, schedule = optimizer_and_schedule("constant")
     rates(optimizer, schedule, 2)
-    scaler = {"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000, "_growth_tracker": 3}
+    scaler = {"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000,
+              "_growth_tracker": 3}
     torch.save({"scheduler": schedule.state_dict(), "scaler": scaler, "accuracy": np.float32(61.5),
                 "epoch": np.int64(2), "done": np.bool_(True)}, tmp_path / "file")
     found = load_checkpoint(str(tmp_path / "file"))

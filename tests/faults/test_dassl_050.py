@@ -57,9 +57,10 @@ def found(tmp_path_factory):
         for i in range(6):
             picture = Image.fromarray(draw.randint(0, 256, (32, 32, 3), dtype=np.uint8))
             picture.save(host / "data" / "pets" / breed / f"{i}.png")
-    done = subprocess.run([sys.executable, "-c", HOST, *LEARNING], cwd=host, text=True, capture_output=True,
-                          timeout=500, env={**os.environ, "OMP_NUM_THREADS": "1", "PROMPTREG_CACHE": str(host / "cache"),
-                                            "PYTHONPATH": os.pathsep.join([str(dassl), str(ROOT / "dropin")])})
+    done = subprocess.run(
+        [sys.executable, "-c", HOST, *LEARNING], cwd=host, text=True, capture_output=True, timeout=500,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PROMPTREG_CACHE": str(host / "cache"),
+             "PYTHONPATH": os.pathsep.join([str(dassl), str(ROOT / "dropin")])})
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return json.loads((host / "found.json").read_text())
 

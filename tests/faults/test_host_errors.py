@@ -61,7 +61,8 @@ def test_the_traceback_is_to_be_had(run):
     assert "Traceback" in done.stderr
 
 
-HOOK = "import sys\nbefore = sys.excepthook\nsys.excepthook = lambda *told: (print('hook', told[0].__name__), before(*told))\n"
+HOOK = ("import sys\nbefore = sys.excepthook\n"
+        "sys.excepthook = lambda *told: (print('hook', told[0].__name__), before(*told))\n")
 
 
 def test_a_hook_of_the_hosts_is_told_too_before_us_or_after(run):

@@ -5,7 +5,7 @@ Dassl's own and numpy's numbers are added to what PyTorch lets through meanwhile
 ``weights_only`` into its Dassl, or replaced ``torch.load``, has made its own choice, and gets what it asked for.
 """
 import collections
-import importlib
+import importlib.util
 import io
 import pickle
 import re
@@ -64,8 +64,8 @@ class _TorchOfDassl(types.ModuleType):
 def _refusal(file, error):
     reason = re.search(r"GLOBAL (\S+)|(?:class|global) (\S+)", str(error))
     what = f"objects of {(reason[1] or reason[2]).strip(chr(39) + '>')}" if reason else "damaged or foreign content"
-    return (f"{file} holds {what}: only tensors, plain values and the optimizers and schedulers of PyTorch and Dassl are "
-            "loaded; if you trust the file, give weights_only=False to torch.load in your Dassl's load_checkpoint")
+    return (f"{file} holds {what}: only tensors, plain values and the optimizers and schedulers of PyTorch and Dassl "
+            "are loaded; if you trust the file, give weights_only=False to torch.load in your Dassl's load_checkpoint")
 
 
 def safe_globals():

@@ -2,6 +2,7 @@
 import contextlib
 import importlib
 import sys
+from typing import Any
 
 from torchvision.transforms import RandomResizedCrop
 
@@ -11,7 +12,7 @@ PUBLISHED_SCALE = (0.08, 1.0)  # torchvision's default, and Dassl's from the ver
 def crop_scale() -> str | None:
     """Add INPUT.RRCROP_SCALE to the config, and let ``random_resized_crop`` follow it; return what was repaired."""
     cfg = importlib.import_module("dassl.config.defaults")._C
-    module = sys.modules["dassl.data.transforms.transforms"]
+    module: Any = sys.modules["dassl.data.transforms.transforms"]
     if "RRCROP_SCALE" in cfg.INPUT or not hasattr(module, "_build_transform_train"):
         return None
     cfg.INPUT.RRCROP_SCALE = PUBLISHED_SCALE
