@@ -1,4 +1,4 @@
-"""A host that has replaced ``torch.load`` by one that unpickles anything has done so for its own files, not for ours."""
+"""A host that replaces ``torch.load`` by one that unpickles anything does so for its own files, not for ours."""
 import os
 from pathlib import Path
 
