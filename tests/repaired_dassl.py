@@ -3,12 +3,14 @@
 `test_repairs.py` runs this file on the stand-in, in a process of its own; it also runs on Dassl itself:
 PROMPTREG_REAL_DASSL=PATH python -m pytest tests/repaired_dassl.py
 """
+import collections
 import importlib
 import inspect
 import logging
 import os
 import pickle
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,23 +21,28 @@ import trainers
 from dassl.config import get_cfg_default
 from dassl.utils import load_checkpoint, save_checkpoint
 from trainers import engine, repairs
+from trainers.compat import checkpoints
 from trainers.errors import EnvironmentFault, InputError
 
 pytestmark = pytest.mark.skipif(engine.is_mini, reason="for Dassl, or its stand-in")
 
 
-def optimizer_and_schedule(warmup, epochs=5):
-    from dassl.optim import build_lr_scheduler
+def optimizer_and_schedule(warmup, epochs=5, name="sgd", scheduler="cosine"):
+    from dassl.optim import build_lr_scheduler, build_optimizer
     cfg = get_cfg_default().OPTIM
-    cfg.merge_from_list(["LR_SCHEDULER", "cosine", "MAX_EPOCH", epochs, "WARMUP_EPOCH", 1, "WARMUP_TYPE", warmup])
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(3))], lr=0.002, momentum=0.9)
+    cfg.merge_from_list(["NAME", name, "LR", 0.002, "MAX_EPOCH", epochs, "LR_SCHEDULER", scheduler, "STEPSIZE", (2, 3),
+                         "WARMUP_EPOCH", 1 if warmup else -1, "WARMUP_TYPE", warmup or "constant"])
+    optimizer = build_optimizer([torch.nn.Parameter(torch.ones(3))], cfg)
     return optimizer, build_lr_scheduler(optimizer, cfg)
 
 
 def rates(optimizer, schedule, epochs):
+    """Train with real gradients; returns the learning rates of the epochs."""
     found = []
     for _ in range(epochs):
         found.append(optimizer.param_groups[0]["lr"])
+        parameter, = optimizer.param_groups[0]["params"]
+        parameter.grad = parameter.detach().cos()
         optimizer.step()
         schedule.step()
     return found
@@ -48,19 +55,50 @@ def test_warm_up_schedulers_are_built_and_step(warmup):
     assert found == pytest.approx([1e-5, *cosine])
 
 
-def test_a_checkpoint_with_its_scheduler_is_read_and_resumed(tmp_path):
+@pytest.mark.parametrize("warmup", ["constant", "linear", None])
+@pytest.mark.parametrize("scheduler", ["cosine", "single_step", "multi_step"])
+@pytest.mark.parametrize("name", ["sgd", "adam", "amsgrad", "rmsprop", "radam", "adamw"])
+def test_a_checkpoint_with_its_scheduler_is_read_and_resumed(name, scheduler, warmup, tmp_path):
     from dassl.utils import resume_from_checkpoint
     model = torch.nn.Linear(2, 2)
-    optimizer, schedule = optimizer_and_schedule("constant")
-    whole = rates(optimizer, schedule, 5)
-    optimizer, schedule = optimizer_and_schedule("constant")
+    whole_run = optimizer_and_schedule(warmup, 5, name, scheduler)
+    whole = rates(*whole_run, 5)
+    optimizer, schedule = optimizer_and_schedule(warmup, 5, name, scheduler)
     rates(optimizer, schedule, 2)
     save_checkpoint({"state_dict": model.state_dict(), "epoch": 2, "optimizer": optimizer.state_dict(),
                      "scheduler": schedule.state_dict(), "val_result": np.float64(61.5)}, str(tmp_path))
-    optimizer, schedule = optimizer_and_schedule("constant")
+    trained = optimizer.param_groups[0]["params"][0].detach().clone()
+    optimizer, schedule = optimizer_and_schedule(warmup, 5, name, scheduler)
+    optimizer.param_groups[0]["params"][0].data.copy_(trained)
     assert resume_from_checkpoint(str(tmp_path), torch.nn.Linear(2, 2), optimizer, schedule) == 2
-    assert load_checkpoint(str(tmp_path / "model.pth.tar-2"))["val_result"] == 61.5
     assert rates(optimizer, schedule, 3) == pytest.approx(whole[2:])
+    assert torch.equal(optimizer.param_groups[0]["params"][0], whole_run[0].param_groups[0]["params"][0])
+
+
+def test_what_is_read_is_what_was_saved(tmp_path):
+    optimizer, schedule = optimizer_and_schedule("constant")
+    rates(optimizer, schedule, 2)
+    scaler = {"scale": 65536.0, "growth_factor": 2.0, "backoff_factor": 0.5, "growth_interval": 2000,
+              "_growth_tracker": 3}
+    torch.save({"scheduler": schedule.state_dict(), "scaler": scaler, "accuracy": np.float32(61.5),
+                "epoch": np.int64(2), "done": np.bool_(True)}, tmp_path / "file")
+    found = load_checkpoint(str(tmp_path / "file"))
+    saved = found["scheduler"]["successor"].optimizer
+    state = saved.state[saved.param_groups[0]["params"][0]]
+    own = optimizer.state[optimizer.param_groups[0]["params"][0]]
+    assert torch.equal(state["momentum_buffer"], own["momentum_buffer"]) and own["momentum_buffer"].any()
+    assert type(saved.state) is collections.defaultdict and saved.state["not there"] == {}
+    assert found["scaler"] == scaler and found["accuracy"] == 61.5 and found["epoch"] == 2 and found["done"]
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_numbers_of_numpy_1_and_2_are_read(core, tmp_path):
+    """Pickled as the other version names its module."""
+    torch.save({"val_result": np.float64(61.5)}, tmp_path / "file", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "file").read_bytes()
+    named = b"numpy._core.multiarray" if b"numpy._core.multiarray" in content else b"numpy.core.multiarray"
+    (tmp_path / "file").write_bytes(content.replace(named, f"numpy.{core}.multiarray".encode()))
+    assert load_checkpoint(str(tmp_path / "file")) == {"val_result": 61.5}
 
 
 class Harmful:
@@ -76,10 +114,40 @@ def test_a_checkpoint_that_names_code_is_refused_in_one_line(tmp_path, monkeypat
     assert "\n" not in str(caught.value) and not (tmp_path / "harm-done").exists()
 
 
-def test_its_checkpoints_are_left_alone_where_pytorch_loads_them(monkeypatch):
+def test_a_file_that_cannot_be_decoded_is_not_unpickled(tmp_path, monkeypatch):
+    """Dassl then tries again with a pickle module, and PyTorch would run what the file names."""
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a word": 1, "harm": Harmful()}, "file.pth.tar", _use_new_zipfile_serialization=False)
+    content = Path("file.pth.tar").read_bytes()
+    Path("file.pth.tar").write_bytes(content.replace(b"a word", b"\xff\xfe\xfd\xfc\xfb\xfa"))
+    with pytest.raises(InputError, match="file.pth.tar holds damaged or foreign content"):
+        load_checkpoint("file.pth.tar")
+    assert not Path("harm-done").exists()
+
+
+class Own:
+    """A class of the host's, of which its checkpoints hold an object."""
+
+
+def test_a_hosts_own_weights_only_is_obeyed(tmp_path):
+    torch.save({"own": Own()}, tmp_path / "file")
+    with pytest.raises(InputError, match="objects of .*Own.*weights_only=False"):
+        load_checkpoint(str(tmp_path / "file"))
+    of_dassl = sys.modules["dassl.utils.torchtools"].torch
+    assert type(of_dassl.load(tmp_path / "file", map_location="cpu", weights_only=False)["own"]) is Own
+    assert type(of_dassl.load(tmp_path / "file", "cpu", pickle, weights_only=False)["own"]) is Own
+    optimizer, schedule = optimizer_and_schedule("constant")
+    torch.save(schedule.state_dict(), tmp_path / "schedule")
+    with pytest.raises(pickle.UnpicklingError):
+        of_dassl.load(tmp_path / "schedule", weights_only=True)
+
+
+def test_a_torch_load_that_the_host_has_replaced_is_called_as_dassl_calls_it(tmp_path, monkeypatch):
     load = torch.load
     monkeypatch.setattr(torch, "load", lambda file, **options: load(file, **{"weights_only": False, **options}))
-    assert repairs.loading() is None  # as before PyTorch 2.6
+    assert checkpoints.repair() is None  # as before PyTorch 2.6
+    torch.save({"own": Own()}, tmp_path / "file")
+    assert type(load_checkpoint(str(tmp_path / "file"))["own"]) is Own
 
 
 def test_its_schedulers_are_left_alone_where_pytorch_takes_verbose(monkeypatch):

@@ -42,12 +42,19 @@ PUBLISHED = {
     "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot":
         (4, 0.0025, 50, "ViT-B/16", "PROMPTSRC", {**SRC, "GPA_MEAN": 30, "GPA_STD": 30}),
     "IVLP/vit_b16_c2_ep20_batch4_4+4ctx": (4, 0.0025, 20, "ViT-B/16", "IVLP", BOTH),
+    "IVLP/vit_b16_c2_ep5_batch4_2+2ctx":
+        (4, 0.0035, 5, "ViT-B/16", "IVLP", {**BOTH, "N_CTX_VISION": 2, "N_CTX_TEXT": 2, "PROMPT_DEPTH_VISION": 12,
+                                            "PROMPT_DEPTH_TEXT": 12}),
+    "IVLP/vit_b16_c2_ep5_batch4_4ctx_language_only":
+        (4, 0.0025, 5, "ViT-B/16", "IVLP", {**BOTH, "N_CTX_VISION": 0, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 0,
+                                            "PROMPT_DEPTH_TEXT": 12}),
     "MaPLe/vit_b16_c2_ep5_batch4_2ctx":
         (4, 0.0035, 5, "ViT-B/16", "MAPLE", {"N_CTX": 2, "PROMPT_DEPTH": 9, "CTX_INIT": WORDS, "PREC": "fp16"}),
     "MaPLe/vit_b16_c2_ep5_batch4_2ctx_cross_datasets":
         (4, 0.0026, 2, "ViT-B/16", "MAPLE", {"N_CTX": 2, "PROMPT_DEPTH": 3, "CTX_INIT": WORDS, "PREC": "fp16"}),
     "KgCoOp/vit_b16_ep100_ctxv1":
         (128, 0.002, 100, "ViT-B/16", "COOP", {**COOP, "CTX_INIT": True, "N_CTX": 4, "W": 8.0}),
+    "KgCoOp/rn50_ep100": (128, 0.002, 100, "RN50", "COOP", {**COOP, "CTX_INIT": True, "N_CTX": 4, "W": 8.0}),
     "VPT/vit_b16_c2_ep5_batch4_4":
         (4, 0.0025, 5, "ViT-B/16", "VPT",
          {"N_CTX_VISION": 8, "PROMPT_DEPTH_VISION": 12, "CTX_INIT": WORDS, "PREC": "fp16"}),
@@ -61,7 +68,10 @@ PUBLISHED = {
     **{f"CoCoOp/vit_b16_c{n}_ep10_batch1{start}":
        (1, 0.002, 10, "ViT-B/16", "COCOOP", {"N_CTX": n, "CTX_INIT": WORDS if start else None, "PREC": "fp16"})
        for n, start in ((4, ""), (8, ""), (16, ""), (4, "_ctxv1"))},
+    **{f"CoCoOp/rn50_{name}": (1, 0.002, epochs, "RN50", "COCOOP", {"N_CTX": n, "CTX_INIT": True, "PREC": "fp16"})
+       for name, n, epochs in (("c4_ep10_batch1_ctxv1", 4, 10), ("ep50", 16, 50), ("ep100_init", 16, 100))},
 }
+PRINTED = {"CoOp": 5, "ProGrad": 5, "KgCoOp": 5}  # TRAIN.PRINT_FREQ; 20 of the others
 
 
 def merged(config):
@@ -76,17 +86,29 @@ def test_settings(config):
     batch, lr, epochs, backbone, section, own = PUBLISHED[config]
     expected = {**COMMON, "DATALOADER.TRAIN_X.BATCH_SIZE": batch, "OPTIM.LR": lr, "OPTIM.MAX_EPOCH": epochs,
                 "MODEL.BACKBONE.NAME": backbone, **{f"TRAINER.{section}.{key}": value for key, value in own.items()}}
+    expected["TRAIN.PRINT_FREQ"] = PRINTED.get(config.partition("/")[0], 20)
     if config.startswith("ProGrad"):
         expected |= {"LOSS.NAME": "prograd", "LOSS.T": 1.0, "LOSS.LAMBDA": 1.0}
     found = merged(config)
     assert {key: found[key] for key in expected} == expected
 
 
+def test_settings_for_the_frozen_models_features():
+    """CoOp's rn50_val, of its linear probe: sizes alone, and no optimizer."""
+    found, plain = merged("CoOp/rn50_val"), get_cfg_default()
+    assert found["DATALOADER.TRAIN_X.BATCH_SIZE"] == found["DATALOADER.TEST.BATCH_SIZE"] == 200
+    assert found["MODEL.BACKBONE.NAME"] == "RN50"
+    alike = [key for key in COMMON if key.startswith("INPUT.")]
+    assert {key: found[key] for key in alike} == {key: COMMON[key] for key in alike}
+    own = {key: value for key, value in keys(plain).items() if key.startswith(("OPTIM.", "TRAINER.", "TRAIN."))}
+    assert {key: found[key] or None if key.endswith("CTX_INIT") else found[key] for key in own} == own
+
+
 def test_no_other_config_claims_to_be_published():
     ours = {str(path.relative_to(ROOT / "configs" / "trainers"))[:-5]
             for path in (ROOT / "configs" / "trainers").rglob("*.yaml") if path.stem != "demo"}
     without = {config for config in ours if not config.startswith(("GRAM", "UNIGRAM", "ZeroshotCLIP"))}
-    assert without == set(PUBLISHED)
+    assert without == {*PUBLISHED, "CoOp/rn50_val"}
 
 
 @pytest.mark.parametrize("name", ["promptsrc/few_shot.sh dtd 4", "prograd/few_shot.sh dtd rn50 end 16 4 False"])

@@ -133,6 +133,8 @@ class PromptTrainer(TrainerX):
         text, vision = (len(getattr(tower, "blocks", ())) for tower in (self.clip.text, self.clip.vision))
         layers = {"PROMPT_DEPTH_TEXT": text, "PROMPT_DEPTH_VISION": vision, "PROMPT_DEPTH": min(text, vision)}
         for key, value in self.own.items():
+            if key == "N_CTX_VISION" and self.own.get("PROMPT_DEPTH_VISION") == 0:
+                continue  # no visual prompts at all
             most = layers.get(key) or math.inf  # a vision tower without layers refuses prompts in words of its own
             if key.startswith("N_CTX") and value < 1 or key in layers and not 0 <= value <= most:
                 accepted = f"0 to {most}, the backbone's layers" if key in layers else "at least 1"

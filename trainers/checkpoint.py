@@ -111,7 +111,7 @@ def read(path):
             raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
         check_sums(path)
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.serialization.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
             return archive.read(path)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,

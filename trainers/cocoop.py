@@ -3,10 +3,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import templates
 from .base import PromptTrainer, declare, register
 from .clip import arrange
 from .errors import InputError
-from .prompts import prompt_rows, words_to_context
+from .prompts import prompt_rows, sentence_to_context, words_to_context
 
 declare("COCOOP", N_CTX=16, CTX_INIT=None, PREC="fp16")
 
@@ -28,15 +29,21 @@ class MetaNet(nn.Module):
 class CoCoOp(PromptTrainer):
     """Cross-entropy where each image has its own context: the shared vectors plus a shift (equation 3).
 
-    Keys, TRAINER.COCOOP: N_CTX, CTX_INIT (words to start from: their number then stands for N_CTX), PREC.
+    Keys, TRAINER.COCOOP: N_CTX, CTX_INIT (words to start from: their number then
+    stands for N_CTX; True: the dataset's own words in the last of N_CTX places, as in ProGrad's repository), PREC.
     """
 
     SECTION = "COCOOP"
 
     def build_prompts(self):
-        words = (self.own.CTX_INIT or "").replace("_", " ")
-        n_ctx = len(words.split(" ")) if words else self.own.N_CTX
-        words, context = words_to_context(self.clip, words, n_ctx)
+        n_ctx = self.own.N_CTX
+        if self.own.CTX_INIT is True:
+            sentence = templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
+            words, context = sentence_to_context(self.clip, sentence, n_ctx, self.SECTION)
+        else:
+            words = (self.own.CTX_INIT or "").replace("_", " ")
+            n_ctx = len(words.split(" ")) if words else n_ctx
+            words, context = words_to_context(self.clip, words, n_ctx)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put("prompt_learner.meta_net", MetaNet(self.clip.embed_dim, self.clip.text.width))
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx)

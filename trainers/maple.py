@@ -1,9 +1,12 @@
 """MaPLe: multi-modal prompts, the visual ones projected from the textual ones (Khattak et al., arXiv 2210.03117)."""
+import copy
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from .base import PromptTrainer, declare, register
+from .errors import InputError
 from .prompts import joint_context, prompt_rows
 
 declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
@@ -21,6 +24,8 @@ class MaPLe(PromptTrainer):
 
     def build_prompts(self):
         self.need_vision_prompts()
+        if self.own.PROMPT_DEPTH < 1:
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {self.own.PROMPT_DEPTH}: it must be at least 1")
         n, width, v_width = self.own.N_CTX, self.clip.text.width, self.clip.vision.width
         words, context = joint_context(self.clip, self.own.CTX_INIT, n)
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n)
@@ -29,8 +34,9 @@ class MaPLe(PromptTrainer):
         self.prompts.put("prompt_learner.proj", nn.Linear(width, v_width))
         self.prompts.put("prompt_learner.compound_prompts_text",
                          nn.ParameterList(torch.empty(n, width).normal_(std=0.02) for _ in deep))
+        start = nn.Linear(width, v_width)  # of all layers, as published
         self.prompts.put("prompt_learner.compound_prompt_projections",
-                         nn.ModuleList(nn.Linear(width, v_width) for _ in deep))
+                         nn.ModuleList(copy.deepcopy(start) for _ in deep))
 
     def text_features(self):
         learner = self.prompts.prompt_learner

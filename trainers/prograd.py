@@ -7,7 +7,7 @@ from .base import accuracy, declare, register
 from .clip import prompt_rows
 from .coop import CoOp
 from .errors import InputError
-from .prompts import words_to_context
+from .prompts import sentence_to_context
 from .regulate.projection import project
 
 declare("LOSS", at_root=True, GM=False, NAME="", ALPHA=0.0, T=1.0, LAMBDA=1.0)
@@ -19,21 +19,14 @@ class ProGrad(CoOp):
 
     Keys: TRAINER.COOP's; CTX_INIT may be True (the dataset's own words, in the last of N_CTX places behind zero
     vectors, shared by all classes whatever CSC is); LOSS.T (temperature of the distillation), LOSS.LAMBDA (share of
-    the conflicting component taken away). Published config files also set LOSS.NAME, GM and ALPHA: they are accepted,
-    and nothing reads them.
+    the conflicting component taken away), LOSS.NAME (prograd). Published config files also set GM and ALPHA: they are
+    accepted, and nothing reads them.
     """
 
     def build_prompts(self):
         if self.own.CTX_INIT is not True:
             return super().build_prompts()
-        words = self.sentence().replace(" {}.", "").replace("{}.", "").strip()
-        empty = self.own.N_CTX - len(words.split(" "))
-        if empty < 0:
-            raise InputError(f'TRAINER.COOP.N_CTX is {self.own.N_CTX}, and CTX_INIT True stands for "{words}" here: it '
-                             f"must be at least {self.own.N_CTX - empty}")
-        words = " ".join(["X"] * empty + [words])
-        words, context = words_to_context(self.clip, words, self.own.N_CTX)
-        context[:empty] = 0
+        words, context = sentence_to_context(self.clip, self.sentence(), self.own.N_CTX, self.SECTION)
         self.prompts.put("prompt_learner.ctx", context)
         self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
                                 self.own.CLASS_TOKEN_POSITION)
@@ -42,6 +35,9 @@ class ProGrad(CoOp):
         return templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
 
     def build_teacher(self):
+        if self.cfg.LOSS.NAME not in ("", "prograd"):
+            raise InputError(f"LOSS.NAME is {self.cfg.LOSS.NAME!r}: it must be prograd; the published code's other "
+                             "losses, kd and vertical_grad, are not supported")
         self.frozen_text = self.template_features([self.sentence()], exact=True)
         exact = self.clip.exact()
         self.frozen_vision = None if exact is self.clip else exact.vision

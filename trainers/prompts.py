@@ -83,9 +83,29 @@ def words_to_context(clip, words, n_ctx):
     return words, clip.text.embed(torch.tensor(tokens, device=clip.device)).float().cpu()
 
 
+def sentence_to_context(clip, sentence, n_ctx, section):
+    """Return (words, vectors [n_ctx, D]) of ``CTX_INIT: True``: a dataset's words in the last places, zeros before.
+
+    Args:
+        sentence: the dataset's, with {} for the class name.
+        section: the config section of N_CTX, for the error.
+
+    Raises:
+        InputError: fewer places than words.
+    """
+    words = sentence.replace(" {}.", "").replace("{}.", "").strip()
+    empty = n_ctx - len(words.split(" "))
+    if empty < 0:
+        raise InputError(f'TRAINER.{section}.N_CTX is {n_ctx}, and CTX_INIT True stands for "{words}" here: it must be '
+                         f"at least {n_ctx - empty}")
+    words, context = words_to_context(clip, " ".join(["X"] * empty + [words]), n_ctx)
+    context[:empty] = 0
+    return words, context
+
+
 def joint_context(clip, words, n_ctx):
     """The text context of the methods that prompt both towers: from the words for at most four vectors (MaPLe)."""
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "joint_context", "prompt_rows", "words_to_context"]
+__all__ = ["Prompts", "joint_context", "prompt_rows", "sentence_to_context", "words_to_context"]

@@ -1,4 +1,4 @@
-"""Makes Dassl 0.6.3 run on current PyTorch, numpy and Pillow: each repair where it is needed, and logged once.
+"""Makes Dassl 0.5.0 to 0.6.3 run on current PyTorch, numpy and Pillow: each repair where it is needed, and logged once.
 
 ``run`` imports the whole of Dassl on the way, because some faults show at import. Functions and classes keep their
 identity, so that what a host repository has imported from Dassl before is repaired too.
@@ -7,9 +7,7 @@ import contextlib
 import importlib
 import importlib.util
 import inspect
-import io
 import logging
-import pickle
 import re
 import sys
 import types
@@ -18,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from .errors import EnvironmentFault, InputError
+from .compat import checkpoints, old_dassl
+from .errors import EnvironmentFault
 from .images import read_image
 
 log = logging.getLogger("promptreg")
@@ -47,7 +46,8 @@ def run(dassl):
             except Exception as error:
                 raise EnvironmentFault(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): "
                                        "install what it lacks; or uninstall it: minidassl takes its place") from error
-    done += [schedulers(), resuming(), loading(), images()]
+    done += [schedulers(), resuming(), checkpoints.repair(), images()]
+    done += [old_dassl.crop_scale(), old_dassl.evaluator_reset()]
     done = [line for line in done if line]
     for line in done:
         log.warning("Dassl %s repaired: %s", getattr(dassl, "__version__", "(no version)"), line)
@@ -108,6 +108,8 @@ def schedulers():
         module.ConstantWarmupScheduler(optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 1), 1, 1e-5)
         return None
     except TypeError:
+        if "verbose" not in inspect.signature(module._BaseWarmupScheduler.__init__).parameters:
+            return None  # a fork's own scheduler, which this repair does not fit
         module._BaseWarmupScheduler.__init__ = _init_warmup
         return f"PyTorch {torch.__version__} takes no `verbose` for warm-up schedulers"
 
@@ -133,59 +135,8 @@ def resuming():
 def _resume_warmup(self, state):
     saved, own = state["successor"], self.successor
     torch.optim.lr_scheduler.LRScheduler.load_state_dict(self, {**state, "successor": own})
-    own.load_state_dict({key: value for key, value in vars(saved).items() if key != "optimizer"})
-
-
-def loading():
-    """Let Dassl read its own checkpoints, which hold scheduler objects, under PyTorch's ``weights_only``."""
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    content = io.BytesIO()
-    torch.save(torch.optim.lr_scheduler.StepLR(torch.optim.SGD([parameter], lr=1.0), 1), content)
-    content.seek(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            torch.load(content)
-            return None
-        except pickle.UnpicklingError:
-            pass
-    module = sys.modules["dassl.utils.torchtools"]
-    vars(module)["torch"] = _TorchThatLoadsData("torch")
-    return f"PyTorch {torch.__version__} does not load the scheduler objects in its checkpoints"
-
-
-class _TorchThatLoadsData(types.ModuleType):
-    """The module torch as Dassl's checkpoint functions see it."""
-
-    def __getattr__(self, name):
-        return getattr(torch, name)
-
-    @staticmethod
-    def load(file, map_location=None, **_):
-        """Read tensors, plain values, and PyTorch's own optimizers and schedulers; nothing else is brought to life."""
-        with torch.serialization.safe_globals(_harmless()):
-            try:
-                return torch.load(file, map_location=map_location, weights_only=True)
-            except pickle.UnpicklingError as error:
-                reason = re.search(r"GLOBAL (\S+)|(?:class|global) (\S+)", str(error))
-                what = f"objects of {reason[1] or reason[2]}" if reason else "damaged or foreign content"
-                raise InputError(f"{file} holds {what}: nothing but tensors, plain values and PyTorch's optimizers and "
-                                 "schedulers is loaded; write the file again without") from error
-
-
-def _harmless():
-    """Classes whose objects Dassl's checkpoints hold and whose making runs nothing but PyTorch's own code."""
-    import collections
-
-    import numpy
-    core = "numpy._core" if hasattr(numpy, "_core") else "numpy.core"
-    multiarray = importlib.import_module(f"{core}.multiarray")
-    kinds = (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
-    torchs = [value for module in (torch.optim, torch.optim.lr_scheduler, sys.modules["dassl.optim.lr_scheduler"])
-              for value in vars(module).values()
-              if inspect.isclass(value) and issubclass(value, kinds)]
-    dtypes = [type(numpy.dtype(name)) for name in ("float64", "float32", "int64")]
-    return [*torchs, collections.defaultdict, collections.Counter, dict, multiarray.scalar, numpy.dtype, *dtypes]
+    saved = saved if isinstance(saved, dict) else vars(saved)  # a fork may save its state_dict
+    own.load_state_dict({key: value for key, value in saved.items() if key != "optimizer"})
 
 
 def images():

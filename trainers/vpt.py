@@ -1,5 +1,6 @@
 """VPT: visual prompts alone, as the PromptSRC and MaPLe repositories compare with (Jia et al., arXiv 2203.12119)."""
 from .base import declare, register
+from .errors import InputError
 from .ivlp import IVLP
 
 declare("VPT", N_CTX_VISION=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=1)
@@ -16,6 +17,9 @@ class VPT(IVLP):
     SECTION, FOLDER, FORWARD_KEYS = "VPT", "prompt_learner", ("CTX_INIT",)
 
     def build_prompts(self):
+        if self.own.PROMPT_DEPTH_VISION < 1:
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_VISION is {self.own.PROMPT_DEPTH_VISION}: it must "
+                             "be at least 1")
         self.put_vision(self.own.N_CTX_VISION, self.own.PROMPT_DEPTH_VISION)
         words = self.own.CTX_INIT.replace("_", " ")
         self.frozen_text = self.template_features([words + " {}."])

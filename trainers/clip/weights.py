@@ -111,7 +111,7 @@ def read(path):
             return load_file(path)
         if archive.is_torchscript(path):
             return archive.parameters(archive.read(path))
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.serialization.load(path, map_location="cpu", weights_only=True)
         found = found.get("state_dict", found)
         return {name.removeprefix("module."): value for name, value in found.items() if torch.is_tensor(value)}
     except (PermissionError, MemoryError):

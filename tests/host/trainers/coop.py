@@ -1,10 +1,18 @@
 """This repository's own CoOp: a linear layer on the features of its own clip."""
+import os
+
 import torch
 from torch.nn import functional as F
 
 from clip import clip
 from dassl.engine import TRAINER_REGISTRY, TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.optim.lr_scheduler import ConstantWarmupScheduler
+from dassl.utils import load_checkpoint
+
+
+class OwnCosine(torch.optim.lr_scheduler.CosineAnnealingLR):
+    """A schedule of this repository's own, which its checkpoints then hold."""
 
 
 @TRAINER_REGISTRY.register()
@@ -13,7 +21,10 @@ class CoOp(TrainerX):
         print("the host's own CoOp")
         self.model = torch.nn.Linear(clip.WIDTH, self.num_classes).to(self.device)
         self.optim = build_optimizer(self.model, self.cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
+        if os.environ.get("HOST_SCHEDULE") == "own":
+            self.sched = ConstantWarmupScheduler(self.optim, OwnCosine(self.optim, self.cfg.OPTIM.MAX_EPOCH), 1, 1e-5)
+        else:
+            self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM)
         self.register_model("prompt_learner", self.model, self.optim, self.sched)
 
     def forward_backward(self, batch):
@@ -25,3 +36,8 @@ class CoOp(TrainerX):
 
     def model_inference(self, images):
         return self.model(clip.encode(images))
+
+    def load_model(self, directory, epoch=None):
+        for name in self.get_model_names():
+            path = os.path.join(directory, name, f"model.pth.tar-{epoch}")
+            self._models[name].load_state_dict(load_checkpoint(path)["state_dict"], strict=False)

@@ -1,0 +1,1 @@
+"""What lets the library run inside a host repository: its Dassl, whatever the version, and its checkpoints."""
