@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
+from .files import read_json
 from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
-from .splits import Splits, read_json
+from .splits import Splits
 
 LISTED = 20  # bad images named in a report
 OWN = ("Digits", "ImageFolder")  # nothing to fetch
