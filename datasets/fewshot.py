@@ -132,18 +132,22 @@ def few_shot(splits, shots, seed, folder):
         source = base + ".json"
     sets = (_read_json_cache if source.endswith(".json") else _read_pickle)(source, splits)
     check_apart(Splits(sets["train"], sets.get("val", []), []), source, REMEDY)
-    _check_shots(sets["train"], splits.train, shots, source)
+    for split, drawn in sets.items():
+        _check_shots(split, drawn, getattr(splits, split), shots, source)
     return splits._replace(**sets)
 
 
-def _check_shots(drawn, items, shots, source):
-    """Raise InputError unless ``drawn`` has ``shots`` images of each class, or all of a class that has fewer."""
+def _check_shots(split, drawn, items, shots, source):
+    """Raise InputError unless ``drawn`` has ``shots`` images of each class, or all of a class that has fewer.
+
+    Of validation images implementations have taken other numbers: some are enough.
+    """
     there, found = (Counter(item.label for item in part) for part in (items, drawn))
     names = {item.label: item.classname for item in items}
     for label, number in there.items():
         if not found[label]:
-            raise InputError(f"{source}: no image of class '{names[label]}'; {REMEDY}")
-        if found[label] != min(number, shots):
+            raise InputError(f"{source}: {split}: no image of class '{names[label]}'; {REMEDY}")
+        if split == "train" and found[label] != min(number, shots):
             raise InputError(f"{source}: {found[label]} images of class '{names[label]}' instead of "
                              f"{min(number, shots)}; {REMEDY}")
 

@@ -30,7 +30,7 @@ class ImageNetV2(FewShotDataset):
         """Return the images as test split, standing in for the training split too."""
         where = self.path("classnames.txt")
         names = [name for _, name in sorted(read_wnids(where, self.remedy).items())]
-        if len(names) != self.published["classes"] and self.allow_incomplete is not True:
+        if len(names) != self.published["classes"] and self.allow_incomplete is False:
             raise InputError(f"{where}: {len(names):,} names instead of {self.published['classes']:,}: the folders are "
                              f"numbered by the position of a name, and would be taken for others; {self.remedy}")
         items = []

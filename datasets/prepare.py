@@ -31,6 +31,14 @@ def in_order(cls):
     return sorted(cls.sources, key=lambda source: source.file != cls.split_file)
 
 
+class Faults(InputError):
+    """Several things are wrong: a heading, a line each, and what to do."""
+
+    def __init__(self, *lines):
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
 class Manifest:
     """What was downloaded, ``DATA/.promptreg/manifest.json``: origin, size and SHA-256 of each file, by name."""
 
@@ -105,8 +113,8 @@ def prepare(cls, root, mirror=None):
     if cls.split_file and cls.split_file not in lacking:
         _forget_own_split(cls, folder)
     if lacking:
-        raise InputError("\n  ".join([f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
-                                      *_by_hand(cls, dead, lacking, store)]))
+        raise Faults(f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
+                     *_by_hand(cls, dead, lacking, store))
 
 
 def _forget_own_split(cls, folder):
@@ -126,7 +134,7 @@ def _share_classnames(root, folder):
     for cls in CLASSES.values():
         other = os.path.join(root, cls.folder, "classnames.txt")
         if "classnames.txt" in cls.needs and os.path.exists(other) and not os.path.exists(place):
-            with open(other, encoding="utf-8") as file:
+            with open(other, encoding="utf-8-sig") as file:
                 atomic.write(place, file.read())
 
 
@@ -225,7 +233,7 @@ def work(cls, root, arguments):
     if faults:
         remedy = (f"delete what is damaged or incomplete under {os.path.join(root, cls.folder)} and run: "
                   f"{prepare_command(cls.__name__, root)}")
-        raise InputError("\n  ".join([f"{cls.__name__}: not as published:", *faults, remedy]))
+        raise Faults(f"{cls.__name__}: not as published:", *faults, remedy)
 
 
 def main(argv=None):
@@ -247,7 +255,9 @@ def main(argv=None):
             try:
                 work(cls, root, arguments)
             except PromptRegError as error:
-                answer.say(f"error: {error}")
+                first, *more = getattr(error, "lines", [str(error)])
+                for line in [f"error: {first}", *(f"  {line}" for line in more)]:
+                    answer.say(line)
                 code = max(code, error.exit_code)
             except OSError as error:
                 fault = full_disk(root) if error.errno == 28 else EnvironmentFault(answer.one_line(error))

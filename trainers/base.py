@@ -32,6 +32,7 @@ from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
 from .scaling import LossScale
+from .training import validation
 
 declare(HOUSE,
         TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
@@ -72,6 +73,7 @@ class PromptTrainer(TrainerX):
             checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
             self.beginning = checkpoint.random_state()
         super().build_data_loader()
+        validation.check_split(self)
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
 
@@ -174,8 +176,14 @@ class PromptTrainer(TrainerX):
         self.prompts.train(mode == "train")
         self._kept_text = None
 
+    def train(self):
+        """Train as Dassl does. Raises InputError where that needs validation images, and there are none."""
+        validation.check_training(self)
+        super().train()
+
     def test(self, split=None):
         """Evaluate as Dassl does; the unrounded figures are kept in ``self.results`` under the split's name."""
+        validation.check_split(self, split)
         accuracy = super().test(split)
         self.results = {**self.results, split or self.cfg.TEST.SPLIT: figures(self.evaluator, self.classnames)}
         return accuracy

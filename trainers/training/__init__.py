@@ -1,0 +1,1 @@
+"""Training: what runs around a method, from the data it is given to what is kept of it."""
