@@ -1,4 +1,4 @@
-"""Annotation files that are empty or of another form: a line that names them, never a traceback; and prepare's words."""
+"""Annotation files that are empty or of another form: a line that names them, no traceback; and prepare's words."""
 import json
 import random
 
