@@ -76,8 +76,11 @@ def read_names(path, keys):
 
 def _from_json(path, known):
     content = read_json(path, REMEDY)
-    if not isinstance(content, dict) or not all(isinstance(name, str) and name.strip() for name in content.values()):
+    if not isinstance(content, dict) or not all(isinstance(name, str) for name in content.values()):
         raise InputError(f"{path}: not of the form {{\"folder\": \"class name\", ...}}; {REMEDY}")
+    empty = [key for key, name in content.items() if not name.strip()]
+    if empty:
+        raise InputError(f"{path}: '{empty[0]}' has an empty name; {REMEDY}")
     names, strange = {}, []
     for key, name in content.items():
         if tidy(key) in known:

@@ -99,7 +99,7 @@ def test_lines_with_usual_separators_name_their_folders(tmp_path, text):
     ("classnames.txt", "n01 tench\nn01 shark\nn02 fox\n", ["n01", "both 'tench' and 'shark'"]),
     ("classnames.txt", "n01 fox\nn02 fox\n", ["n01 and n02 are both named 'fox'"]),
     ("classnames.json", '{"n01": "tench", "n3": "fox"}', ["'n3'", "match no class", "n02"]),
-    ("classnames.json", '{"n01": "tench", "n02": " "}', ["not of the form"]),
+    ("classnames.json", '{"n01": "tench", "n02": " "}', ["'n02' has an empty name"]),
     ("classnames.json", '{"n01": "tench", "n01": "fox"}', ["'n01' occurs twice"]),
     ("class_names.txt", "n01 tench\n", ["class_names.txt is not read", "rename it"]),
     ("classnames.csv", "n01,tench\n", ["classnames.csv is not read"])])

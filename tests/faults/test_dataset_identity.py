@@ -7,6 +7,7 @@ import miniature
 import pytest
 
 import datasets
+from trainers.config import difference
 
 from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
 
@@ -58,3 +59,10 @@ def test_the_fingerprint_is_of_the_content_alone(tmp_path):
     found.add(build(own(tmp_path / "p3" / "data", "cat", "dog", "emu")).fingerprint)  # a class more
     found.add(build(own(tmp_path / "p4" / "data", "cow", "dog")).fingerprint)  # another class
     assert len(found) == 5
+
+
+def test_configs_of_before_the_flag_are_the_same_config():
+    cfg = get_cfg_default()
+    old = cfg.clone()
+    del old.DATASET["ALLOW_INCOMPLETE"]
+    assert difference(cfg, old) == []
