@@ -37,18 +37,18 @@ def check_distinct(names, where, remedy):
     return f"{where}: class names that differ in case alone, each a class of its own: {some(twins)}" if twins else None
 
 
-def find_names_file(folder, parts=()):
+def find_names_file(folder, parts=(), table=None):
     """Return the path of ``folder``'s classnames.json or classnames.txt (in any case), or None.
 
-    Raises InputError for two of them, for one in one of the folders ``parts``, and for names almost like these,
-    for all of these would have no effect.
+    Raises InputError for two of them, for one in one of the folders ``parts``, and for names almost like these (but
+    for the ``table`` that is read, which may have any name), for all of these would have no effect.
     """
     found = []
     for name in sorted(os.listdir(folder)):
         stem, ending = os.path.splitext(name.lower())
         if stem == "classnames" and ending in (".json", ".txt"):
             found.append(os.path.join(folder, name))
-        elif re.sub(r"[\W_]", "", stem) == "classnames" and os.path.isfile(os.path.join(folder, name)):
+        elif re.sub(r"[\W_]", "", stem) == "classnames" and os.path.join(folder, name) != table:
             raise InputError(f"{os.path.join(folder, name)} is not read: rename it to classnames.json or "
                              "classnames.txt, or move it away")
     if len(found) > 1:

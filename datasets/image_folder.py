@@ -184,7 +184,7 @@ class ImageFolder(FewShotDataset):
         for group in groups:
             check_distinct({repr(key): tidy(key) for key in group}, where, "they are one name: rename one")
         keys = sorted({tidy(key) for group in groups for key in group})
-        path = find_names_file(self.dataset_dir, parts)
+        path = find_names_file(self.dataset_dir, parts, self.table)
         names = {key: key for key in keys} | (read_names(path, keys) if path else {})
         alike = check_distinct(names, path or where, "give each class a name of its own")
         if alike:

@@ -199,3 +199,9 @@ def test_two_spellings_of_one_file_are_refused(tmp_path):
     path = table(tmp_path, "path,class\nall/0.jpg,a\nall/0.JPG,a\n")
     (tmp_path / "all" / "0.JPG").symlink_to(tmp_path / "all" / "0.jpg")  # as on a disk that knows no case
     rejects(path, "all/0.jpg, all/0.JPG are one image")
+
+
+def test_the_table_itself_may_be_called_like_a_file_of_names(tmp_path):
+    path = table(tmp_path, "path,class\n" + "".join(f"all/{n}.jpg,{'ab'[n % 2]}\n" for n in range(8)))
+    dataset = build(path.rename(tmp_path / "class_names.csv"))
+    assert dataset.classnames == ["a", "b"] and dataset.label == "class_names"
