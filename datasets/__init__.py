@@ -28,7 +28,7 @@ from . import (
 )
 from .base import CLASSES, SHELF, check
 
-for _key, _default in {"SUBSAMPLE_CLASSES": "all", "SPLIT_SEED": 1}.items():
+for _key, _default in {"SUBSAMPLE_CLASSES": "all", "SPLIT_SEED": 1, "ALLOW_INCOMPLETE": False}.items():
     if _key not in defaults._C.DATASET:
         defaults._C.DATASET[_key] = _default
 

@@ -5,9 +5,11 @@ from difflib import get_close_matches
 
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
+from .checks import check_items, fingerprint, shortfalls
 from .fewshot import choose_classes, few_shot
+from .files import published_form
 from .home import InputError, Shelf
-from .splits import check_items, read_split_file, under, write_split_file
+from .splits import read_split_file, under, write_split_file
 
 log = logging.getLogger("promptreg")
 SHELF = Shelf(DATASET_REGISTRY)
@@ -46,7 +48,13 @@ class FewShotDataset(DatasetBase):
     Args:
         cfg: a Dassl config; read are DATASET.ROOT, DATASET.NUM_SHOTS (images a class, -1 for all),
             DATASET.SUBSAMPLE_CLASSES ("all", "base", "new") and SEED (names the cached few-shot set; the draw
-            itself uses Python's global random state, which Dassl's ``set_random_seed`` has set).
+            itself uses Python's global random state, which Dassl's ``set_random_seed`` has set),
+            DATASET.ALLOW_INCOMPLETE (use what is there where it is not what was published).
+
+    Attributes:
+        label: what people call the dataset.
+        fingerprint: hash of the whole dataset (see ``checks.fingerprint``), wherever it lies.
+        notes: what belongs to every figure measured on it: warnings, a line each.
 
     A subclass gives the class attributes below and `read`. Raises InputError wherever a file is missing, damaged
     or at odds with another.
@@ -68,8 +76,7 @@ class FewShotDataset(DatasetBase):
     def __init__(self, cfg):
         shots, seed, which = sampling_options(cfg)
         self.check(data_root(cfg))
-        self._locate(data_root(cfg))
-        splits = self.load_splits()
+        splits = self._open(data_root(cfg), bool(getattr(cfg.DATASET, "ALLOW_INCOMPLETE", False)))
         if shots and not self.test_only:
             splits = few_shot(splits, shots, seed, self.path(*self.fewshot.split("/")))
         splits = choose_classes(splits, which)
@@ -79,6 +86,19 @@ class FewShotDataset(DatasetBase):
                 raise InputError(f"the {kind} set of {type(self).__name__} has no images: it needs some of "
                                  + ("every class" if which == "all" else f"the {which} classes"))
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
+
+    def _open(self, root, allow_incomplete):
+        """Return the whole Splits under ``root``; ``allow_incomplete`` None: whether it is complete is not asked."""
+        self.label, self.notes, self.allow_incomplete = type(self).__name__, [], allow_incomplete
+        self._locate(root)
+        splits = self.load_splits()
+        self.fingerprint = fingerprint(splits)
+        return splits
+
+    def note(self, text):
+        """Warn of something that belongs to every figure measured on this dataset."""
+        log.warning("%s", text)
+        self.notes.append(text)
 
     def _locate(self, root):
         self.dataset_dir = os.path.normpath(os.path.join(root, self.folder))
@@ -97,11 +117,21 @@ class FewShotDataset(DatasetBase):
     @classmethod
     def whole(cls, root):
         """Return all that lies under ``root``: the folder of the dataset and its Splits, nothing sampled."""
+        self, splits = cls._opened(root)
+        return self.dataset_dir, splits._replace(val=splits.test) if self.val_is_test else splits
+
+    @classmethod
+    def fingerprint_of(cls, root, split_seed=1):
+        """Return the ``fingerprint`` of what lies under ``root``, as DATASET.ROOT and SPLIT_SEED name it."""
+        return cls._opened(os.path.abspath(os.path.expanduser(root)), split_seed)[0].fingerprint
+
+    @classmethod
+    def _opened(cls, root, split_seed=1):
+        """Return (the dataset, without images and few-shot set, and its whole Splits); whether it is complete is open."""
         cls.check(root)
         self = cls.__new__(cls)
-        self._locate(root)
-        splits = self.load_splits()
-        return self.dataset_dir, splits._replace(val=splits.test) if self.val_is_test else splits
+        self.split_seed = split_seed
+        return self, self._open(root, None)
 
     @classmethod
     def check(cls, root):
@@ -137,24 +167,51 @@ class FewShotDataset(DatasetBase):
         dataset with a published file, saved under a name of its own.
         """
         if self.split_file is None:
-            splits = self.read()
-            check_items(splits, self.dataset_dir, self.remedy)
-            return under(self.images, splits)
+            return under(self.images, self._read())
         published = os.path.join(self.dataset_dir, self.split_file)
-        own = os.path.join(self.dataset_dir, self.own_split_file())
         if os.path.exists(published):
-            return under(self.images, read_split_file(published, self.remedy))
-        if not os.path.exists(own):
-            splits = self.read()
-            check_items(splits, self.dataset_dir, self.remedy)
+            splits = read_split_file(published, self.remedy)
+            self.check_complete(splits, f"delete {published} and fetch it again with: {self.command}")
+            return under(self.images, splits)
+        own = os.path.join(self.dataset_dir, self.own_split_file())
+        splits = self._own_split(own)
+        self.note(f"{published} is not there; with the split of {own}, made here, figures cannot be compared with "
+                  "published ones")
+        return under(self.images, splits)
+
+    def _own_split(self, path):
+        """Return the split kept at ``path``, made and kept there by the first call."""
+        if not os.path.exists(path):
+            splits = self._read(dealt=True)
             try:
-                write_split_file(own, splits)
+                write_split_file(path, splits)
             except OSError as error:
-                log.warning("%s: cannot be saved (%s)", own, error.strerror)
-                return under(self.images, splits)
-        log.warning("%s is not there; with the split of %s, made here, figures cannot be compared with published ones",
-                    published, own)
-        return under(self.images, read_split_file(own, "delete it, and it is made anew"))
+                log.warning("%s: cannot be saved (%s)", path, error.strerror)
+            return splits
+        remedy = "delete it, and it is made anew"
+        splits = read_split_file(path, remedy)
+        self.check_complete(splits, f"complete the images, then delete {path}, and it is made anew", dealt=True)
+        return splits
+
+    def _read(self, dealt=False):
+        """Return what `read` does, checked. Raises InputError."""
+        with published_form(self.dataset_dir, self.remedy):
+            splits = self.read()
+        check_items(splits, self.dataset_dir, self.remedy, apart=not self.test_only)
+        self.check_complete(splits, f"what is missing is listed by: {self.command} --check", dealt)
+        return splits
+
+    def check_complete(self, splits, remedy, dealt=False):
+        """Raise InputError where ``splits`` are not what was published, unless DATASET.ALLOW_INCOMPLETE is set."""
+        if self.allow_incomplete is None:
+            return
+        serious, minor = shortfalls(splits, self.published, dealt)
+        if serious and not self.allow_incomplete:
+            raise InputError(f"{self.label} in {self.dataset_dir} {', '.join(serious)}: its figures would not be those "
+                             f"of {self.label}; {remedy}; or set DATASET.ALLOW_INCOMPLETE True, which is noted in the "
+                             "result")
+        for sentence in serious + minor:
+            self.note(f"{self.label} {sentence}")
 
     def read(self):
         """Return Splits from the dataset's own annotations, paths relative to ``images``."""

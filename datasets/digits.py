@@ -52,7 +52,9 @@ class Digits(FewShotDataset):
         except OSError as error:
             raise InputError(f"Digits: cannot write to {self.dataset_dir} ({error.strerror}); free some space or give "
                              "another --root") from error
-        return under(self.images, read_split_file(path, "delete it, and it is made anew"))
+        splits = read_split_file(path, "delete it, and it is made anew")
+        self.check_complete(splits, f"delete {self.dataset_dir}, and it is made anew")
+        return under(self.images, splits)
 
     def read(self):
         """Return the fixed split, 50/20/30 of each class."""

@@ -8,10 +8,14 @@ import logging
 import math
 import os
 import pickle
+import posixpath
 import random
+from collections import Counter
 
+from .checks import check_apart
+from .files import read_json
 from .home import InputError, atomic
-from .splits import lines_of_json, parse_items, read_json
+from .splits import Splits, lines_of_json, parse_items
 
 log = logging.getLogger("promptreg")
 REMEDY = "delete it, and the set is drawn anew"
@@ -81,7 +85,7 @@ def _read_pickle(path, splits):
             saved, label = getattr(datum, "_impath", None), getattr(datum, "_label", None)
             if not isinstance(saved, str):
                 raise InputError(f"{path}: {name}: an entry without a path; {REMEDY}")
-            parts = saved.replace("\\", "/").split("/")
+            parts = posixpath.normpath(saved.replace("\\", "/")).split("/")
             item = next((known[end] for end in ("/".join(parts[i:]) for i in range(len(parts))) if end in known), None)
             if item is None or item.label != label:
                 raise InputError(f"{path}: {name}: {saved} (label {label}) is not in the dataset's split; {REMEDY}")
@@ -127,12 +131,25 @@ def few_shot(splits, shots, seed, folder):
             return splits._replace(**sets)
         source = base + ".json"
     sets = (_read_json_cache if source.endswith(".json") else _read_pickle)(source, splits)
-    lost = {item.label: item.classname for item in splits.train}
-    for item in sets["train"]:
-        lost.pop(item.label, None)
-    if lost:
-        raise InputError(f"{source}: no image of class '{next(iter(lost.values()))}'; {REMEDY}")
+    check_apart(Splits(sets["train"], sets.get("val", []), []), source, REMEDY)
+    for split, drawn in sets.items():
+        _check_shots(split, drawn, getattr(splits, split), shots, source)
     return splits._replace(**sets)
+
+
+def _check_shots(split, drawn, items, shots, source):
+    """Raise InputError unless ``drawn`` has ``shots`` images of each class, or all of a class that has fewer.
+
+    Of validation images implementations have taken other numbers: some are enough.
+    """
+    there, found = (Counter(item.label for item in part) for part in (items, drawn))
+    names = {item.label: item.classname for item in items}
+    for label, number in there.items():
+        if not found[label]:
+            raise InputError(f"{source}: {split}: no image of class '{names[label]}'; {REMEDY}")
+        if split == "train" and found[label] != min(number, shots):
+            raise InputError(f"{source}: {found[label]} images of class '{names[label]}' instead of "
+                             f"{min(number, shots)}; {REMEDY}")
 
 
 def _save_first(path, sets):

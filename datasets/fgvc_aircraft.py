@@ -1,8 +1,9 @@
 """FGVCAircraft: 100 variants of aircraft (Maji et al., 2013)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
+from .files import read_lines
 from .home import InputError
-from .splits import Item, Splits, read_lines
+from .splits import Item, Splits
 
 LISTS = [f"images_variant_{split}.txt" for split in Splits._fields]
 

@@ -1,27 +1,26 @@
 """ImageFolder: anybody's own images, as class folders or a CSV table."""
-import csv
 import logging
 import os
-import posixpath
 
 from .base import FewShotDataset, register
+from .checks import check_items
+from .class_names import check_distinct, find_names_file, read_names, some, tidy
 from .home import InputError
 from .splits import (
     Item,
     Splits,
-    check_items,
     list_folders,
     list_images,
     read_class_folders,
-    read_json,
-    read_lines,
     read_split_file,
     split_by_class,
     write_split_file,
 )
+from .table import SPELLINGS, read_table, split_of
 
 log = logging.getLogger("promptreg")
 OWN = ("split_fewshot",)  # in ROOT, and no class
+LAYOUTS = "ImageFolder reads ROOT/CLASS/*.jpg or, where there are both, ROOT/{train,test}/CLASS/*.jpg"
 
 
 @register
@@ -29,7 +28,8 @@ class ImageFolder(FewShotDataset):
     """Own images: DATASET.ROOT is a folder of class folders, or a CSV file.
 
     - ``ROOT/CLASS/*.jpg``: split 50/20/30 of each class by DATASET.SPLIT_SEED, once; the split is saved in ROOT.
-    - ``ROOT/{train,val,test}/CLASS/*.jpg``: these splits; val may be missing.
+    - ``ROOT/{train,val,test}/CLASS/*.jpg``: these splits (also spelled valid, validation, dev, Training, …); val may
+      be missing.
     - ``ROOT = table.csv`` with the columns ``path`` (relative to the CSV's folder), ``class`` and, if wanted,
       ``split`` (train, val or test; without it the images are split as above).
 
@@ -46,28 +46,30 @@ class ImageFolder(FewShotDataset):
     @classmethod
     def check(cls, root):
         """Raise InputError where DATASET.ROOT is neither a folder nor a CSV file."""
-        if not os.path.isdir(root) and not (root.endswith(".csv") and os.path.isfile(root)):
+        if not os.path.isdir(root) and not (_is_table(root) and os.path.isfile(root)):
             raise InputError(f"ImageFolder: DATASET.ROOT {root} is neither a folder of class folders nor a CSV file")
 
     def _locate(self, root):
         super()._locate(root)
-        self.table = root if root.endswith(".csv") else None
+        self.table = root if _is_table(root) and os.path.isfile(root) else None
         self.dataset_dir = self.image_dir = os.path.dirname(root) if self.table else root
+        self.stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
+        self.label = self.stem if self.table else os.path.basename(os.path.normpath(root)) or root
         self.remedy = "see docs/datasets.md for what ImageFolder reads"
 
     def load_splits(self):
         """Return the given splits, or those saved or made by the seed."""
-        given = self._read_table() if self.table else self._read_split_folders()
-        stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
         if self.table:  # each table and each seed has few-shot sets of its own
-            self.fewshot += f"/{stem}"
+            self.fewshot += f"/{self.stem}"
         if self.split_seed != 1:
             self.fewshot += f"/seed_{self.split_seed}"
+        where = self.table or self.dataset_dir
+        given, items = self._read_table() if self.table else self._read_folders()
         if given:
-            check_items(given, self.table or self.dataset_dir, self.remedy)
+            check_items(given, where, self.remedy)
+            self._note_untested(given)
             return given
-        items = self._read_all()
-        path = self.path(f"split_promptreg_{stem}-seed_{self.split_seed}.json")
+        path = self.path(f"split_promptreg_{self.stem}-seed_{self.split_seed}.json")
         if not os.path.exists(path):
             splits = split_by_class(items, seed=self.split_seed)
             try:
@@ -76,11 +78,25 @@ class ImageFolder(FewShotDataset):
                 log.warning("%s: cannot be saved (%s)", path, error.strerror)
                 return splits
         splits = self._named_as_now(read_split_file(path, "delete it, and it is made anew"), items, path)
-        left = {item.path for item in items} - {item.path for split in splits for item in split}
-        if left:
-            log.warning("%d images, %s first, came after %s was made and are left out; delete it to split anew",
-                        len(left), min(left), path)
+        self._note_left_out(splits, items, path)
         return splits
+
+    def _note_left_out(self, splits, items, path):
+        kept = {item.path for split in splits for item in split}
+        classes = {item.classname for split in splits for item in split}
+        left = {item.path for item in items} - kept
+        new = sorted({item.classname for item in items} - classes)
+        if new:
+            raise InputError(f"{path} was made before there was the class {some(new)}: delete it, and it is made anew")
+        if left:
+            self.note(f"{len(left)} images, {min(left)} first, came after {path} was made and are left out; delete it "
+                      "to split anew")
+
+    def _note_untested(self, splits):
+        tested = {item.label for item in splits.test}
+        untested = {item.label: item.classname for item in splits.train if item.label not in tested}
+        if untested:
+            self.note(f"{self.label}: {len(untested)} classes have no test image: {some(untested.values())}")
 
     @staticmethod
     def _named_as_now(splits, items, path):
@@ -91,83 +107,96 @@ class ImageFolder(FewShotDataset):
         check_items(splits, path, "the classes have changed since: delete it, and it is made anew")
         return splits
 
-    def _read_all(self):
-        if self.table:
-            return self._rows
-        return self._read_folder(self.dataset_dir)
+    def _read_folders(self):
+        """Return (the Splits of train, val and test folders, None), or (None, the Items of class folders)."""
+        folders = self._split_folders()
+        if not folders:
+            self._refuse_deeper(self.dataset_dir)
+            names = self._names([list_folders(self.dataset_dir, OWN)])
+            return None, read_class_folders(self.dataset_dir, OWN, names)
+        for folder in folders.values():
+            self._refuse_deeper(self.path(folder))
+        names = self._names([list_folders(self.path(folder), OWN) for folder in folders.values()], folders.values())
+        train = read_class_folders(self.path(folders["train"]), OWN, names)
+        labels = {item.classname: item.label for item in train}
+        splits = {"train": [], "val": [], "test": []}
+        for split, folder in folders.items():
+            for item in train if split == "train" else read_class_folders(self.path(folder), OWN, names):
+                if item.classname not in labels:
+                    raise InputError(f"{self.path(folder, item.path.split('/')[0])}: no such class in "
+                                     f"{self.path(folders['train'])}")
+                splits[split].append(Item(f"{folder}/{item.path}", labels[item.classname], item.classname))
+        return Splits(**splits), None
 
-    def _read_folder(self, folder):
-        """Return the Items of class folders. Raises InputError for images further down: they would be left out."""
+    def _split_folders(self):
+        """Return ``{split: folder}`` where ROOT holds train and test folders, else None.
+
+        Raises InputError for two folders of one split, and for one that looks like a split and would not be used.
+        """
+        folders = {}
+        for name in list_folders(self.dataset_dir, OWN):
+            split = split_of(name)
+            if split and list_folders(self.path(name)):  # a class may be called "train", too
+                if split in folders:
+                    raise InputError(f"{self.dataset_dir}: both {folders[split]} and {name} can be the {split} split: "
+                                     "keep one")
+                folders[split] = name
+        if "train" in folders and "val" in folders and "test" not in folders:
+            raise InputError(f"{self.dataset_dir}: {folders['train']} and {folders['val']}, but no test: add a folder "
+                             f"test, or rename {folders['val']} to it")
+        if not {"train", "test"} <= set(folders):
+            return None
+        for name in list_folders(self.dataset_dir, OWN):
+            if name not in folders.values() and _looks_like_a_split(name):
+                raise InputError(f"{self.path(name)}: looks like a split and is not used: rename it to train, val or "
+                                 f"test, or move it out of {self.dataset_dir}")
+        unused = [name for name in list_folders(self.dataset_dir, OWN) if name not in folders.values()
+                  and any(list_images(place) for place, _, _ in os.walk(self.path(name)))]
+        if unused:
+            self.note(f"{self.label}: the images in {some(unused)} are in no split and are not used")
+        return folders
+
+    def _refuse_deeper(self, folder):
+        """Raise InputError for images in folders of class folders: they would be left out."""
         for name in list_folders(folder, OWN):
             for deeper in list_folders(os.path.join(folder, name)):
                 deeper = os.path.join(folder, name, deeper)
                 if any(list_images(place) for place, _, _ in os.walk(deeper)):
-                    raise InputError(f"{deeper}: images in a folder of a class folder; ImageFolder reads "
-                                     "ROOT/CLASS/*.jpg or, where there are both, ROOT/{train,test}/CLASS/*.jpg")
-        return read_class_folders(folder, OWN, self._names())
-
-    def _read_split_folders(self):
-        there = set(list_folders(self.dataset_dir, OWN))
-        if there == {"train", "val"}:
-            raise InputError(f"{self.dataset_dir}: train and val, but no test: add a folder test, or rename val to it")
-        if not {"train", "test"} <= there:
-            return None
-        train, test = (self._read_folder(self.path(split)) for split in ("train", "test"))
-        val = self._read_folder(self.path("val")) if "val" in there else []
-        labels = {item.path.split("/")[0]: item.label for item in train}
-        splits = []
-        for split, items in zip(Splits._fields, (train, val, test), strict=True):
-            strange = sorted({item.path.split("/")[0] for item in items} - set(labels))
-            if strange:
-                raise InputError(f"{self.path(split, strange[0])}: no such class in {self.path('train')}")
-            splits.append([Item(f"{split}/{item.path}", labels[item.path.split("/")[0]], item.classname)
-                           for item in items])
-        return Splits(*splits)
+                    raise InputError(f"{deeper}: images in a folder of a class folder; {LAYOUTS}")
 
     def _read_table(self):
-        """Read the CSV into ``self._rows``; return Splits where it has a column for them."""
-        try:
-            with open(self.table, newline="", encoding="utf-8-sig") as file:
-                rows = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise InputError(f"{self.table}: cannot be read as a CSV file in UTF-8 ({error})") from error
-        for column in ("path", "class"):
-            if not rows or column not in rows[0]:
-                raise InputError(f"{self.table}: no column '{column}' in its first line, or no rows below")
-        for number, row in enumerate(rows, start=2):
-            if not row["class"] or not _leads_below(row["path"]):
-                raise InputError(f"{self.table}: line {number}: needs a class and a path below {self.dataset_dir}")
-        lines = {}
-        for number, row in enumerate(rows, start=2):
-            first = lines.setdefault(posixpath.normpath(row["path"].replace("\\", "/")), number)
-            if first != number:  # it could be drawn for training and for the test
-                raise InputError(f"{self.table}: lines {first} and {number} both name {row['path']}: remove one")
-        names = self._names()
-        labels = {name: label for label, name in enumerate(sorted({row["class"] for row in rows}))}
-        self._rows, splits = [], Splits([], [], [])
-        for number, row in enumerate(rows, start=2):
-            item = Item(row["path"].replace("\\", "/"), labels[row["class"]], names.get(row["class"], row["class"]))
-            self._rows.append(item)
-            if "split" in row:
-                if row["split"] not in Splits._fields:
-                    raise InputError(f"{self.table}: line {number}: split '{row['split']}' is not train, val or test")
-                getattr(splits, row["split"]).append(item)
-        return splits if "split" in rows[0] else None
+        """Return (the Splits that the CSV gives, None), or (None, its Items)."""
+        rows = read_table(self.table)
+        classes = sorted({row.classname for row in rows})
+        names, labels = self._names([classes]), {name: label for label, name in enumerate(classes)}
+        items = [Item(row.path, labels[row.classname], names[row.classname]) for row in rows]
+        if not rows[0].split:
+            return None, items
+        return Splits(*([item for item, row in zip(items, rows, strict=True) if row.split == split]
+                        for split in Splits._fields)), None
 
-    def _names(self):
-        as_json, as_text = self.path("classnames.json"), self.path("classnames.txt")
-        if os.path.exists(as_json):
-            names = read_json(as_json, "mend it or delete it")
-            if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
-                raise InputError(f"{as_json}: not of the form {{\"folder\": \"class name\", ...}}")
-            return names
-        if os.path.exists(as_text):
-            pairs = (line.split(maxsplit=1) for line in read_lines(as_text, "mend it or delete it"))
-            return {pair[0]: pair[-1] for pair in pairs}
-        return {}
+    def _names(self, groups, parts=()):
+        """Return ``{key: class name}`` of all keys in ``groups``: names of folders, or the table's classes.
+
+        Raises InputError where two keys of a group, or two of the names, are the same.
+        """
+        where = self.table or self.dataset_dir
+        for group in groups:
+            check_distinct({repr(key): tidy(key) for key in group}, where, "they are one name: rename one")
+        keys = sorted({tidy(key) for group in groups for key in group})
+        path = find_names_file(self.dataset_dir, parts, self.table)
+        names = {key: key for key in keys} | (read_names(path, keys) if path else {})
+        alike = check_distinct(names, path or where, "give each class a name of its own")
+        if alike:
+            self.note(alike)
+        return {key: names[tidy(key)] for group in groups for key in group}
 
 
-def _leads_below(path):
-    """Tell whether ``path`` is one that stays in the folder it starts from."""
-    parts = (path or "").replace("\\", "/").split("/")
-    return bool(parts[0]) and ".." not in parts and "\0" not in path
+def _is_table(root):
+    return root.lower().endswith(".csv")
+
+
+def _looks_like_a_split(name):
+    """Tell whether a folder's name has a split's in it: test2, val_new, train-extra."""
+    return any(split_of(word) for word in tidy(name).casefold().replace("-", "_").split("_")) or any(
+        tidy(name).casefold().rstrip("0123456789") == spelling for group in SPELLINGS.values() for spelling in group)

@@ -2,22 +2,12 @@
 import os
 
 from .base import FewShotDataset, register
+from .class_names import read_wnids
 from .download import Source
 from .home import InputError
-from .splits import Item, Splits, list_folders, list_images, read_lines
+from .splits import Item, Splits, list_folders, list_images
 
 CLASSNAMES = Source("classnames.txt", ["drive:1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF"])
-
-
-def read_classnames(path, remedy):
-    """Return ``{WNID: class name}`` in the order of the file's lines, "WNID NAME". Raises InputError."""
-    names = {}
-    for line in read_lines(path, remedy):
-        wnid, _, name = line.partition(" ")
-        if not name:
-            raise InputError(f"{path}: '{line}' is not a WNID and a class name; {remedy}")
-        names[wnid] = name.strip()
-    return names
 
 
 def read_wnid_folders(folder, names, where, remedy, prefix=""):
@@ -58,7 +48,7 @@ class ImageNet(FewShotDataset):
     def read(self):
         """Return train and, as test, the validation images; paths start from the dataset's folder."""
         where = self.path("classnames.txt")
-        names = read_classnames(where, self.remedy)
+        names = read_wnids(where, self.remedy)
         train, test = (read_wnid_folders(self.path("images", split), names, where, self.remedy, f"images/{split}/")
                        for split in ("train", "val"))
         return Splits(train, [], test)
@@ -72,5 +62,5 @@ class ImageNetVariant(FewShotDataset):
     def read(self):
         """Return the images as test split, standing in for the training split too."""
         where = self.path("classnames.txt")
-        items = read_wnid_folders(self.image_dir, read_classnames(where, self.remedy), where, self.remedy)
+        items = read_wnid_folders(self.image_dir, read_wnids(where, self.remedy), where, self.remedy)
         return Splits(items, [], items)

@@ -2,9 +2,10 @@
 import os
 
 from .base import FewShotDataset, register
+from .class_names import read_wnids
 from .download import Source, published_copy
 from .home import InputError
-from .imagenet import CLASSNAMES, read_classnames
+from .imagenet import CLASSNAMES
 from .splits import Item, Splits, list_folders, list_images
 
 
@@ -28,7 +29,10 @@ class ImageNetV2(FewShotDataset):
     def read(self):
         """Return the images as test split, standing in for the training split too."""
         where = self.path("classnames.txt")
-        names = [name for _, name in sorted(read_classnames(where, self.remedy).items())]
+        names = [name for _, name in sorted(read_wnids(where, self.remedy).items())]
+        if len(names) != self.published["classes"] and self.allow_incomplete is False:
+            raise InputError(f"{where}: {len(names):,} names instead of {self.published['classes']:,}: the folders are "
+                             f"numbered by the position of a name, and would be taken for others; {self.remedy}")
         items = []
         folders = list_folders(self.image_dir)
         for number in sorted(folders, key=lambda name: (len(name), name)):

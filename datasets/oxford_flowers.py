@@ -1,8 +1,9 @@
 """OxfordFlowers: 102 kinds of flowers (Nilsback and Zisserman, 2008)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
+from .files import read_json, read_mat
 from .home import InputError
-from .splits import Item, read_json, read_mat, split_by_class
+from .splits import Item, split_by_class
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 
@@ -28,10 +29,13 @@ class OxfordFlowers(FewShotDataset):
 
     def read(self):
         """Return the labelled images, 50/20/30 of each class."""
-        labels = read_mat(self.path("imagelabels.mat"), "labels", self.remedy)[0]
-        names = read_json(self.path("cat_to_name.json"), self.remedy)
-        unnamed = sorted({int(label) for label in labels if str(label) not in names})
+        labels = [int(label) for label in read_mat(self.path("imagelabels.mat"), "labels", self.remedy).ravel()]
+        where = self.path("cat_to_name.json")
+        names = read_json(where, self.remedy)
+        if not isinstance(names, dict):
+            raise InputError(f"{where}: not of the form {{\"label\": \"class name\", ...}}; {self.remedy}")
+        unnamed = sorted({label for label in labels if not isinstance(names.get(str(label)), str)})
         if unnamed:
-            raise InputError(f"{self.path('cat_to_name.json')}: no name for label {unnamed[0]}; {self.remedy}")
-        return split_by_class([Item(f"image_{number:05d}.jpg", int(label) - 1, names[str(label)])
+            raise InputError(f"{where}: no name for label {unnamed[0]}; {self.remedy}")
+        return split_by_class([Item(f"image_{number:05d}.jpg", label - 1, names[str(label)])
                                for number, label in enumerate(labels, start=1)])

@@ -10,8 +10,9 @@ from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
+from .files import read_json
 from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
-from .splits import Splits, read_json
+from .splits import Splits
 
 LISTED = 20  # bad images named in a report
 OWN = ("Digits", "ImageFolder")  # nothing to fetch
@@ -28,6 +29,14 @@ def wanted(cls, root):
 def in_order(cls):
     """Return the dataset's sources, the split first: with it at hand, annotations need not be fetched."""
     return sorted(cls.sources, key=lambda source: source.file != cls.split_file)
+
+
+class Faults(InputError):
+    """Several things are wrong: a heading, a line each, and what to do."""
+
+    def __init__(self, *lines):
+        super().__init__("; ".join(lines))
+        self.lines = lines
 
 
 class Manifest:
@@ -104,8 +113,8 @@ def prepare(cls, root, mirror=None):
     if cls.split_file and cls.split_file not in lacking:
         _forget_own_split(cls, folder)
     if lacking:
-        raise InputError("\n  ".join([f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
-                                      *_by_hand(cls, dead, lacking, store)]))
+        raise Faults(f"{cls.__name__}: still missing in {folder}: {', '.join(lacking)}",
+                     *_by_hand(cls, dead, lacking, store))
 
 
 def _forget_own_split(cls, folder):
@@ -125,7 +134,7 @@ def _share_classnames(root, folder):
     for cls in CLASSES.values():
         other = os.path.join(root, cls.folder, "classnames.txt")
         if "classnames.txt" in cls.needs and os.path.exists(other) and not os.path.exists(place):
-            with open(other, encoding="utf-8") as file:
+            with open(other, encoding="utf-8-sig") as file:
                 atomic.write(place, file.read())
 
 
@@ -224,7 +233,7 @@ def work(cls, root, arguments):
     if faults:
         remedy = (f"delete what is damaged or incomplete under {os.path.join(root, cls.folder)} and run: "
                   f"{prepare_command(cls.__name__, root)}")
-        raise InputError("\n  ".join([f"{cls.__name__}: not as published:", *faults, remedy]))
+        raise Faults(f"{cls.__name__}: not as published:", *faults, remedy)
 
 
 def main(argv=None):
@@ -246,7 +255,9 @@ def main(argv=None):
             try:
                 work(cls, root, arguments)
             except PromptRegError as error:
-                answer.say(f"error: {error}")
+                first, *more = getattr(error, "lines", [str(error)])
+                for line in [f"error: {first}", *(f"  {line}" for line in more)]:
+                    answer.say(line)
                 code = max(code, error.exit_code)
             except OSError as error:
                 fault = full_disk(root) if error.errno == 28 else EnvironmentFault(answer.one_line(error))

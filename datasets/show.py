@@ -72,6 +72,7 @@ def page(cls, root, shots, seed):
     """
     cfg = get_cfg_default()
     cfg.DATASET.ROOT, cfg.DATASET.NUM_SHOTS, cfg.SEED = root, shots, seed
+    cfg.DATASET.ALLOW_INCOMPLETE = True  # to look at it is how to see what is missing
     if seed >= 0:
         set_random_seed(seed)
     dataset = cls(cfg)
@@ -99,7 +100,8 @@ def page(cls, root, shots, seed):
                        **{split: counts[split][label] for split in whole._fields})
         for label, name in enumerate(dataset.classnames))
     drawn = f"{shots} images a class, seed {seed}" if shots > 0 and not cls.test_only else "all images"
-    return PAGE.format(title=cls.__name__, about=f"{drawn}, from {escape(dataset.dataset_dir)}", size=THUMBNAIL,
+    about = "<br>".join([f"{drawn}, from {escape(dataset.dataset_dir)}", *map(escape, dataset.notes)])
+    return PAGE.format(title=escape(dataset.label), about=about, size=THUMBNAIL,
                        rows=rows, sections=sections)
 
 

@@ -5,9 +5,12 @@ is computed or saved depends on where the data lie.
 """
 import json
 import os
+import posixpath
 import random
 from typing import NamedTuple
 
+from .checks import check_items
+from .files import read_json
 from .home import InputError, atomic
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
@@ -93,74 +96,6 @@ def split_off_val(trainval, val=0.2, seed=1):
     return splits.train, splits.val + splits.test
 
 
-def check_items(splits, where, remedy):
-    """Raise InputError where labels and class names do not fit together.
-
-    Labels must be 0..n-1 with training images for each, and mean the same class name everywhere. ``where`` names
-    the source in the message and ``remedy`` says what to do about it.
-    """
-    names = {}
-    for split, items in splits._asdict().items():
-        for item in items:
-            if item.label < 0:
-                raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range; {remedy}")
-            known = names.setdefault(item.label, item.classname)
-            if known != item.classname:
-                raise InputError(f"{where}: {split}: label {item.label} is '{known}' and, for {item.path}, "
-                                 f"'{item.classname}'; {remedy}")
-    trained = {item.label for item in splits.train}
-    if not trained:
-        raise InputError(f"{where}: no training image; {remedy}")
-    if trained == set(range(len(names))):
-        return
-    gapless = len(names) == max(names) + 1
-    for split, items in splits._asdict().items():
-        for item in items:
-            if gapless and item.label not in trained:
-                raise InputError(f"{where}: class '{item.classname}' (label {item.label}) has no training image; "
-                                 f"{remedy}")
-            if not gapless and item.label >= len(trained):
-                raise InputError(f"{where}: {split}: label {item.label} of {item.path} is out of range "
-                                 f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
-
-
-def read_lines(path, remedy):
-    """Return the lines of a text file without white space at their ends and without empty ones.
-
-    Raises InputError naming the file and the ``remedy``.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            return [line.strip() for line in file if line.strip()]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file ({error}); {remedy}") from error
-
-
-def read_mat(path, name, remedy):
-    """Return the variable ``name`` of a MATLAB file, as scipy reads it. Raises InputError."""
-    try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise InputError(f"{path}: reading it needs scipy: pip install scipy") from None
-    try:
-        return loadmat(path)[name]
-    except Exception as error:  # a damaged file can raise almost anything
-        raise InputError(f"{path}: cannot be read as a MATLAB file with '{name}' in it ({error}); {remedy}") from error
-
-
-def read_json(path, remedy):
-    """Return what the JSON file ``path`` holds. Raises InputError naming the file and the ``remedy``."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON ({error}); {remedy}") from error
-
-
 def parse_items(rows, where, remedy):
     """Turn a list of ``[relative path, label, class name]`` into Items; raises InputError for anything else."""
     if not isinstance(rows, list):
@@ -173,6 +108,9 @@ def parse_items(rows, where, remedy):
         path = row[0].replace("\\", "/")
         if path.startswith("/") or ".." in path.split("/"):
             raise InputError(f"{where}: row {number}: {row[0]} leads out of the dataset's folder; {remedy}")
+        path = posixpath.normpath(path)
+        if path == ".":
+            raise InputError(f"{where}: row {number} names no image; {remedy}")
         items.append(Item(path, row[1], row[2]))
     return items
 

@@ -1,8 +1,9 @@
 """StanfordCars: 196 models of cars by make, model and year (Krause et al., 2013)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
+from .files import read_mat
 from .home import InputError
-from .splits import Item, Splits, read_mat, split_off_val
+from .splits import Item, Splits, split_off_val
 
 STANFORD = "http://ai.stanford.edu/~jkrause"
 
@@ -29,14 +30,18 @@ class StanfordCars(FewShotDataset):
 
     def read(self):
         """Return the annotated lists, 20% of each class's training images as val."""
-        names = [self._year_first(name[0]) for name in read_mat(self.path("devkit/cars_meta.mat"), "class_names",
-                                                                self.remedy)[0]]
+        names = [self._year_first(name.item()) for name in read_mat(self.path("devkit/cars_meta.mat"), "class_names",
+                                                                    self.remedy).ravel()]
         train, val = split_off_val(self._read_list("devkit/cars_train_annos.mat", "cars_train", names))
         return Splits(train, val, self._read_list("cars_test_annos_withlabels.mat", "cars_test", names))
 
     def _read_list(self, file, folder, names):
         items = []
-        for entry in read_mat(self.path(file), "annotations", self.remedy)[0]:
+        annotations = read_mat(self.path(file), "annotations", self.remedy)
+        if "class" not in (annotations.dtype.names or ()):
+            raise InputError(f"{self.path(file)}: its annotations have no labels (those of cars_test_annos.mat have "
+                             f"none: cars_test_annos_withlabels.mat is wanted); {self.remedy}")
+        for entry in annotations.ravel():
             image, label = str(entry["fname"][0]), int(entry["class"][0, 0]) - 1
             if not 0 <= label < len(names):
                 raise InputError(f"{self.path(file)}: {image} has label {label + 1}, out of range 1..{len(names)}; "

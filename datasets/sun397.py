@@ -1,8 +1,9 @@
 """SUN397: 397 kinds of scenes (Xiao et al., 2010)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
+from .files import read_lines
 from .home import InputError
-from .splits import Item, Splits, read_lines, split_off_val
+from .splits import Item, Splits, split_off_val
 
 PRINCETON = "http://vision.princeton.edu/projects/2010/SUN"
 

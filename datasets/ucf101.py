@@ -3,8 +3,9 @@ import re
 
 from .base import FewShotDataset, register
 from .download import Source, published_copy
+from .files import read_lines
 from .home import InputError
-from .splits import Item, Splits, read_lines, split_off_val
+from .splits import Item, Splits, split_off_val
 
 
 @register

@@ -23,6 +23,7 @@ def manager(tmp_path):
     miniature.build("Food101", tmp_path)
     cfg = get_cfg_default()
     cfg.merge_from_list(["DATASET.NAME", "Food101", "DATASET.ROOT", str(tmp_path), "DATASET.NUM_SHOTS", 4, "SEED", 1,
+                         "DATASET.ALLOW_INCOMPLETE", True,
                          "INPUT.SIZE", (8, 8), "DATALOADER.TRAIN_X.BATCH_SIZE", 4, "VERBOSE", False,
                          "INPUT.TRANSFORMS", ["random_resized_crop", "random_flip", "normalize"]])
     datasets.check(cfg)

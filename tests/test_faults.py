@@ -426,8 +426,8 @@ row("a few-shot `.pkl` of 0 bytes", 2, "refused", train(),
     lambda place, patch: place.text("data/split_fewshot/shot_1-seed_1.pkl", ""))
 row("a table without the column `class`", 2, "no column 'class'", train("--root t.csv"),
     lambda place, patch: place.text("t.csv", "path,label\ndata/cat/0.png,0\n"))
-row("a table with an unknown split", 2, "split 'dev' is not train, val or test", train("--root t.csv"),
-    lambda place, patch: place.text("t.csv", "path,class,split\ndata/cat/0.png,cat,dev\n"))
+row("a table with an unknown split", 2, "split 'extra' is not train, val or test", train("--root t.csv"),
+    lambda place, patch: place.text("t.csv", "path,class,split\ndata/cat/0.png,cat,extra\n"))
 row("a table that names an image twice", 2, "lines 2 and 4 both name data/cat/0.png", train("--root t.csv"),
     lambda place, patch: place.text("t.csv", "path,class\ndata/cat/0.png,cat\ndata/cow/0.png,cow\ndata/cat/0.png,b\n"))
 row("a table that is not text", 2, "t.csv", train("--root t.csv"),
@@ -451,7 +451,8 @@ row("a class name of underscores", 2, "has an empty name", train(), lambda place
 row("a class name of 80 tokens, frozen text", 2, "CLIP reads at most 77",
     train(method="ZeroshotCLIP", flags="--eval-only"),
     lambda place, patch: place.names(cat="snow " * 80))
-row("two classes of the same name", 0, "Finish training", train(), lambda place, patch: place.names(cat="cow"))
+row("two classes of the same name", 2, "cat and cow are both named 'cow'", train(),
+    lambda place, patch: place.names(cat="cow"))
 
 section("Images that lie")
 row("an image of 0 bytes", 2, "damaged or not an image", train(), lambda place, patch: place.image(b""))

@@ -149,8 +149,14 @@ def test_split_of_the_test(cfg, capsys):
     assert "Evaluate on the *val* set\n=> result\n* total: 3\n" in capsys.readouterr().out
     trainer.cfg.TEST.SPLIT = "val"
     trainer.val_loader = None
+    with pytest.raises(ValueError, match="no validation images"):  # Dassl takes the test set then, without a word
+        trainer.test()
+    trainer.cfg.TEST.SPLIT = "test"
     trainer.test()
     assert "Evaluate on the *test* set\n=> result\n* total: 6\n" in capsys.readouterr().out
+    trainer.cfg.TEST.FINAL_MODEL = "best_val"
+    with pytest.raises(ValueError, match="no validation images"):
+        trainer.train()
 
 
 def test_no_test(cfg, capsys):

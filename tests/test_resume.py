@@ -179,6 +179,7 @@ def test_best_result_outlasts_a_kill(weights, tmp_path):  # noqa: F811
     def train(folder, stop):
         trainer = make("coop_end", weights, folder, settings=["TEST.FINAL_MODEL", "best_val", "TEST.NO_TEST", False])
         results = {0: 50.0, 1: 80.0, 2: 60.0}
+        trainer.val_loader = []  # there are validation images
         trainer.test = lambda split=None: results[trainer.epoch]
         trainer.before_epoch = lambda: (_ for _ in ()).throw(Stop) if trainer.epoch == stop else None
         trainer.train()

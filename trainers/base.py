@@ -33,7 +33,7 @@ from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
 from .scaling import LossScale
-from .training import identity
+from .training import identity, validation
 from .training.compatibility import load_into
 from .training.resume import resume
 from .training.trained import read_trained
@@ -82,10 +82,10 @@ class PromptTrainer(TrainerX):
             checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
             self.beginning = checkpoint.random_state()
         super().build_data_loader()
+        validation.check_split(self)
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
-        for text in getattr(self.dm.dataset, "notes", ()):
-            self.note(text)
+        self.notes = (*self.notes, *getattr(self.dm.dataset, "notes", ()))  # which it has said
 
     def build_model(self):
         cfg = self.cfg
@@ -188,8 +188,14 @@ class PromptTrainer(TrainerX):
         self.prompts.train(mode == "train")
         self._kept_text = None
 
+    def train(self):
+        """Train as Dassl does. Raises InputError where that needs validation images, and there are none."""
+        validation.check_training(self)
+        super().train()
+
     def test(self, split=None):
         """Evaluate as Dassl does; the unrounded figures are kept in ``self.results`` under the split's name."""
+        validation.check_split(self, split)
         accuracy = super().test(split)
         self.results = {**self.results, split or self.cfg.TEST.SPLIT: figures(self.evaluator, self.classnames)}
         return accuracy
@@ -308,9 +314,10 @@ class PromptTrainer(TrainerX):
         return identity.of_trainer(self)
 
     def note(self, text):
-        """Warn of something that belongs to this run's figures: result.json and all tables keep it."""
-        log.warning("%s", text)
-        self.notes = (*self.notes, text)
+        """Warn, once, of something that belongs to this run's figures: result.json and all tables keep it."""
+        if text not in self.notes:
+            log.warning("%s", text)
+            self.notes = (*self.notes, text)
 
     notes: tuple[str, ...] = ()
 

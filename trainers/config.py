@@ -242,8 +242,8 @@ def parsed(text):
 
 
 # What may differ between parts of one run: keys, and what they begin with.
-PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ",
-           "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
+PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE", "DATALOADER.NUM_WORKERS",
+           "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
 
 
 def difference(one, other):

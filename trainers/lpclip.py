@@ -14,6 +14,8 @@ from . import engine
 from .answer import answered
 from .clip import load_clip
 from .config import setup_cfg
+from .errors import InputError
+from .training import validation
 
 SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 
@@ -54,6 +56,7 @@ def run(cfg):
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     manager = DataManager(cfg)
+    _check(manager, cfg.DATASET.NAME)
     clip = load_clip(cfg.MODEL.BACKBONE.NAME, device="cuda" if cfg.USE_CUDA and torch.cuda.is_available() else "cpu")
     clip.compare_normalization(cfg.INPUT)
     plain = build_data_loader(cfg, data_source=manager.dataset.train_x, batch_size=100,
@@ -61,6 +64,16 @@ def run(cfg):
     train, val, test = (features(clip, loader) for loader in (plain, manager.val_loader, manager.test_loader))
     c = search(train, val)
     return c, probe(train, val, c), probe(train, test, c)
+
+
+def _check(manager, name):
+    """Raise InputError where there is nothing to learn, or to seek C on."""
+    if manager.val_loader is None:
+        raise InputError(f"no validation images in {name}: the probe's regularization is sought on them; add some")
+    if manager.num_classes < 2:
+        raise InputError(f"{name} has one class only: a probe tells classes apart, choose a dataset of two or more")
+    for text in validation.remarks(manager.dataset, name, "linear probe"):
+        print(f"note: {text}")
 
 
 @answered

@@ -13,7 +13,7 @@ from .base import SHELF
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
-from .training import identity
+from .training import identity, validation
 from .training.resume import refuse_other_content
 
 
@@ -213,7 +213,8 @@ def build_and_run(cfg, args):
     trainer = build_trainer(cfg)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    else:
+    elif not args.no_train:
+        validation.check_training(trainer)
         check_resumption(trainer)
     if parallel.rank() == 0 and isinstance(sys.stdout, Log):
         sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found

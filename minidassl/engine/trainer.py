@@ -287,6 +287,8 @@ class SimpleTrainer(TrainerBase):
         self.register_model("model", self.model, self.optim, self.sched)
 
     def train(self):  # type: ignore[override]  # Dassl's interface
+        if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST and self.val_loader is None:
+            raise ValueError(f"TEST.FINAL_MODEL best_val: no validation images in {self.cfg.DATASET.NAME}")
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self):
@@ -321,17 +323,20 @@ class SimpleTrainer(TrainerBase):
 
     @torch.no_grad()
     def test(self, split=None):
-        """Evaluate on the ``test`` or ``val`` set (default: TEST.SPLIT; without a val set, test).
+        """Evaluate on the ``test`` or ``val`` set (default: TEST.SPLIT).
 
         Returns:
             The evaluator's first figure, the accuracy in percent.
+
+        Raises:
+            ValueError: there is no val set (Dassl would take the test set).
         """
+        split = split or self.cfg.TEST.SPLIT
+        if split == "val" and self.val_loader is None:
+            raise ValueError(f"TEST.SPLIT val: no validation images in {self.cfg.DATASET.NAME}")
         self.set_model_mode("eval")
         self.evaluator.reset()
-        if (split or self.cfg.TEST.SPLIT) == "val" and self.val_loader is not None:
-            split, data_loader = "val", self.val_loader
-        else:
-            split, data_loader = "test", self.test_loader
+        split, data_loader = ("val", self.val_loader) if split == "val" else ("test", self.test_loader)
         print(f"Evaluate on the *{split}* set")
         for batch in tqdm(data_loader):
             input, label = self.parse_batch_test(batch)

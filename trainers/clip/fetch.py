@@ -4,7 +4,7 @@ import sys
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from ..answer import Parser, answered
-from ..errors import EnvironmentFault
+from ..errors import EnvironmentFault, InputError
 from .weights import COOP_NAMES, locate, split_name
 
 
@@ -15,7 +15,13 @@ def main(argv=None):
     parser.add_argument("names", nargs="+", metavar="NAME",
                         help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
     for name in parser.parse_args(argv).names:
-        arch, tag = split_name(name)
+        if name == "demo":
+            print(f"{name}: nothing to fetch, it is part of this package: {locate(name)}")
+            continue
+        try:
+            arch, tag = split_name(name)
+        except InputError as error:  # it names the config's key, which nobody gave here
+            raise InputError(str(error).replace("MODEL.BACKBONE.NAME ", "", 1)) from None
         source = get_pretrained_cfg(arch, tag)
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))

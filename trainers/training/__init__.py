@@ -1,1 +1,1 @@
-"""Training runs: what identifies one, and what its checkpoints were made for."""
+"""Training: what runs around a method, from the data it is given to what is kept of it."""
