@@ -127,7 +127,7 @@ class FewShotDataset(DatasetBase):
 
     @classmethod
     def _opened(cls, root, split_seed=1):
-        """Return (the dataset, without images and few-shot set, and its whole Splits); whether it is complete is open."""
+        """Return (the dataset without images and few-shot set, its whole Splits); it need not be complete."""
         cls.check(root)
         self = cls.__new__(cls)
         self.split_seed = split_seed

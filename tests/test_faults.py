@@ -512,7 +512,8 @@ row("`--eval-only` without `--model-dir`", 0, "the prompts stay as they started"
 row("a `--model-dir` that is not there", 2, "there is no checkpoint of epoch 2 in run", train(TEST))
 row("a `--load-epoch` that was not trained", 2, "there are run/prompt_learner/model.pth.tar-1",
     train("--eval-only --model-dir run --load-epoch 50"), lambda place, patch: place.run("CoOp"))
-row("a `--load-epoch` of -1", 2, "there is no checkpoint of epoch -1 in run: there are", train("--eval-only --model-dir run --load-epoch -1"),
+row("a `--load-epoch` of -1", 2, "there is no checkpoint of epoch -1 in run: there are",
+    train("--eval-only --model-dir run --load-epoch -1"),
     lambda place, patch: place.run("CoOp"))
 for how in DAMAGE:
     row(f"a checkpoint {DAMAGE[how]}", 2, "cannot be read as a checkpoint", train(TEST), in_run(how))
