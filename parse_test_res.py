@@ -6,7 +6,8 @@ reads my_experiment/SEED/log.txt of every folder SEED. With ``--multi-exp`` my_e
 (my_experiment/EXPERIMENT/SEED/log.txt); each is summarized, then the mean over them is printed. A result counts once
 the training has ended ("Finish training", as Dassl prints, or "Finished training"); ``--test-log`` is for logs of
 evaluation alone and takes any result. The last result in a log wins. Where a run has left a result.json, which holds
-the figures unrounded, it is read, not the log. Tables and pictures: python -m trainers.results my_experiment.
+the figures unrounded, it is read, not the log; runs that are not seeds of one experiment are then named on standard
+error. Tables and pictures: python -m trainers.results my_experiment.
 """
 import argparse
 import contextlib
@@ -20,6 +21,8 @@ import numpy as np
 
 END_OF_TRAINING = ("Finish training", "Finished training")
 RESULT = ("=> result",)
+# What the runs of a folder have in common where their mean is one over seeds: keys of result.json.
+COMMON = ("trainer", "dataset", "dataset_label", "classes", "shots", "backbone")
 
 
 class NothingFound(Exception):
@@ -72,14 +75,15 @@ def read_value(log, keyword, signals):
 
 
 def read_json(path, keyword):
-    """Return the figure ``keyword`` of a run's result.json, on the test set if there is one.
+    """Return (the figure ``keyword`` of a run's result.json, on the test set if there is one; the file's content).
 
     Raises:
         NothingFound: the file is not whole, holds no such figure, or one that is not in 0..100.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            results = json.load(file)["results"]
+            content = json.load(file)
+        results = content["results"]
         figures = results.get("test") or next(iter(results.values()))
         figures = {**figures, "error": 100 - figures["accuracy"]}
         finite = isinstance(figures.get(keyword), (int, float)) and math.isfinite(figures[keyword])
@@ -88,7 +92,29 @@ def read_json(path, keyword):
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
     if not finite:
         raise NothingFound(f"{path} holds no {keyword}")
-    return percentage(path, keyword, float(figures[keyword]))
+    return percentage(path, keyword, float(figures[keyword])), content
+
+
+def doubts(contents):
+    """Yield a line for each reason why the mean over ``contents``, {path: content of result.json}, is not one over seeds.
+
+    Two evaluations of the same prompts are told by their hash, whatever seed they were given.
+    """
+    for path, content in contents.items():
+        if "test" not in content["results"]:
+            yield f"{path}: its figures are of the {', '.join(content['results'])} set, not of the test set"
+    for key in COMMON:
+        values = dict.fromkeys(str(content[key]) for content in contents.values() if content.get(key) is not None)
+        if len(values) > 1:
+            yield f"the mean is over runs of different {key} ({', '.join(values)})"
+    for key, what in (("seed", "seed"), ("prompts", "trained prompts")):
+        groups = {}
+        for path, content in contents.items():
+            if content.get(key) is not None and content.get("seed") != -1:
+                groups.setdefault(str(content[key]), []).append(path)
+        for paths in groups.values():
+            if len(paths) > 1:
+                yield f"the mean counts the same {what} {len(paths)} times: {', '.join(paths)}"
 
 
 def summarize(directory, keyword, signals, ci95):
@@ -100,20 +126,20 @@ def summarize(directory, keyword, signals, ci95):
     Raises:
         NothingFound: there are no runs, or none has a result.
     """
-    values, missing = {}, []
+    values, missing, contents = {}, [], {}
     for run in visible_folders(directory):
         log, result = (os.path.join(directory, run, name) for name in ("log.txt", "result.json"))
         try:
             if os.path.exists(result):
-                values[result] = read_json(result, keyword)
+                values[result], contents[result] = read_json(result, keyword)
             else:
                 values[log] = read_value(log, keyword, signals)
         except NothingFound as reason:
             missing.append(str(reason))
     if not values:
         raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
-    for reason in missing:
-        print(plain(f"left out: {reason}"), file=sys.stderr)
+    for note in (*(f"left out: {reason}" for reason in missing), *(f"note: {doubt}" for doubt in doubts(contents))):
+        print(plain(note), file=sys.stderr)
 
     print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():

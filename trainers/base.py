@@ -32,6 +32,7 @@ from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
 from .scaling import LossScale
+from .training import input_checks
 
 declare(HOUSE,
         TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
@@ -77,9 +78,11 @@ class PromptTrainer(TrainerX):
 
     def build_model(self):
         cfg = self.cfg
+        input_checks.check_normalized(cfg.INPUT.TRANSFORMS)
         clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device)
         clip.compare_normalization(cfg.INPUT)
         self.assemble(clip, self.dm.dataset.classnames)
+        input_checks.report(self)
         self.build_teacher()
         self.loss_scale = LossScale() if self.own.PREC == "amp" else None
         self.parameters = list(self.prompts.parameters())
@@ -220,6 +223,10 @@ class PromptTrainer(TrainerX):
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         self.optim.step()
+
+    def before_train(self):
+        super().before_train()
+        input_checks.report_schedule(self)
 
     def run_epoch(self):
         """Train one epoch, or the rest of one. Figures stay on the device and are read where a line is printed."""
