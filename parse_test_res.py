@@ -96,7 +96,7 @@ def read_json(path, keyword):
 
 
 def doubts(contents):
-    """Yield a line for each reason why the mean over ``contents``, {path: content of result.json}, is not one over seeds.
+    """Yield why the mean over ``contents``, {path: content of a result.json}, is not one over seeds, one line a reason.
 
     Two evaluations of the same prompts are told by their hash, whatever seed they were given.
     """

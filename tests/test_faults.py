@@ -401,7 +401,7 @@ row("the classes in a folder `images`", 2, "ImageFolder reads ROOT/CLASS/*.jpg",
     shutil.move(place.data, place.folder / "images"), shutil.move(place.folder / "images", place.data / "images")))
 row("images in a folder of a class", 2, "data/cat/more: images in a folder of a class folder", train(),
     lambda place, patch: shutil.copytree(place.data / "cow", place.data / "cat" / "more"))
-row("one class", 0, "Finish training", train(),
+row("one class", 0, "one class only", train(),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES[1:]])
 row("one class, `SUBSAMPLE_CLASSES new`", 2, "one class only", train(opts="DATASET.SUBSAMPLE_CLASSES new"),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES[1:]])
@@ -451,7 +451,8 @@ row("a class name of underscores", 2, "has an empty name", train(), lambda place
 row("a class name of 80 tokens, frozen text", 2, "CLIP reads at most 77",
     train(method="ZeroshotCLIP", flags="--eval-only"),
     lambda place, patch: place.names(cat="snow " * 80))
-row("two classes of the same name", 0, "Finish training", train(), lambda place, patch: place.names(cat="cow"))
+row("two classes of the same name", 0, "cannot tell them apart", train(),
+    lambda place, patch: place.names(cat="cow"))
 
 section("Images that lie")
 row("an image of 0 bytes", 2, "damaged or not an image", train(), lambda place, patch: place.image(b""))

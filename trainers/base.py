@@ -78,7 +78,7 @@ class PromptTrainer(TrainerX):
 
     def build_model(self):
         cfg = self.cfg
-        input_checks.check_normalized(cfg.INPUT.TRANSFORMS)
+        input_checks.check_normalized(self.test_loader)
         clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device)
         clip.compare_normalization(cfg.INPUT)
         self.assemble(clip, self.dm.dataset.classnames)

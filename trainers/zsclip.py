@@ -33,8 +33,8 @@ class ZeroshotCLIP(PromptTrainer):
     def load_model(self, directory, epoch=None):
         """There is nothing to load."""
         if directory:
-            log.warning("--model-dir %s has no effect: %s learns nothing, the figure is that of CLIP as it is", directory,
-                        type(self).__name__)
+            log.warning("--model-dir %s has no effect: %s learns nothing, the figure is that of CLIP as it is",
+                        directory, type(self).__name__)
 
 
 @register

@@ -311,7 +311,8 @@ def test_wide_images_are_cropped_and_not_squeezed(lab):
     assert torch.equal(model.preprocess(wide), model.preprocess(square))
 
 
-@pytest.mark.parametrize("flags, opts", [("--transforms random_flip", ""), ("", "INPUT.TRANSFORMS \"('random_flip',)\"")])
+@pytest.mark.parametrize("flags, opts", [("--transforms random_flip", ""),
+                                         ("", "INPUT.TRANSFORMS \"('random_flip',)\"")])
 def test_transforms_without_normalize(lab, place, flags, opts):
     refused(on_digits(lab, f"--eval-only {flags}", opts, method="ZeroshotCLIP"), "normalize")
 
@@ -445,7 +446,8 @@ def test_base_and_new_into_one_folder(lab, place):
     ({}, "the same seed 2 times"), ({"seed": 2, "shots": 16}, "different shots (2, 16)"),
     ({"seed": 2, "trainer": "VPT"}, "different trainer"), ({"seed": 2, "classes": "new"}, "different classes"),
     ({"seed": 2, "backbone": "ViT-B/16"}, "different backbone"), ({"seed": 2, "dataset": "DTD"}, "different dataset"),
-    ({"seed": 2, "prompts": "0f"}, "the same trained prompts 2 times"), ({"seed": 2, "results": "val"}, "not of the test set")])
+    ({"seed": 2, "prompts": "0f"}, "the same trained prompts 2 times"),
+    ({"seed": 2, "results": "val"}, "not of the test set")])
 def test_a_mean_over_runs_that_are_no_seeds(lab, place, change, told):
     content = json.loads((lab / "run/seed1/result.json").read_text())
     content["prompts"] = change.get("prompts")

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from torchvision.transforms import Normalize
+
 from ..clip.tokens import clean
 from ..errors import InputError
 
@@ -14,11 +16,15 @@ if TYPE_CHECKING:
 log = logging.getLogger("promptreg")
 
 
-def check_normalized(transforms) -> None:
-    """Raise InputError where INPUT.TRANSFORMS leaves out "normalize": Dassl then evaluates unnormalized images, too."""
-    if "normalize" not in transforms:
-        raise InputError(f'INPUT.TRANSFORMS is {tuple(transforms)}: it must hold "normalize", without which CLIP reads '
-                         "images of another scale than it was trained on, in training and in evaluation")
+def check_normalized(loader) -> None:
+    """Raise InputError where a data loader's images are not normalized: INPUT.TRANSFORMS decides for the test as well.
+
+    A loader whose transform is not torchvision's is left alone: it may be of a host's own dataset.
+    """
+    steps = getattr(getattr(getattr(loader, "dataset", None), "transform", None), "transforms", None)
+    if steps and not any(isinstance(step, Normalize) for step in steps):
+        raise InputError('INPUT.TRANSFORMS lacks "normalize": images would have another scale than those that CLIP was '
+                         "trained on, in training and in evaluation; add it")
 
 
 def report(trainer: PromptTrainer) -> None:
