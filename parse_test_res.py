@@ -6,8 +6,8 @@ reads my_experiment/SEED/log.txt of every folder SEED. With ``--multi-exp`` my_e
 (my_experiment/EXPERIMENT/SEED/log.txt); each is summarized, then the mean over them is printed. A result counts once
 the training has ended ("Finish training", as Dassl prints, or "Finished training"); ``--test-log`` is for logs of
 evaluation alone and takes any result. The last result in a log wins. Where a run has left a result.json, which holds
-the figures unrounded, it is read, not the log; runs that are not seeds of one experiment are then named on standard
-error. Tables and pictures: python -m trainers.results my_experiment.
+the figures unrounded, it is read, not the log; what counts twice in the mean is then noted on standard error.
+Tables and pictures: python -m trainers.results my_experiment.
 """
 import argparse
 import contextlib
@@ -21,8 +21,6 @@ import numpy as np
 
 END_OF_TRAINING = ("Finish training", "Finished training")
 RESULT = ("=> result",)
-# What the runs of a folder have in common where their mean is one over seeds: keys of result.json.
-COMMON = ("trainer", "dataset", "dataset_label", "classes", "shots", "backbone")
 
 
 class NothingFound(Exception):
@@ -95,26 +93,16 @@ def read_json(path, keyword):
     return percentage(path, keyword, float(figures[keyword])), content
 
 
-def doubts(contents):
-    """Yield why the mean over ``contents``, {path: content of a result.json}, is not one over seeds, one line a reason.
-
-    Two evaluations of the same prompts are told by their hash, whatever seed they were given.
-    """
-    for path, content in contents.items():
-        if "test" not in content["results"]:
-            yield f"{path}: its figures are of the {', '.join(content['results'])} set, not of the test set"
-    for key in COMMON:
-        values = dict.fromkeys(str(content[key]) for content in contents.values() if content.get(key) is not None)
-        if len(values) > 1:
-            yield f"the mean is over runs of different {key} ({', '.join(values)})"
-    for key, what in (("seed", "seed"), ("prompts", "trained prompts")):
-        groups = {}
-        for path, content in contents.items():
-            if content.get(key) is not None and content.get("seed") != -1:
-                groups.setdefault(str(content[key]), []).append(path)
-        for paths in groups.values():
-            if len(paths) > 1:
-                yield f"the mean counts the same {what} {len(paths)} times: {', '.join(paths)}"
+def repeats(contents):
+    """Return what to say of results that count more than once in a mean over seeds, or are of no test set."""
+    words = []
+    for key, what in (("seed", "seed"), ("prompts", "trained prompts")):  # prompts by their hash
+        values = [str(content[key]) for content in contents if content.get(key) not in (None, -1)]
+        more = sorted({value for value in values if values.count(value) > 1})
+        words += [f"{values.count(value)} results are of the same {what} ({value})" for value in more]
+    if contents and not any(content["results"].get("test") for content in contents):
+        words.append("these figures are of the validation set, not of the test set")
+    return words
 
 
 def summarize(directory, keyword, signals, ci95):
@@ -126,20 +114,23 @@ def summarize(directory, keyword, signals, ci95):
     Raises:
         NothingFound: there are no runs, or none has a result.
     """
-    values, missing, contents = {}, [], {}
+    values, missing, contents = {}, [], []
     for run in visible_folders(directory):
         log, result = (os.path.join(directory, run, name) for name in ("log.txt", "result.json"))
         try:
             if os.path.exists(result):
-                values[result], contents[result] = read_json(result, keyword)
+                values[result], content = read_json(result, keyword)
+                contents.append(content)
             else:
                 values[log] = read_value(log, keyword, signals)
         except NothingFound as reason:
             missing.append(str(reason))
     if not values:
         raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
-    for note in (*(f"left out: {reason}" for reason in missing), *(f"note: {doubt}" for doubt in doubts(contents))):
-        print(plain(note), file=sys.stderr)
+    for reason in missing:
+        print(plain(f"left out: {reason}"), file=sys.stderr)
+    for words in repeats(contents):
+        print(plain(f"note: {directory}: {words}"), file=sys.stderr)
 
     print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():

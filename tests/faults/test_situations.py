@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from unittest import mock
 
 import miniature
 import numpy as np
@@ -33,13 +34,15 @@ PAGE = ROOT / "docs" / "appendix" / "situations.md"
 
 def invoke(module, *words):
     """Call a command line in this process; returns (exit code, standard output, standard error)."""
+    words = list(map(str, words))
     out, err = io.StringIO(), io.StringIO()
     handler = logging.StreamHandler(err)
     log = logging.getLogger("promptreg")
     log.addHandler(handler)
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = importlib.import_module(module).main(list(map(str, words)))
+        with (contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
+              mock.patch("sys.argv", ["train.py", *words])):  # which a result.json keeps
+            code = importlib.import_module(module).main(words)
     except SystemExit as stop:
         code = stop.code
     finally:
@@ -443,17 +446,17 @@ def test_base_and_new_into_one_folder(lab, place):
 
 
 @pytest.mark.parametrize("change, told", [
-    ({}, "the same seed 2 times"), ({"seed": 2, "shots": 16}, "different shots (2, 16)"),
-    ({"seed": 2, "trainer": "VPT"}, "different trainer"), ({"seed": 2, "classes": "new"}, "different classes"),
-    ({"seed": 2, "backbone": "ViT-B/16"}, "different backbone"), ({"seed": 2, "dataset": "DTD"}, "different dataset"),
-    ({"seed": 2, "prompts": "0f"}, "the same trained prompts 2 times"),
-    ({"seed": 2, "results": "val"}, "not of the test set")])
+    ({}, "seed (1)"), ({"seed": 2, "shots": 16}, "shots (2, 16)"), ({"seed": 2, "trainer": "VPT"}, "trainer"),
+    ({"seed": 2, "classes": "new"}, "classes"), ({"seed": 2, "backbone": "ViT-B/16"}, "backbone"),
+    ({"seed": 2, "dataset": "DTD"}, "dataset"), ({"seed": 2, "prompts": "0f"}, "trained prompts (0f)"),
+    ({"seed": 2, "results": "val"}, "validation")])
 def test_a_mean_over_runs_that_are_no_seeds(lab, place, change, told):
     content = json.loads((lab / "run/seed1/result.json").read_text())
     content["prompts"] = change.get("prompts")
     if "results" in change:
         change = {"seed": 2, "results": {"val": content["results"]["test"]}}
-    for name, more in (("seed1", {}), ("seed2", change)):
+    both = change if change.get("seed") == 2 and "results" in change else {}
+    for name, more in (("seed1", {**both, "seed": 1}), ("seed2", change)):
         Path("runs", name).mkdir(parents=True)
         Path("runs", name, "result.json").write_text(json.dumps({**content, **more}))
     code, out, err = invoke("parse_test_res", "runs")
