@@ -6,7 +6,8 @@ reads my_experiment/SEED/log.txt of every folder SEED. With ``--multi-exp`` my_e
 (my_experiment/EXPERIMENT/SEED/log.txt); each is summarized, then the mean over them is printed. A result counts once
 the training has ended ("Finish training", as Dassl prints, or "Finished training"); ``--test-log`` is for logs of
 evaluation alone and takes any result. The last result in a log wins. Where a run has left a result.json, which holds
-the figures unrounded, it is read, not the log. Tables and pictures: python -m trainers.results my_experiment.
+the figures unrounded, it is read, not the log; what counts twice in the mean is then noted on standard error.
+Tables and pictures: python -m trainers.results my_experiment.
 """
 import argparse
 import contextlib
@@ -72,14 +73,15 @@ def read_value(log, keyword, signals):
 
 
 def read_json(path, keyword):
-    """Return the figure ``keyword`` of a run's result.json, on the test set if there is one.
+    """Return (the figure ``keyword`` of a run's result.json, on the test set if there is one; the file's content).
 
     Raises:
         NothingFound: the file is not whole, holds no such figure, or one that is not in 0..100.
     """
     try:
         with open(path, encoding="utf-8") as file:
-            results = json.load(file)["results"]
+            content = json.load(file)
+        results = content["results"]
         figures = results.get("test") or next(iter(results.values()))
         figures = {**figures, "error": 100 - figures["accuracy"]}
         finite = isinstance(figures.get(keyword), (int, float)) and math.isfinite(figures[keyword])
@@ -88,7 +90,19 @@ def read_json(path, keyword):
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
     if not finite:
         raise NothingFound(f"{path} holds no {keyword}")
-    return percentage(path, keyword, float(figures[keyword]))
+    return percentage(path, keyword, float(figures[keyword])), content
+
+
+def repeats(contents):
+    """Return what to say of results that count more than once in a mean over seeds, or are of no test set."""
+    words = []
+    for key, what in (("seed", "seed"), ("prompts", "trained prompts")):  # prompts by their hash
+        values = [str(content[key]) for content in contents if content.get(key) not in (None, -1)]
+        more = sorted({value for value in values if values.count(value) > 1})
+        words += [f"{values.count(value)} results are of the same {what} ({value})" for value in more]
+    if contents and not any(content["results"].get("test") for content in contents):
+        words.append("these figures are of the validation set, not of the test set")
+    return words
 
 
 def summarize(directory, keyword, signals, ci95):
@@ -100,12 +114,13 @@ def summarize(directory, keyword, signals, ci95):
     Raises:
         NothingFound: there are no runs, or none has a result.
     """
-    values, missing = {}, []
+    values, missing, contents = {}, [], []
     for run in visible_folders(directory):
         log, result = (os.path.join(directory, run, name) for name in ("log.txt", "result.json"))
         try:
             if os.path.exists(result):
-                values[result] = read_json(result, keyword)
+                values[result], content = read_json(result, keyword)
+                contents.append(content)
             else:
                 values[log] = read_value(log, keyword, signals)
         except NothingFound as reason:
@@ -114,6 +129,8 @@ def summarize(directory, keyword, signals, ci95):
         raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
     for reason in missing:
         print(plain(f"left out: {reason}"), file=sys.stderr)
+    for words in repeats(contents):
+        print(plain(f"note: {directory}: {words}"), file=sys.stderr)
 
     print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():

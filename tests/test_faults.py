@@ -1,7 +1,7 @@
 """Bad inputs, one after the other: what is said (one line), the exit code, and what is left on the disk.
 
 Each case runs a command line in this process, in a folder of its own with a small dataset, and says what must come of
-it. The table docs/faults.md is written from the cases, and each case is held against its row:
+it. The table docs/appendix/faults.md is written from the cases, and each case is held against its row:
 
     python tests/test_faults.py
 """
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 import trainers  # noqa: E402, F401  finds Dassl
 
-TABLE = ROOT / "docs" / "faults.md"
+TABLE = ROOT / "docs" / "appendix" / "faults.md"
 CLASSES = ("cat", "cow", "dog")
 
 
@@ -401,7 +401,7 @@ row("the classes in a folder `images`", 2, "ImageFolder reads ROOT/CLASS/*.jpg",
     shutil.move(place.data, place.folder / "images"), shutil.move(place.folder / "images", place.data / "images")))
 row("images in a folder of a class", 2, "data/cat/more: images in a folder of a class folder", train(),
     lambda place, patch: shutil.copytree(place.data / "cow", place.data / "cat" / "more"))
-row("one class", 0, "Finish training", train(),
+row("one class", 0, "one class only", train(),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES[1:]])
 row("one class, `SUBSAMPLE_CLASSES new`", 2, "one class only", train(opts="DATASET.SUBSAMPLE_CLASSES new"),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES[1:]])

@@ -33,7 +33,7 @@ from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
 from .scaling import LossScale
-from .training import identity, validation
+from .training import identity, input_checks, validation
 from .training.compatibility import load_into
 from .training.resume import resume
 from .training.trained import read_trained
@@ -89,9 +89,11 @@ class PromptTrainer(TrainerX):
 
     def build_model(self):
         cfg = self.cfg
+        input_checks.check_normalized(self.test_loader)
         clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.SECTION).PREC, self.device)
         clip.compare_normalization(cfg.INPUT)
         self.assemble(clip, self.dm.dataset.classnames)
+        input_checks.report(self)
         self.build_teacher()
         self.loss_scale = LossScale() if self.own.PREC == "amp" else None
         self.parameters = list(self.prompts.parameters())
@@ -240,6 +242,10 @@ class PromptTrainer(TrainerX):
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         self.optim.step()
+
+    def before_train(self):
+        super().before_train()
+        input_checks.report_schedule(self)
 
     def run_epoch(self):
         """Train one epoch, or the rest of one. Figures stay on the device and are read where a line is printed."""

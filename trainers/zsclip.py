@@ -1,6 +1,10 @@
 """Zero-shot CLIP, with one sentence a class or an ensemble of eight (arXiv 2103.00020; CoOp's baselines)."""
+import logging
+
 from . import templates
 from .base import PromptTrainer, declare, register
+
+log = logging.getLogger("promptreg")
 
 declare("ZEROSHOT", PREC="fp32")
 
@@ -12,6 +16,7 @@ class ZeroshotCLIP(PromptTrainer):
     SECTION = "ZEROSHOT"
 
     def build_prompts(self):
+        print("Sentences of the classes: " + " | ".join(self.sentences()))
         self.frozen_text = self.template_features(self.sentences(), normalize_each=True)
 
     def sentences(self):
@@ -27,6 +32,9 @@ class ZeroshotCLIP(PromptTrainer):
 
     def load_model(self, directory, epoch=None):
         """There is nothing to load."""
+        if directory:
+            log.warning("--model-dir %s has no effect: %s learns nothing, the figure is that of CLIP as it is",
+                        directory, type(self).__name__)
 
 
 @register
