@@ -5,12 +5,14 @@ import os
 from .base import FewShotDataset, register
 from .checks import check_items
 from .class_names import check_distinct, find_names_file, read_names, some, tidy
+from .copies import refuse_copies
 from .home import InputError
 from .splits import (
     Item,
     Splits,
     list_folders,
     list_images,
+    list_unread,
     read_class_folders,
     read_split_file,
     split_by_class,
@@ -67,6 +69,7 @@ class ImageFolder(FewShotDataset):
         given, items = self._read_table() if self.table else self._read_folders()
         if given:
             check_items(given, where, self.remedy)
+            refuse_copies(given, self.dataset_dir, "keep each picture in one split")
             self._note_untested(given)
             return given
         path = self.path(f"split_promptreg_{self.stem}-seed_{self.split_seed}.json")
@@ -92,6 +95,13 @@ class ImageFolder(FewShotDataset):
             self.note(f"{len(left)} images, {min(left)} first, came after {path} was made and are left out; delete it "
                       "to split anew")
 
+    def _note_unread(self, folders):
+        unread = [os.path.relpath(os.path.join(folder, name, file), self.dataset_dir) for folder in folders
+                  for name in list_folders(folder, OWN) for file in list_unread(os.path.join(folder, name))]
+        if unread:
+            self.note(f"{self.label}: {len(unread)} pictures, {unread[0]} first, are of a format that is not read: "
+                      "convert them to JPEG or PNG")
+
     def _note_untested(self, splits):
         tested = {item.label for item in splits.test}
         untested = {item.label: item.classname for item in splits.train if item.label not in tested}
@@ -113,9 +123,11 @@ class ImageFolder(FewShotDataset):
         if not folders:
             self._refuse_deeper(self.dataset_dir)
             names = self._names([list_folders(self.dataset_dir, OWN)])
+            self._note_unread([self.dataset_dir])
             return None, read_class_folders(self.dataset_dir, OWN, names)
         for folder in folders.values():
             self._refuse_deeper(self.path(folder))
+        self._note_unread(map(self.path, folders.values()))
         names = self._names([list_folders(self.path(folder), OWN) for folder in folders.values()], folders.values())
         train = read_class_folders(self.path(folders["train"]), OWN, names)
         labels = {item.classname: item.label for item in train}

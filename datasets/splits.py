@@ -13,7 +13,9 @@ from .checks import check_items
 from .files import read_json
 from .home import InputError, atomic
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".ppm", ".tif", ".tiff", ".webp")
+UNREAD_ENDINGS = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".psd", ".svg", ".tga", ".dng", ".cr2", ".cr3",
+                  ".nef", ".arw", ".raf", ".orf", ".rw2", ".exr", ".hdr", ".pgm", ".pbm", ".pnm", ".ico", ".eps")
 
 
 class Item(NamedTuple):
@@ -45,6 +47,12 @@ def list_images(folder):
     """Return the names of the images in ``folder``, sorted, without hidden files."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.name[0] != "." and e.name.lower().endswith(IMAGE_ENDINGS))
+
+
+def list_unread(folder):
+    """Return the names of the pictures in ``folder``, sorted, whose format is not read."""
+    with os.scandir(folder) as entries:
+        return sorted(e.name for e in entries if e.name[0] != "." and e.name.lower().endswith(UNREAD_ENDINGS))
 
 
 def read_class_folders(folder, ignored=(), rename=None):

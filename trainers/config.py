@@ -1,5 +1,6 @@
 """One config from CoOp's flags: defaults, dataset file, method file, flags, KEY VALUE pairs; later ones win."""
 import difflib
+import logging
 import os
 import re
 
@@ -14,6 +15,7 @@ from dassl.optim.optimizer import AVAI_OPTIMS
 
 from .errors import InputError
 
+log = logging.getLogger("promptreg")
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
 
 
@@ -138,6 +140,7 @@ def setup_cfg(args):
     _check_name("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
     _check_name("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY)
     _check_values(cfg, origin)
+    _check_sections(cfg, origin)
     cfg.freeze()
     return cfg, origin
 
@@ -149,6 +152,26 @@ def _check_name(key, name, registry):
         near = difflib.get_close_matches(name, known, 1)
         raise InputError(f"{key} {name or '(none)'}: "
                          + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
+
+
+def _check_sections(cfg, origin):
+    """Raise InputError for a key of another method on the command line; warn of a file that has such keys alone."""
+    known = {name: getattr(TRAINER_REGISTRY.get(name), "SECTION", None) for name in TRAINER_REGISTRY.registered_names()}
+    own = known[cfg.TRAINER.NAME]
+    if own is None:  # a host's trainer, or a meta-training, which reads several
+        return
+    sections: dict[str, dict[str, list[str]]] = {}
+    for key, source in origin.items():
+        section = key.split(".")[1] if key.startswith("TRAINER.") else ""
+        if section in known.values():
+            sections.setdefault(source, {}).setdefault(section, []).append(key)
+    for source, found in sections.items():
+        others = [key for section, keys in found.items() if section != own for key in keys]
+        if others and source == "the command line":
+            raise InputError(f"{source}: {others[0]} has no effect: {cfg.TRAINER.NAME}'s keys are TRAINER.{own}.…")
+        if others and own not in found and not cfg.TRAINER.NAME.startswith("ZeroshotCLIP"):
+            log.warning("%s: %s has no effect, and there is none of %s's keys, TRAINER.%s.…: their defaults are taken",
+                        source, others[0], cfg.TRAINER.NAME, own)
 
 
 def _check_values(cfg, origin):

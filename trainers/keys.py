@@ -31,6 +31,11 @@ def settings(cfg, section):
     return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
 
 
+def defaults_of(section):
+    """Return {key: default} of what was declared for a section."""
+    return _DECLARED.get(section, {})
+
+
 def _section(cfg, section):
     return (cfg if section in _AT_ROOT else cfg.TRAINER).setdefault(section, CfgNode())
 

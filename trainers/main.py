@@ -90,6 +90,9 @@ def run(args):
             print(f"# {key}: from {source}")
         print(cfg.dump())
         return None
+    if not args.eval_only and (args.model_dir or args.load_epoch is not None):
+        raise InputError("--model-dir and --load-epoch have an effect with --eval-only alone: add it; to start a "
+                         "training from prompts give MODEL.INIT_WEIGHTS FILE")
     if finished(cfg, args):
         lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
         return None

@@ -340,7 +340,7 @@ def test_keys_of_another_method(lab, place, method, key):
 
 
 @pytest.mark.parametrize("method, opts, told", [
-    ("CoOp", "TRAINER.COOP.N_CTX 16 TRAINER.COOP.CTX_INIT 'a photo of a'", "N_CTX 16 has no effect"),
+    ("CoOp", "TRAINER.COOP.N_CTX 8 TRAINER.COOP.CTX_INIT 'a photo of a'", "N_CTX 8 has no effect"),
     ("CoOp", "TRAINER.COOP.CSC True TRAINER.COOP.CTX_INIT 'a photo of a'", "CSC True has no effect"),
     ("KgCoOp", "TRAINER.COOP.N_CTX 8", "N_CTX 8 has no effect"),
     ("ProGrad", "TRAINER.COOP.CSC True", "CSC True has no effect"),

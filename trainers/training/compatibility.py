@@ -41,6 +41,8 @@ def load_into(trainer: Any, trained: TrainedPrompts, as_start: bool = False) -> 
                          f"the checkpoint, or add {OVERRIDE} True to use it all the same (its result says so)")
     for line in different:
         trainer.note(f"{trained.path} was made for something else, and is used all the same: {line}")
+    for line in [] if as_start else other_sample(trainer, trained):
+        trainer.note(line)
     if not (trained.identity or trained.published or as_start):
         trainer.note(f"{trained.path}: {identity.NOT_RECORDED}")
     fit(trainer.prompts, state, trained.path)
@@ -59,6 +61,17 @@ def differences(trainer: Any, trained: TrainedPrompts) -> list[str]:
         if key in there and _plain(there[key]) != _plain(value):
             found.append(f"{key} {there[key]} there, {value} here")
     return found
+
+
+def other_sample(trainer: Any, trained: TrainedPrompts) -> list[str]:
+    """Return in words where prompts were trained with another seed or shots than the evaluation's result will say."""
+    here, there = flatten(trainer.cfg), flatten(trained.config or {})
+    shots = here["DATASET.NUM_SHOTS"] > 0 and here["DATASET.NUM_SHOTS"] != there.get("DATASET.NUM_SHOTS")
+    seed = here["SEED"] != there.get("SEED")
+    if trained.published or not (shots or seed):
+        return []
+    return [f"the prompts were trained with seed {there.get('SEED')} and {there.get('DATASET.NUM_SHOTS')} shots; this "
+            f"result is listed under seed {here['SEED']} and {here['DATASET.NUM_SHOTS']} shots"]
 
 
 def other_weights(trainer: Any, trained: TrainedPrompts, backbone: str) -> list[str]:

@@ -1,7 +1,6 @@
 """What is legal, changes a run's figure and is easily overlooked: refused, or said in one line, before it starts."""
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,11 +8,10 @@ from torchvision.transforms import Normalize
 
 from ..clip.tokens import clean
 from ..errors import InputError
+from ..keys import defaults_of
 
 if TYPE_CHECKING:
     from ..base import PromptTrainer
-
-log = logging.getLogger("promptreg")
 
 
 def check_normalized(loader) -> None:
@@ -30,22 +28,17 @@ def check_normalized(loader) -> None:
 def report(trainer: PromptTrainer) -> None:
     """Log what a reader of a run's figure must know of its classes and keys, one line each."""
     for text in (*same_prompts(trainer), *ignored_keys(trainer)):
-        say(trainer, text)
+        trainer.note(text)
 
 
 def report_schedule(trainer: PromptTrainer) -> None:
     """Log where the optimizer's schedule leaves the prompts about as they started."""
     optim = trainer.cfg.OPTIM
     if optim.MAX_EPOCH == 0:
-        say(trainer, "OPTIM.MAX_EPOCH is 0: nothing is trained, the figure is that of the prompts as they start")
+        trainer.note("OPTIM.MAX_EPOCH is 0: nothing is trained, the figure is that of the prompts as they start")
     elif optim.WARMUP_EPOCH >= optim.MAX_EPOCH:
-        say(trainer, f"OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH} covers OPTIM.MAX_EPOCH {optim.MAX_EPOCH}: the learning "
+        trainer.note(f"OPTIM.WARMUP_EPOCH {optim.WARMUP_EPOCH} covers OPTIM.MAX_EPOCH {optim.MAX_EPOCH}: the learning "
                      f"rate stays in its warm-up and never reaches OPTIM.LR {optim.LR:g}")
-
-
-def say(trainer: PromptTrainer, text: str) -> None:
-    """Log a warning; where the trainer keeps notes for its result, it does both."""
-    getattr(trainer, "note", log.warning)(text)
 
 
 def same_prompts(trainer: PromptTrainer) -> Iterator[str]:
@@ -76,7 +69,7 @@ def ignored_keys(trainer: PromptTrainer) -> Iterator[str]:
         if n_ctx > 4:
             yield (f"{section}.CTX_INIT has no effect: as published, more than 4 context vectors ({n_ctx} here) start "
                    "at random")
-    elif given is not None and given != n_ctx:
+    elif given not in (None, n_ctx, defaults_of(trainer.SECTION).get("N_CTX")):
         yield (f"{section}.N_CTX {given} has no effect: CTX_INIT {own.CTX_INIT!r} sets {n_ctx} context vectors; for "
                f'N_CTX to count, give CTX_INIT ""')
     if own.get("CSC") and learner.ctx.dim() == 2:
