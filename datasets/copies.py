@@ -16,10 +16,10 @@ def refuse_copies(splits, folder, remedy):
     found = [splits]
     for key in (lambda path: os.stat(path).st_size, _tail, _whole):
         found = [alike for group in found for alike in _alike(group, folder, key)]
-    pairs = sorted(f"{_first(group)} and {_last(group)}" for group in found)
+    pairs = sorted(f"{_first(group)} is also in {split} as {path}" for group in found for split, path in [_last(group)])
     if pairs:
         more = f" and {len(pairs) - 3:,} more" if len(pairs) > 3 else ""
-        raise InputError(f"{folder}: {len(pairs):,} images are the same in two splits: {', '.join(pairs[:3])}{more}; "
+        raise InputError(f"{folder}: {len(pairs):,} images are in two splits: {', '.join(pairs[:3])}{more}; "
                          f"{remedy}")
 
 
@@ -53,4 +53,4 @@ def _first(group):
 
 
 def _last(group):
-    return next(items[0].path for items in reversed(group) if items)
+    return next((split, items[0].path) for split, items in reversed(group._asdict().items()) if items)

@@ -182,7 +182,7 @@ def test_class_names_in_another_order_name_the_same_class(lab):
 def test_classes_with_the_same_prompt_are_named(place, names, method):
     pictures("data", ("0", "1", "2"))
     (place / "data/classnames.json").write_text(json.dumps({"0": names[0], "1": names[1], "2": "dog"}))
-    refused_or_told(train(method=method), f"'{names[0]}' (class 0) and '{names[1]}' (class 1)", "same name")
+    refused_or_told(train(method=method), f"'{names[0]}' (class 0) and '{names[1]}' (class 1)", "both named")
 
 
 def test_class_specific_contexts_tell_the_same_names_apart(place):
@@ -261,7 +261,7 @@ def test_images_of_the_training_in_the_test(place, how):
                 shutil.copy(f"data/train/{name}/0.png", f"data/test/{name}/0.png")
             else:
                 os.symlink(place / f"data/train/{name}/0.png", f"data/test/{name}/0.png")
-    refused_or_told(train(), "train and test", "train and in test", "also in train", "in both")
+    refused_or_told(train(), "in two splits")
 
 
 def test_images_whose_endings_are_not_read(place):
