@@ -15,7 +15,7 @@ from .. import main, results
 from ..config import setup_cfg
 from ..errors import EnvironmentFault, InputError
 from ..results import FILE
-from ..results.collect import KEYS, VARIANTS
+from ..results.published import KEYS, VARIANTS
 
 HOUSE = Path(__file__).resolve().parents[1]
 PLACES = HOUSE.parent / "scripts", HOUSE / "scripts"  # of a checkout, of an installed package
