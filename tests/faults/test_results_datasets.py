@@ -86,7 +86,11 @@ def test_an_own_folder_is_not_taken_for_a_published_dataset(tmp_path, capsys):
     put(tmp_path / "a", 40.0, root="/x/dtd")
     put(tmp_path / "b", 80.0, root="/x/average")
     put(tmp_path / "c", 60.0, dataset="DescribableTextures", root="data")
-    assert means(rows(capsys, tmp_path)[0]) == {"x/dtd": 40.0, "x/average": 80.0, "dtd": 60.0}
+    put(tmp_path / "d", 70.0, root="/x/pets")
+    assert means(rows(capsys, tmp_path)[0]) == {"x/dtd": 40.0, "x/average": 80.0, "dtd": 60.0, "pets": 70.0}
+    put(tmp_path / "e", 90.0, dataset="OxfordPets", root="data")  # "Pets" in tables
+    found = means(rows(capsys, tmp_path)[0])
+    assert found["x/pets"] == 70.0 and found["oxford_pets"] == 90.0 and "pets" not in found
 
 
 def test_another_split_seed_is_another_dataset(tmp_path, capsys):
@@ -176,10 +180,12 @@ def test_another_source_is_its_own_table(source, name, tmp_path, capsys):
     for place, dataset, accuracy in ((source, data, 95.0), ("imagenet", "ImageNet", 70.0)):
         trained = put(tmp_path / f"{place}/CoOp/rn50_16shots", accuracy, 1, "/x/pets", dataset)
         for seed in (1, 2):
-            put(tmp_path / place / "o/evaluation/CoOp/rn50_16shots/dtd", accuracy - 10, seed, "/x", "DescribableTextures",
-                words=["--eval-only", "--model-dir", str(trained.parent / f"seed{seed}")], shots=-1)
+            put(tmp_path / place / "o/evaluation/CoOp/rn50_16shots/dtd", accuracy - 10, seed, "/x",
+                "DescribableTextures", words=["--eval-only", "--model-dir", str(trained.parent / f"seed{seed}")], shots=-1)
     assert main([str(tmp_path), "--setting", "xd", "--format", "markdown"]) == 0
     out = capsys.readouterr().out
-    first, second = sorted(out.split("\n\n**"))
+    tables = [text for text in out.split("**Cross-dataset, ") if text]
+    assert len(tables) == 2
+    first, second = sorted(tables, key=lambda text: "trained on ImageNet" in text)
     assert "trained on ImageNet" in second and "| ImageNet | DTD |" in second and "60.00 ± 0.00" in second
     assert f"trained on {name}" in first and f"| {name} | DTD |" in first and "85.00 ± 0.00" in first

@@ -25,8 +25,8 @@ def put(folder, accuracy=50.0, seed=1, dataset="dtd", method="CoOp", shots=16, c
     result = {"trainer": method, "dataset": DATASETS[dataset], "classes": classes, "shots": shots, "seed": seed,
               "backbone": backbone, "results": {split: {"accuracy": accuracy, "per_class": per_class or {}}},
               "config": yaml.safe_dump({"OPTIM": {"MAX_EPOCH": 50}, "SEED": seed, **(cfg or {})}),
-              "command": ["x", "--config-file", f"a/{config}.yaml", *words], "notes": notes or [], "dataset_label": dataset,
-              "identity": {"dataset": dataset, "classnames": None, "split": None, "weights": weights}, **more}
+              "command": ["x", "--config-file", f"a/{config}.yaml", *words], "notes": notes or [],
+              "dataset_label": dataset, "identity": {"dataset": dataset, "classnames": None, "split": None, "weights": weights}, **more}
     (path / "result.json").write_text(json.dumps(result))
     return path
 
@@ -155,7 +155,7 @@ def test_notes_name_the_row_of_several(tmp_path):
                                     {"dataset_label": 3}, {"prompts": 3},
                                     {"results": {"test": {"accuracy": 85.0, "correct": 10, "total": 20}}}], ids=str)
 def test_a_result_that_contradicts_itself_is_refused(change, tmp_path, capsys):
-    put(tmp_path / "a", **{**{"results": {"test": {"accuracy": 50.0}}}, **change})
+    put(tmp_path / "a", **change)
     assert main([str(tmp_path)]) == 2
     err = capsys.readouterr().err
     assert "is not a whole result" in err and err.count("\n") == 1
@@ -244,8 +244,8 @@ def test_parser_refuses_a_figure_that_is_no_percentage(value, words, tmp_path, c
     top = tmp_path / "x" if "--multi-exp" in words else tmp_path
     for seed in (1, 2):
         path = put(top, seed=seed) / "result.json"
-        path.write_text(path.read_text().replace('"accuracy": 50.0', f'"macro_f1": 40.0, "accuracy": {json.dumps(value)}'
-                                                 if seed == 2 else '"macro_f1": 40.0, "accuracy": 50.0'))
+        given = json.dumps(value) if seed == 2 else "50.0"
+        path.write_text(path.read_text().replace('"accuracy": 50.0', f'"macro_f1": 40.0, "accuracy": {given}'))
     assert parse_test_res.main([str(tmp_path), *words]) == 2
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and "seed2/result.json" in said.err

@@ -99,8 +99,8 @@ def read_run(folder, root=os.sep):
         if set(results) == {"held_out"}:
             return None
         figures = results.get("test") or next(iter(results.values()))
-        method, dataset = content["trainer"], content["dataset"]
-        classes, accuracy = content["classes"], float(number(figures, "accuracy", 0, 100))
+        method, classes = content["trainer"], content["classes"]
+        accuracy = float(number(figures, "accuracy", 0, 100))
         shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, kinds=(int,))
         seed = number(content, "seed", kinds=(int,))
         check(content, figures)
@@ -119,8 +119,8 @@ def read_run(folder, root=os.sep):
     method, config, variant, backbone, *names = map(encodable, (
         method, config_name(command, parts, folder), variant or weight, str(content.get("backbone", "")),
         *dataset_names(content)))
-    return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy, content,
-               source, parts, names[1], split="" if results.get("test") else "validation")
+    return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy,
+               content, source, parts, names[1], split="" if results.get("test") else "validation")
 
 
 def check(content, figures):

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .cell import Cell
 from .line import labels, line_of, shots_words
 from .notes import Note
 from .published import KEYS, VARIANTS, ZERO_SHOT
@@ -133,7 +132,7 @@ def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
         names = labels([line for side in sides for line in side])
         for a, b in itertools.product(*sides):
             if shared := sorted(set(sides[0][a]) & set(sides[1][b])):
-                values = [(dataset, sides[0][a][dataset, seed] - sides[1][b][dataset, seed]) for dataset, seed in shared]
+                values = [(key[0], sides[0][a][key] - sides[1][b][key]) for key in shared]
                 found.append(compared(names[a], names[b], values, group_words(where), draws))
     if not found:
         methods = ", ".join(sorted({run.method for run in runs})) or "no method"
@@ -156,7 +155,8 @@ def meets(run, where):
 def group_words(where):
     setting, classes, source, backbone, _, split, shots = where
     words = [TITLES[setting].lower(), f"trained on {column_name(source)}" if source else "",
-             f"{classes} classes" if classes != "all" else "", "" if shots is None else shots_words(shots), backbone, split]
+             f"{classes} classes" if classes != "all" else "", "" if shots is None else shots_words(shots), backbone,
+             split]
     return ", ".join(filter(None, words))
 
 

@@ -55,8 +55,8 @@ def tell_apart(runs):
         groups[identity(run, known)].append(run)
     for key, held in groups.items():
         names[key[0], is_own(held[0])][key] = held
-    others = {run.dataset.casefold() for run in runs if not is_own(run)}
-    taken = {"average", *KEYS, *map(str.casefold, SHORT.values()), *others}
+    others = {run.dataset for run in runs if not is_own(run)}
+    taken = {"average", *KEYS, *(SHORT.get(name, name).casefold() for name in others)}
     told = {}
     for (name, own), alike in names.items():
         if len(alike) > 1 or own and name in taken:
@@ -138,13 +138,29 @@ def weights_names(runs):
 
 
 def with_sources(runs):
-    """Return the runs, those evaluated elsewhere with the dataset and shots of the training they are of."""
-    trainings = {os.path.realpath(run.folder): run for run in runs if run.setting != "xd"}
+    """Return the runs, those evaluated elsewhere with the dataset and shots of the training they are of.
+
+    Where that training is not among the runs, its other seeds, in the same folder, tell its dataset.
+    """
+    trainings, siblings = {}, defaultdict(set)
+    for run in runs:
+        if run.setting != "xd":
+            place = os.path.realpath(run.folder)
+            trainings[place] = run
+            siblings[os.path.dirname(place)].add((run.dataset, run.shots))
 
     def sourced(run):
         directory = following(list(run.content.get("command") or []), "--model-dir")
-        training = trainings.get(os.path.realpath(directory)) if directory else None
-        return replace(run, source=training.dataset, shots=training.shots) if training else run
+        if not directory:
+            return run
+        place = os.path.realpath(directory)
+        found = siblings[os.path.dirname(place)]
+        if training := trainings.get(place):
+            found = {(training.dataset, training.shots)}
+        if len(found) != 1:
+            return run
+        (source, shots), = found
+        return replace(run, source=source, shots=shots)
     return [sourced(run) if run.setting == "xd" else run for run in runs]
 
 

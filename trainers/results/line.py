@@ -9,7 +9,7 @@ EPOCHS_BY_SHOTS = "epochs by shots"
 
 @dataclass(frozen=True, order=True)
 class Line:
-    """What makes a row of its own: a method with its config, variant, shots, backbone, weights, and what it is tested on.
+    """What makes a row of its own: a method with its config, variant, shots, backbone, weights, what it is tested on.
 
     With ``by_shots`` the row holds CoOp's and ProGrad's configs of several epochs, and ``config`` bears none.
 

@@ -4,7 +4,7 @@ import re
 from collections import Counter, defaultdict
 
 from ..config import PASSING, keys, parsed
-from .line import learned_shots, row_name, shots_words
+from .line import row_name, shots_words
 from .notes import Note, listed
 from .published import SHORT, ZERO_SHOT
 
@@ -57,14 +57,19 @@ def epoch(run):
         return loaded if loaded.isdecimal() else ""
     text = str(run.content.get("config") or "")
     last = MAX_EPOCH.search(text)
-    return last[1] if last and "--eval-only" not in command and not BEST_VAL.search(text) else ""
+    return last[1] if last and not evaluates(run) and not BEST_VAL.search(text) else ""
+
+
+def evaluates(run):
+    """Return whether a run has learned nothing itself."""
+    return "--eval-only" in (run.content.get("command") or [])
 
 
 def best_words(runs):
     """Return what to say of runs whose best epoch was not, or may not have been, chosen on a validation set."""
     counts = Counter()
     for run in runs:
-        if BEST_VAL.search(str(run.content.get("config") or "")) and "--eval-only" not in (run.content.get("command") or []):
+        if BEST_VAL.search(str(run.content.get("config") or "")) and not evaluates(run):
             results = run.content["results"]
             validated, tested = (results.get(split) for split in ("val", "test"))
             if not validated:
@@ -80,7 +85,7 @@ def prompt_words(runs):
     """Return what to say of seeds with the same prompts, and of a seed that has other prompts on other datasets."""
     alike, of_seed = defaultdict(set), defaultdict(set)
     for run in runs:
-        if (prompts := run.content.get("prompts")) and "--eval-only" in (run.content.get("command") or []):
+        if evaluates(run) and (prompts := run.content.get("prompts")):
             alike[prompts, run.dataset, run.classes].add(run.seed)
             if run.setting == "xd":
                 of_seed[run.seed].add(prompts)
@@ -111,8 +116,9 @@ def image_notes(runs, line_of):
     said = []
     for (dataset, classes), groups in found.items():
         if len(groups) > 1:
-            told = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of {counted(len(tested), 'class', 'classes')} "
-                             f"in {listed((run.folder for run in held), 1)}" for tested, held in groups.items())
+            told = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
+                             f"{counted(len(tested), 'class', 'classes')} in {listed((run.folder for run in held), 1)}"
+                             for tested, held in groups.items())
             name = SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
             said.append(Note(f"{name}: figures over different images: {told}", column=dataset))
     return said
