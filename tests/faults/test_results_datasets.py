@@ -120,8 +120,8 @@ def test_weights_of_one_name_and_two_contents_are_two_rows(tmp_path, capsys):
     put(tmp_path / "c", 90.0, 1, content=A, weights=B, method="ProGrad")
     found, _ = rows(capsys, tmp_path)
     assert [(row["method"], row["backbone"], row["weights"], float(row["mean"])) for row in found] == [
-        ("CoOp", "ViT-B/16 (weights aaaaaaaa)", A, 40.0), ("CoOp", "ViT-B/16 (weights bbbbbbbb)", B, 80.0),
-        ("ProGrad", "ViT-B/16 (weights bbbbbbbb)", B, 90.0)]
+        ("CoOp", "ViT-B/16 weights aaaaaaaa", A, 40.0), ("CoOp", "ViT-B/16 weights bbbbbbbb", B, 80.0),
+        ("ProGrad", "ViT-B/16 weights bbbbbbbb", B, 90.0)]
     assert main([str(tmp_path), "--paired", "CoOp", "ProGrad"]) == 2, "CoOp's seed 1 has other weights than ProGrad's"
     assert "there are no runs of both" in capsys.readouterr().err
 
@@ -181,7 +181,8 @@ def test_another_source_is_its_own_table(source, name, tmp_path, capsys):
         trained = put(tmp_path / f"{place}/CoOp/rn50_16shots", accuracy, 1, "/x/pets", dataset)
         for seed in (1, 2):
             put(tmp_path / place / "o/evaluation/CoOp/rn50_16shots/dtd", accuracy - 10, seed, "/x",
-                "DescribableTextures", words=["--eval-only", "--model-dir", str(trained.parent / f"seed{seed}")], shots=-1)
+                "DescribableTextures", shots=-1,
+                words=["--eval-only", "--model-dir", str(trained.parent / f"seed{seed}")])
     assert main([str(tmp_path), "--setting", "xd", "--format", "markdown"]) == 0
     out = capsys.readouterr().out
     tables = [text for text in out.split("**Cross-dataset, ") if text]

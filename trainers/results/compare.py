@@ -57,7 +57,7 @@ def against(table, figures):
                 rows.append(Row(row.line, row.label, "difference",
                                 [difference(cell, row_) for cell, row_ in zip(row.cells, theirs, strict=True)]))
     notes = [Note("* beyond two standard errors")] * (len(rows) > len(table.rows))
-    several = {line.backbone for line in table.lines if "(weights " in line.backbone}
+    several = {line.backbone for line in table.lines if line.several}
     notes += [Note(f"no published figures beside {', '.join(sorted(several))}: several weights bear this name")] * bool(
         several)
     return replace(table, rows=rows, notes=[*table.notes, *notes])

@@ -122,8 +122,12 @@ def path_ends(paths, least=1):
     return {path: path for path in paths}
 
 
+def weights_words(weights):
+    return f" weights {weights[:8] or 'not recorded'}"
+
+
 def weights_names(runs):
-    """Return a function: {"weights", "backbone"} of a run, the weights told in the backbone's name if it has several."""
+    """Return a function: {"weights", "backbone"} of a run, the weights told in a backbone's name that has several."""
     found = defaultdict(set)
     for run in runs:
         if run.hashes.get("weights"):
@@ -132,8 +136,7 @@ def weights_names(runs):
     def named(run):
         held = found[run.backbone]
         own = run.hashes.get("weights") or (next(iter(held)) if len(held) == 1 else "")
-        several = f" (weights {own[:8] or 'not recorded'})" if len(held) > 1 else ""
-        return {"weights": own, "backbone": run.backbone + several}
+        return {"weights": own, "backbone": run.backbone + (weights_words(own) if len(held) > 1 else "")}
     return named
 
 

@@ -1,6 +1,7 @@
 """What makes a row of its own, the rows' labels and their order."""
 from dataclasses import dataclass
 
+from .identity import weights_words
 from .published import ZERO_SHOT
 
 ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
@@ -28,11 +29,14 @@ class Line:
     split: str = ""
 
     @property
+    def several(self):
+        """Whether the backbone's name tells its weights, for the runs have several of the name."""
+        return self.backbone.endswith(weights_words(self.weights))
+
+    @property
     def backbone_words(self):
         """The backbone with its weights' hash, as captions name it."""
-        if "(weights " in self.backbone:  # told apart from others of its name
-            return self.backbone
-        return f"{self.backbone or 'not recorded'} (weights {self.weights[:8] or 'not recorded'})"
+        return (self.backbone or "not recorded") + ("" if self.several else weights_words(self.weights))
 
 
 def line_of(run):

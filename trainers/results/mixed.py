@@ -27,7 +27,7 @@ def notes(runs, line_of):
         told = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
                 *prompt_words(held)]
         found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in told]
-    return found + own_notes(runs, line_of) + image_notes(runs, line_of) + split_notes(runs, line_of)
+    return found + own_notes(runs, line_of) + image_notes(runs) + split_notes(runs)
 
 
 def config_words(runs):
@@ -105,7 +105,7 @@ def own_notes(runs, line_of):
                  held[0].dataset if len({run.dataset for run in held}) == 1 else "") for text, held in said.items()]
 
 
-def image_notes(runs, line_of):
+def image_notes(runs):
     """Return notes on columns whose figures are not all over the same images."""
     found = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -119,27 +119,30 @@ def image_notes(runs, line_of):
             told = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
                              f"{counted(len(tested), 'class', 'classes')} in {listed((run.folder for run in held), 1)}"
                              for tested, held in groups.items())
-            name = SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
-            said.append(Note(f"{name}: figures over different images: {told}", column=dataset))
+            said.append(Note(f"{shown(dataset, classes)}: figures over different images: {told}", column=dataset))
     return said
 
 
-def split_notes(runs, line_of):
+def split_notes(runs):
     """Return notes on runs that should have learned from the same few-shot set and have not."""
     found = defaultdict(set)
     for run in runs:
         if run.method not in ZERO_SHOT and (split := run.hashes.get("split")):
             found[run.dataset, run.classes, run.content["shots"], run.seed].add(split)
-    return [Note(f"{SHORT.get(dataset, dataset)}, {f'{classes} classes, ' * (classes != 'all')}{shots_words(shots)}, "
-                 f"seed {seed}: not all runs have learned from the same images", column=dataset)
+    return [Note(f"{shown(dataset, classes)}, {shots_words(shots)}, seed {seed}: not all runs have learned from the "
+                 "same images", column=dataset)
             for (dataset, classes, shots, seed), splits in found.items() if len(splits) > 1 and shots > 0]
+
+
+def shown(dataset, classes):
+    return SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
 
 
 def unrecorded(runs):
     """Return a note in a list on runs of earlier versions, which say less of what they are of; [] without any."""
     old = [run for run in runs if not run.hashes.get("dataset") or not run.hashes.get("weights")]
-    return [Note(f"{len(old)} of {counted(len(runs), 'run')} did not record the content of the dataset and the weights: "
-                 "there, names alone tell what belongs together")] if old else []
+    return [Note(f"{len(old)} of {counted(len(runs), 'run')} did not record the content of the dataset and the "
+                 "weights, as earlier versions did not: there, names alone tell what belongs together")] if old else []
 
 
 def counted(number, word, words=""):

@@ -89,7 +89,9 @@ def save(figure, path):
 
 def few_shot(table, looks):
     """Return CoOp's figure: accuracy over shots, one panel a dataset, the average first; zero-shot at 0 shots."""
-    columns = sorted(table.columns, key=lambda column: column != "average")
+    filled = [column for number, column in enumerate(table.columns)
+              if any(isinstance(row.cells[number], Cell) for row in table.rows)]
+    columns = sorted(filled, key=lambda column: column != "average")
     figure, axes = panels(len(columns), 3.4)
     curves = {}
     for row in table.rows:
@@ -175,6 +177,8 @@ def gains(runs, looks=None):
         bars(axis, found[key][line, classes], looks[line.method]["color"])
         part = f", {classes} classes" if classes != "all" else ""
         axis.set(title=f"{names[line]}{part}", xlabel="Points above zero-shot CLIP")
+    ends = [end for panel in drawn for end in found[key][panel].values()] + [0]
+    plt.setp(axes, xlim=(min(ends) - 1, max(ends) + 1))
     left = f" ({len(drawn)} of {len(found[key])} panels)" if len(drawn) < len(found[key]) else ""
     figure.suptitle(f"{TITLES[setting]}, {column_name(dataset)}, {shots_words(shots)}, {backbone}{left}")
     figure.tight_layout()

@@ -17,7 +17,8 @@ STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:80em;padding:0 1em;color:#1a1a1a;background:#fff}
 h1{font-size:1.6em}h2{font-size:1.2em;margin-top:2em;border-bottom:1px solid #ccc}h3{font-size:1em;margin-bottom:.2em}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-.wide{overflow-x:auto}
+.wide{overflow-x:auto}.runs table{font-size:12px}.runs td,.runs th{padding:.15em .5em}
+.runs td:last-child{white-space:normal;overflow-wrap:anywhere;min-width:14em}
 td,th{padding:.25em .8em;text-align:right;border-bottom:1px solid #e5e5e5;white-space:nowrap}
 td:first-child,th:first-child,.word{text-align:left}
 th button{all:unset;cursor:pointer;font-weight:600}
@@ -54,11 +55,11 @@ CAPTIONS = {"few_shot": "Accuracy over training images a class; bars are one sta
 
 
 def sortable(heads, rows, words):
-    """Return an HTML table; ``rows`` are of (text, sort value or None); the first ``words`` columns are text."""
-    head = "".join(f'<th class="{"word" if n < words else "number"}"><button>{html.escape(text)}</button></th>'
+    """Return an HTML table; ``rows`` are of (text, sort value or None); ``words`` are the columns of text."""
+    head = "".join(f'<th class="{"word" if n in words else "number"}"><button>{html.escape(text)}</button></th>'
                    for n, text in enumerate(heads))
     body = "".join("<tr>" + "".join(
-        f'<td class="{"word" if n < words else "number"}"' + (f' data-value="{value!r}"' if value is not None else "")
+        f'<td class="{"word" if n in words else "number"}"' + (f' data-value="{value!r}"' if value is not None else "")
         + f">{html.escape(text)}</td>" for n, (text, value) in enumerate(row)) + "</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -71,13 +72,13 @@ def results_table(table):
         labels = list(dict.fromkeys(row.label for row in table.rows))
         column = table.columns[0]
         cells = [[(label, None), *(entry(table.cell(label, part, column)) for part in parts)] for label in labels]
-        body = sortable(["Method", *parts], cells, 1)
+        body = sortable(["Method", *parts], cells, [0])
     else:
         body = ""
         for part in parts:
             rows = [[(row.label, None), *map(entry, row.cells)] for row in table.rows if row.part == part]
             body += (f"<h3>{html.escape(part)}</h3>" if part else "") + sortable(
-                ["Method", *map(render.column_name, table.columns)], rows, 1)
+                ["Method", *map(render.column_name, table.columns)], rows, [0])
     return (f"<h2>{html.escape(render.title(table))}</h2>{body}"
             f'<p class="quiet">{html.escape(render.caption(table, "std"))}</p>{notes_list(table.notes)}')
 
@@ -105,20 +106,19 @@ def image(path):
 
 def runs_table(runs):
     """Return the section of all runs, with all that tables tell rows apart by."""
-    heads = ["Run", "Setting", "Method", "Config", "Backbone", "Dataset", "Classes", "Shots", "Seed", "Accuracy",
-             "Seconds", "Peak MiB"]
+    heads = ["Method", "Config", "Backbone", "Setting", "Dataset", "Classes", "Shots", "Seed", "Accuracy", "Seconds",
+             "Peak MiB", "Run"]
     rows = []
     for run in runs:
         config = ", ".join(filter(None, (run.config, run.variant)))
         setting = TITLES[run.setting] + (f" from {render.column_name(run.source)}" if run.source else "")
-        words = (run.folder, setting, run.method, config, line_of(run).backbone_words, render.column_name(run.dataset),
-                 run.classes)
+        words = (run.method, config, line_of(run).backbone_words, setting, render.column_name(run.dataset), run.classes)
         split = f" ({run.split})" if run.split else ""
         rows.append([*((text, None) for text in words), (shots_words(run.shots), run.shots), (str(run.seed), run.seed),
                      (f"{run.accuracy:.2f}{split}", run.accuracy),
                      *((f"{run.content[key]:.0f}" if run.content.get(key) is not None else "–", run.content.get(key))
-                       for key in ("seconds", "peak_memory_mib"))])
-    return f"<h2>All runs</h2>{sortable(heads, rows, 7)}"
+                       for key in ("seconds", "peak_memory_mib")), (run.folder, None)])
+    return f'<h2>All runs</h2><div class="runs">{sortable(heads, rows, [*range(6), 11])}</div>'
 
 
 def details(run):
