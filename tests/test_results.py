@@ -543,7 +543,7 @@ def test_validation_figures_are_said(tmp_path):
     assert texts(by_setting(tmp_path)["base2new"].notes) == said
     base2new(tmp_path, "ProGrad", "dtd", 2, 60, 60)
     made = by_setting(tmp_path)["base2new"]
-    assert texts(made.notes) == said
+    assert texts(made.notes)[:1] == said
     assert figures(made, "dtd")["ProGrad", "Base"] == 60 and figures(made, "dtd")["ProGrad (validation)", "Base"] == 50
 
 

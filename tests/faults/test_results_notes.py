@@ -91,7 +91,7 @@ def test_validation_figures_are_not_averaged_with_test_figures(tmp_path):
     put(tmp_path / "b", 50.0, 2)
     table, = tables(collect([tmp_path]))
     assert {row.label: row.cells[0].mean for row in table.rows} == {"CoOp": 50.0, "CoOp (validation)": 90.0}
-    assert notes(tmp_path) == ["CoOp (rn50, validation): figures of the validation set, not of the test set"]
+    assert notes(tmp_path)[0] == "CoOp (rn50, validation): figures of the validation set, not of the test set"
 
 
 def test_figures_of_several_epochs_are_said(tmp_path):
@@ -137,6 +137,20 @@ def test_few_shot_sets_that_differ_are_said(tmp_path):
     for method, split in (("CoOp", "1"), ("ProGrad", "2")):
         put(tmp_path / method, method=method, identity={"dataset": "d", "weights": "f" * 32, "split": split})
     assert notes(tmp_path) == ["DTD, 16 shots, seed 1: not all runs have learned from the same images"]
+
+
+def test_rows_over_fewer_seeds_than_others_are_said(tmp_path):
+    for seed in (1, 2, 3):
+        put(tmp_path / "a", seed=seed)
+    put(tmp_path / "b", method="ProGrad", seed=2)
+    put(tmp_path / "c", method="ZeroshotCLIP", shots=-1)  # which has no seed
+    assert notes(tmp_path) == ["ProGrad: over seed 2 alone, where other rows have 1, 2, 3"]
+
+
+def test_two_names_of_one_dataset_are_said(tmp_path):
+    put(tmp_path / "a", identity={"dataset": "d" * 32, "weights": "f" * 32})
+    put(tmp_path / "b", dataset="eurosat", identity={"dataset": "d" * 32, "weights": "f" * 32})
+    assert notes(tmp_path) == ["DTD, EuroSAT are the same images, classes and splits"]
 
 
 def test_many_configs_are_not_passed_over_in_silence(tmp_path):

@@ -3,6 +3,7 @@ import statistics
 from dataclasses import dataclass
 
 from .notes import Note
+from .published import ZERO_SHOT
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,24 @@ def seeds_notes(what, names, cells, **place):
         return [Note(f"no {what}, for no seed is in all its parts: {lacking}", **place)]
     alone = f"{what} over seed{'s' * (len(seeds) > 1)} {words(seeds)} alone: {lacking}"
     return [Note(alone, **place)] if lacking else []
+
+
+def rows_notes(rows):
+    """Return notes on rows that are over fewer seeds than others of their table."""
+    seeds = {}
+    for row in rows:
+        if row.part != "H" and row.line.method not in ZERO_SHOT:
+            held = frozenset().union(*(cell.values for cell in row.cells if cell))
+            seeds.setdefault(row.label, {}).setdefault(held, []).append(row)
+    every = frozenset().union(*(held for found in seeds.values() for held in found))
+    notes = []
+    for label, found in seeds.items():
+        for held, some in found.items():
+            if held and held < every:
+                part = f", {', '.join(row.part for row in some)}" if len(found) > 1 else ""
+                notes.append(Note(f"{label}{part}: over seed{'s' * (len(held) > 1)} {words(held)} alone, where other "
+                                  f"rows have {words(every)}", tuple(dict.fromkeys(row.line for row in some))))
+    return notes
 
 
 def words(numbers):

@@ -27,7 +27,7 @@ def notes(runs, line_of):
         told = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
                 *prompt_words(held)]
         found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in told]
-    return found + own_notes(runs, line_of) + image_notes(runs) + split_notes(runs)
+    return found + own_notes(runs, line_of) + image_notes(runs) + split_notes(runs) + alias_notes(runs)
 
 
 def config_words(runs):
@@ -134,6 +134,16 @@ def split_notes(runs):
             for (dataset, classes, shots, seed), splits in found.items() if len(splits) > 1 and shots > 0]
 
 
+def alias_notes(runs):
+    """Return notes on datasets of several names and one content."""
+    names = defaultdict(set)
+    for run in runs:
+        if run.hashes.get("dataset"):
+            names[run.hashes["dataset"]].add(SHORT.get(run.dataset, run.dataset))
+    return [Note(f"{', '.join(sorted(found))} are the same images, classes and splits")
+            for found in names.values() if len(found) > 1]
+
+
 def shown(dataset, classes):
     return SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
 
@@ -142,7 +152,7 @@ def unrecorded(runs):
     """Return a note in a list on runs of earlier versions, which say less of what they are of; [] without any."""
     old = [run for run in runs if not run.hashes.get("dataset") or not run.hashes.get("weights")]
     return [Note(f"{len(old)} of {counted(len(runs), 'run')} did not record the content of the dataset and the "
-                 "weights, as earlier versions did not: there, names alone tell what belongs together")] if old else []
+                 "weights: there, names alone tell what belongs together")] if old else []
 
 
 def counted(number, word, words=""):

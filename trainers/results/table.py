@@ -2,7 +2,7 @@
 from dataclasses import dataclass, field, replace
 
 from . import mixed
-from .cell import Cell, average, harmonic_cell, seeds_notes
+from .cell import Cell, average, harmonic_cell, rows_notes, seeds_notes
 from .line import Line, epochless, epochs_by_shots, labels, line_of, ordered_lines, shots_words
 from .notes import Note
 from .published import KEYS, SHORT, VARIANTS
@@ -190,7 +190,7 @@ def transfer(runs, found, setting, source):
 
 def finish(setting, columns, rows, notes, average_from):
     columns = columns + (["average"] if len(average_from) > 1 else [])
-    return Table(setting, TITLES[setting], columns, rows, notes)
+    return Table(setting, TITLES[setting], columns, rows, notes + rows_notes(rows))
 
 
 def tables(runs, settings=TITLES):
