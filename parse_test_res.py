@@ -111,7 +111,7 @@ def mixture(contents):
             if value is not None:
                 found.setdefault(key, set()).add(str(value))
     def place(value):
-        return int(value) if value.isdecimal() else -1, value
+        return int(value) if re.fullmatch(r"\d{1,9}", value) else -1, value
     words = [f"{key} ({', '.join(sorted(values, key=place))})" for key, values in found.items() if len(values) > 1]
     notes = dict.fromkeys(str(note) for content in contents if isinstance(content.get("notes"), list)
                           for note in content["notes"])

@@ -173,6 +173,25 @@ def test_missing_runs_that_scripts_would_mix_up_are_not_named(tmp_path, capsys):
     assert said.out == "" and "birds" in said.err and "pets" in said.err and "OUTPUT" in said.err
 
 
+def test_names_and_notes_are_no_markup(tmp_path, capsys):
+    """Labels, hashes and notes come out of a file, as all names do."""
+    name = "<img src=x onerror=alert(1)>"
+    trained = put(tmp_path / "CoOp/rn50_16shots", label=name, content="\ud800<b>", weights="</script><b>", notes=[name])
+    put(tmp_path / "x", label=name, content=B, weights=B, notes=["\x1b[2J\n=1"],
+        config="DATASET:\n  NAME: ImageFolder\n  ROOT: \"/x/\\ud800<b>\"\nMAX_EPOCH: " + "9" * 5000)
+    put(tmp_path / "evaluation/CoOp/rn50_16shots/dtd", dataset="DescribableTextures", content=A,
+        words=["--eval-only", "--model-dir", str(trained), "--load-epoch", "9" * 5000])
+    for form in ("terminal", "markdown", "latex", "csv"):
+        assert main([str(tmp_path), "--format", form, "--html", str(tmp_path / "page.html"),
+                     "--pictures", str(tmp_path / "pictures")]) == 0
+        said = capsys.readouterr()
+        assert "trained on" in said.out or form == "csv"
+        assert "\x1b[2J" not in said.out + said.err and "\r" not in said.out + said.err
+        assert form != "markdown" or "<img" not in said.out and "<b>" not in said.out
+    page = (tmp_path / "page.html").read_text()
+    assert "<img src=x" not in page and "<b>" not in page and page.count("</script>") == 1
+
+
 @pytest.mark.parametrize("source, name", [("caltech101", "Caltech101"), ("image_folder", "pets")])
 def test_another_source_is_its_own_table(source, name, tmp_path, capsys):
     """Evaluations of prompts from two sources were one row, and the source's column was always ImageNet's."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
-from .identity import OWN, dataset_names, following, tell_apart
+from .identity import OWN, dataset_names, encodable, following, tell_apart
 from .published import KEYS, ZERO_SHOT
 from .record import FILE
 
@@ -54,8 +54,8 @@ class Run:
 
     @property
     def hashes(self):
-        """The contents that result.json names; {} in results of earlier versions."""
-        return self.content.get("identity") or {}
+        """The hashes of what the run was made of, {name: hash}; {} in results of earlier versions."""
+        return {key: encodable(value) for key, value in (self.content.get("identity") or {}).items() if value}
 
 
 def collect(paths):
@@ -145,11 +145,6 @@ def check(content, figures):
         raise TypeError("trainer, dataset, classes, prompts, command, notes and identity must be words")
     if not isinstance(content.get("notes") or [], list):
         raise TypeError("notes must be a list")
-
-
-def encodable(text):
-    """Return a text with a question mark for what no file and no picture can hold: half of a surrogate pair."""
-    return text.encode(errors="replace").decode()
 
 
 def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):

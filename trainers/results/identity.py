@@ -30,7 +30,8 @@ def settings(content):
     text = content.get("config")
     node = section(text) if isinstance(text, str) else {}
     root = node.get("ROOT")
-    return os.path.normpath(root) if root and isinstance(root, str) else "", str(node.get("SPLIT_SEED", ""))
+    root = os.path.normpath(encodable(root)) if root and isinstance(root, str) else ""
+    return root, encodable(str(node.get("SPLIT_SEED", "")))
 
 
 def dataset_names(content):
@@ -165,6 +166,11 @@ def with_sources(runs):
         (source, shots), = found
         return replace(run, source=source, shots=shots)
     return [sourced(run) if run.setting == "xd" else run for run in runs]
+
+
+def encodable(text):
+    """Return a text with a question mark for what no file and no picture can hold: half of a surrogate pair."""
+    return text.encode(errors="replace").decode()
 
 
 def following(command, flag):

@@ -12,7 +12,7 @@ OF_A_RUN = ("SEED", "DATASET.", *PASSING)
 OF_A_DATASET = ("TRAINER.PROMPTSRC.GPA_MEAN", "TRAINER.PROMPTSRC.GPA_STD", "LOSS.LAMBDA")  # scripts set them by it
 # Sections of YAML, with the lines indented below them, without which the texts of a row are mostly the same.
 SECTIONS = re.compile(r"^(?:SEED|DATASET|OUTPUT_DIR|RESUME|VERBOSE|USE_CUDA):.*\n(?: .*\n)*", re.MULTILINE)
-MAX_EPOCH = re.compile(r"^ +MAX_EPOCH: (\d+)$", re.MULTILINE)
+MAX_EPOCH = re.compile(r"^ +MAX_EPOCH: (\d{1,9})$", re.MULTILINE)
 BEST_VAL = re.compile(r"^ +FINAL_MODEL: ['\"]?best_val\b", re.MULTILINE)
 MOST = 20  # texts of a row that are read: YAML takes milliseconds
 
@@ -54,7 +54,7 @@ def epoch(run):
     command = list(run.content.get("command") or [])
     if "--load-epoch" in command[:-1]:
         loaded = command[command.index("--load-epoch") + 1]
-        return loaded if loaded.isdecimal() else ""
+        return loaded if re.fullmatch(r"\d{1,9}", loaded) else ""
     text = str(run.content.get("config") or "")
     last = MAX_EPOCH.search(text)
     return last[1] if last and not evaluates(run) and not BEST_VAL.search(text) else ""

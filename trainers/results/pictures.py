@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from .cell import Cell
-from .collect import encodable
+from .identity import encodable
 from .line import labels, line_of, ordered_lines, shots_words
 from .published import ZERO_SHOT
 from .table import TITLES, column_name, shotless

@@ -48,7 +48,8 @@ def title(table, name=plain):
     names = [column for column in table.columns if column != "average"]
     lines = [row.line for row in table.rows]
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
-    told = [table.title] + ([name(column_name(names[0]))] if len(names) == 1 else [])
+    told = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
+    told += ([name(column_name(names[0]))] if len(names) == 1 else [])
     return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .. import atomic
 from . import pictures, render
-from .collect import encodable
+from .identity import encodable
 from .line import line_of, shots_words
 from .notes import Note, texts
 from .table import TITLES, ordered_datasets

@@ -184,8 +184,7 @@ def transfer(runs, found, setting, source):
         rows.append(Row(line, names[line], "", cells + ([average(row)] if len(targets) > 1 else [])))
     notes += [Note(f"evaluations of {column_name(d)} are left out where it is what was trained on")
               for d in own - {*targets}]
-    table = finish(setting, first + targets, rows, notes, average_from=targets)
-    return replace(table, title=f"{table.title}, trained on {column_name(source)}", source=source)
+    return replace(finish(setting, first + targets, rows, notes, average_from=targets), source=source)
 
 
 def finish(setting, columns, rows, notes, average_from):
