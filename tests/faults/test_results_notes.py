@@ -80,10 +80,10 @@ def test_a_runs_own_note_is_said_once_with_its_runs(tmp_path, capsys):
 @pytest.mark.parametrize("form", ["html", "markdown", "latex", "terminal"])
 def test_every_table_names_backbone_and_weights(form, tmp_path, capsys):
     put(tmp_path / "a")
-    assert "ViT-B/16 weights ffffffff" in text_of(tmp_path, form, capsys)
+    assert "ViT-B/16 (weights ffffffff)" in text_of(tmp_path, form, capsys)
     put(tmp_path / "b", method="ProGrad", backbone="RN50", weights="e" * 32)
     text = text_of(tmp_path, form, capsys)
-    assert "ViT-B/16 weights ffffffff" in text and "RN50 weights eeeeeeee" in text
+    assert "ViT-B/16 (weights ffffffff)" in text and "RN50 (weights eeeeeeee)" in text
 
 
 def test_validation_figures_are_not_averaged_with_test_figures(tmp_path):

@@ -49,7 +49,8 @@ def run(args):
         print("\n".join(map(str, compare.paired(runs, first, second))))
     write(runs, made, args, calls, reasons)
     if calls:
-        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:")
+        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
+            "one run is missing:")
         say(f"    {calls[0]}")
     render.say_notes([note for table in made for note in table.notes] + reasons)
 

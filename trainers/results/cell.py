@@ -2,7 +2,7 @@
 import statistics
 from dataclasses import dataclass
 
-from .notes import Note
+from .notes import Note, listed
 from .published import ZERO_SHOT
 
 
@@ -116,4 +116,4 @@ def rows_notes(rows):
 
 
 def words(numbers):
-    return ", ".join(map(str, sorted(numbers)))
+    return listed(sorted(numbers), 10)

@@ -19,16 +19,15 @@ DATASET = re.compile(r"^DATASET:.*\n(?: .*\n?)*", re.MULTILINE)
 
 @functools.lru_cache(256)
 def section(text):
-    """Return the section DATASET of a config's text; {} where it has none."""
-    found = DATASET.search(text)
-    node = (parsed(found[0]) or {}).get("DATASET") if found else None
+    """Return what a section DATASET of YAML holds; {} where that is none."""
+    node = (parsed(text) or {}).get("DATASET")
     return node if isinstance(node, dict) else {}
 
 
 def settings(content):
     """Return (the dataset's root, its split's seed) as a run's config has them; ("", "") where it has none."""
-    text = content.get("config")
-    node = section(text) if isinstance(text, str) else {}
+    found = DATASET.search(str(content.get("config") or ""))
+    node = section(found[0]) if found else {}
     root = node.get("ROOT")
     root = os.path.normpath(encodable(root)) if root and isinstance(root, str) else ""
     return root, encodable(str(node.get("SPLIT_SEED", "")))

@@ -36,7 +36,8 @@ class Line:
     @property
     def backbone_words(self):
         """The backbone with its weights' hash, as captions name it."""
-        return (self.backbone or "not recorded") + ("" if self.several else weights_words(self.weights))
+        name = self.backbone.removesuffix(weights_words(self.weights)) or "not recorded"
+        return f"{name} ({weights_words(self.weights).strip()})"
 
 
 def line_of(run):
@@ -58,7 +59,7 @@ def labels(lines):
         more += [line.variant] if len({other.variant for other in same}) > 1 else []
         backbone = [line.backbone] if several[0] else []
         learned = line.shots in learned_shots([line])
-        shots = [f"{line.shots} shots"] if several[1] and learned or len({o.shots for o in same}) > 1 else []
+        shots = [shots_words(line.shots)] if several[1] and learned or len({o.shots for o in same}) > 1 else []
         words = list(filter(None, more + backbone + shots + [line.split]))
         told[line] = line.method + (f" ({', '.join(words)})" if words else "")
     return told

@@ -89,7 +89,7 @@ def prompt_words(runs):
             alike[prompts, run.dataset, run.classes].add(run.seed)
             if run.setting == "xd":
                 of_seed[run.seed].add(prompts)
-    words = [f": seeds {', '.join(map(str, sorted(seeds)))} are evaluations of the same prompts on "
+    words = [f": seeds {listed(sorted(seeds), 10)} are evaluations of the same prompts on "
              f"{SHORT.get(dataset, dataset)}" for (_, dataset, _), seeds in alike.items() if len(seeds) > 1]
     return words + [f": seed {seed} is of different prompts on different datasets"
                     for seed, prompts in sorted(of_seed.items()) if len(prompts) > 1]

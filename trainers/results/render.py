@@ -7,7 +7,7 @@ import sys
 
 from ..answer import plain, say, silence
 from .cell import Cell
-from .line import EPOCHS_BY_SHOTS, learned_shots
+from .line import EPOCHS_BY_SHOTS, learned_shots, shots_words
 from .notes import texts
 from .table import column_name
 
@@ -50,7 +50,7 @@ def title(table, name=plain):
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
     told = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
     told += ([name(column_name(names[0]))] if len(names) == 1 else [])
-    return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
+    return ", ".join(told + ([shots_words(shots.pop())] if len(shots) == 1 else []))
 
 
 def caption(table, kind, name=plain):
