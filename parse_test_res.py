@@ -27,6 +27,10 @@ class NothingFound(Exception):
     """There is no result where one was asked for; the message is one line."""
 
 
+class Impossible(NothingFound):
+    """A figure that no run has written: no mean is printed with it, nor without it."""
+
+
 def plain(text):
     """Return a text with its control characters written as escapes, as trainers.answer.plain does."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
@@ -40,10 +44,11 @@ def visible_folders(directory):
 
 
 def percentage(path, keyword, value):
-    """Return ``value``; raises NothingFound where it is no percentage: somebody's hand has been in the file."""
-    if not 0 <= value <= 100:
-        raise NothingFound(f"{path} holds {value:g} as its {keyword}, which is no percentage")
-    return value
+    """Return ``value`` as a float; raises Impossible where it is no percentage: a hand has been in the file."""
+    if type(value) not in (int, float) or not 0 <= value <= 100:
+        raise Impossible(f"{path} holds {value!r} as its {keyword}, which is no percentage: correct the file, or "
+                         "delete it and make the run again")
+    return float(value)
 
 
 def read_value(log, keyword, signals):
@@ -73,24 +78,24 @@ def read_value(log, keyword, signals):
 
 
 def read_json(path, keyword):
-    """Return (the figure ``keyword`` of a run's result.json, on the test set if there is one; the file's content).
+    """Return the figure ``keyword`` of a run's result.json, on the test set if there is one, and all of its content.
 
     Raises:
-        NothingFound: the file is not whole, holds no such figure, or one that is not in 0..100.
+        NothingFound: the file is not whole or holds no such figure; Impossible: one that is not in 0..100.
     """
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file)
         results = content["results"]
         figures = results.get("test") or next(iter(results.values()))
-        figures = {**figures, "error": 100 - figures["accuracy"]}
-        finite = isinstance(figures.get(keyword), (int, float)) and math.isfinite(figures[keyword])
+        accuracy, found = figures["accuracy"], figures.get(keyword)
     except (OverflowError, OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration,
             RecursionError) as error:
         raise NothingFound(f"{path} is not a whole result ({error!r})") from error
-    if not finite:
+    accuracy = percentage(path, "accuracy", accuracy)  # whichever figure is asked for
+    if found is None and keyword != "error":
         raise NothingFound(f"{path} holds no {keyword}")
-    return percentage(path, keyword, float(figures[keyword])), content
+    return percentage(path, keyword, 100 - accuracy if keyword == "error" else found), content
 
 
 def repeats(contents):
@@ -105,16 +110,34 @@ def repeats(contents):
     return words
 
 
-def summarize(directory, keyword, signals, ci95):
-    """Print the value of each run in ``directory``, their mean and deviation; return the mean.
+def mixture(contents):
+    """Return what to say of runs' contents that should differ in their seeds alone: [] where they do."""
+    found = {}
+    for content in contents:
+        identity = content.get("identity") if isinstance(content.get("identity"), dict) else {}
+        label = content.get("dataset_label") if content.get("dataset") == "ImageFolder" else None
+        told = {"trainer": content.get("trainer"), "dataset": label or content.get("dataset"),
+                "dataset's content": identity.get("dataset"), "classes": content.get("classes"),
+                "shots": content.get("shots"), "backbone": content.get("backbone"), "weights": identity.get("weights"),
+                "split": "test" if content["results"].get("test") else "validation"}
+        for key, value in told.items():
+            if value is not None:
+                found.setdefault(key, set()).add(str(value))
+    def place(value):
+        return int(value) if re.fullmatch(r"\d{1,9}", value) else -1, value
+    words = [f"{key} ({', '.join(sorted(values, key=place))})" for key, values in found.items() if len(values) > 1]
+    notes = dict.fromkeys(str(note) for content in contents if isinstance(content.get("notes"), list)
+                          for note in content["notes"])
+    return [f"the runs differ in more than their seeds: {'; '.join(words)}"] * bool(words) + list(notes)
 
-    The deviation is the population's, or, for ``ci95``, 1.96 times it over the root of the number of runs. Runs
-    without a result are left out, which is said on stderr.
+
+def read_runs(directory, keyword, signals):
+    """Return {file: value} of the runs in ``directory``, [content of a result.json, …], [why a run is left out, …].
 
     Raises:
-        NothingFound: there are no runs, or none has a result.
+        NothingFound: there are no runs, or none has a result; Impossible: one has a result that no run has written.
     """
-    values, missing, contents = {}, [], []
+    values, contents, missing = {}, [], []
     for run in visible_folders(directory):
         log, result = (os.path.join(directory, run, name) for name in ("log.txt", "result.json"))
         try:
@@ -123,14 +146,25 @@ def summarize(directory, keyword, signals, ci95):
                 contents.append(content)
             else:
                 values[log] = read_value(log, keyword, signals)
+        except Impossible:
+            raise
         except NothingFound as reason:
             missing.append(str(reason))
     if not values:
         raise NothingFound(f"no result in {directory}: {missing[0] if missing else 'it holds no folders of runs'}")
-    for reason in missing:
-        print(plain(f"left out: {reason}"), file=sys.stderr)
-    for words in repeats(contents):
-        print(plain(f"note: {directory}: {words}"), file=sys.stderr)
+    return values, contents, missing
+
+
+def summarize(directory, keyword, found, ci95):
+    """Print the value of each run that ``read_runs`` has found, their mean and deviation; return the mean.
+
+    The deviation is the population's, or, for ``ci95``, 1.96 times it over the root of the number of runs. What else
+    there is to know of the runs goes to stderr.
+    """
+    values, contents, missing = found
+    for line in [f"left out: {reason}" for reason in missing] + [f"note: {directory}: {note}"
+                                                                  for note in repeats(contents) + mixture(contents)]:
+        print(plain(line), file=sys.stderr)
 
     print(f"Parsing files in {plain(directory)}")
     for log, value in values.items():
@@ -140,6 +174,19 @@ def summarize(directory, keyword, signals, ci95):
         deviation *= 1.96 / len(values) ** 0.5
     print(f"===\nSummary of directory: {plain(directory)}\n* {keyword}: {mean:.2f}% +- {deviation:.2f}%\n===")
     return mean
+
+
+def summarize_all(directories, keyword, signals, ci95):
+    """Print the summary of each directory and the mean over them; what is found wrong in one is said before any."""
+    found = {directory: read_runs(directory, keyword, signals) for directory in directories}
+    means = [summarize(directory, keyword, runs, ci95) for directory, runs in found.items()]
+    print(f"Average performance\n* {keyword}: {np.mean(means):.2f}%")
+    counts = {}
+    for directory, (values, _, _) in found.items():
+        counts.setdefault(len(values), []).append(os.path.basename(directory))
+    if len(counts) > 1:
+        told = "; ".join(f"{number} in {', '.join(names)}" for number, names in sorted(counts.items(), reverse=True))
+        print(plain(f"note: the average is over experiments of different numbers of runs: {told}"), file=sys.stderr)
 
 
 class Parser(argparse.ArgumentParser):
@@ -158,16 +205,16 @@ def main(argv=None):
     parser.add_argument("--keyword", default="accuracy", help="which figure to read (default: accuracy)")
     args = parser.parse_args(argv)
 
-    how = args.keyword, RESULT if args.test_log else END_OF_TRAINING, args.ci95
+    signals = RESULT if args.test_log else END_OF_TRAINING
     try:
         if args.multi_exp:
             experiments = visible_folders(args.directory)
             if not experiments:
                 raise NothingFound(f"{args.directory} holds no folders of experiments")
-            means = [summarize(os.path.join(args.directory, name), *how) for name in experiments]
-            print(f"Average performance\n* {args.keyword}: {np.mean(means):.2f}%")
+            directories = [os.path.join(args.directory, name) for name in experiments]
+            summarize_all(directories, args.keyword, signals, args.ci95)
         else:
-            summarize(args.directory, *how)
+            summarize(args.directory, args.keyword, read_runs(args.directory, args.keyword, signals), args.ci95)
         sys.stdout.flush()
         return 0
     except NothingFound as reason:

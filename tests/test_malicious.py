@@ -558,7 +558,7 @@ def put(folder, **change):
     (folder / "log.txt").write_text(f"epoch [1/1] batch [1/1] time 0 (0) loss 1.0 (1.0) lr 1e-3\n{CLOSE}\n{QUOTE}\n")
     (folder / "result.json").write_text(json.dumps({
         "trainer": SCRIPT, "dataset": "Digits", "classes": "all", "shots": 1, "seed": 1, "backbone": QUOTE,
-        "seconds": 1.0,
+        "seconds": 1.0, "identity": {"dataset": "0" * 32, "weights": "1" * 32},
         "results": {"test": {"accuracy": 50.0, "per_class": {CLOSE: {"correct": 1, "total": 2}}}},
         "config": f"OUTPUT_DIR: {QUOTE!r}\n# {CLOSE}", "command": ["x"], "git": SCRIPT, "versions": {"python": CLOSE},
         **change}))

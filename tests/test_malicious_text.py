@@ -184,7 +184,7 @@ def test_tables_steer_no_terminal(tmp_path, capsys):
     "ViT-B/16", "vit_b16_ep50", "<img src=http://evil.example/x> x", "[c](javascript:alert(1))", "<b>", "&lt;", "a\\|b",
     "![x](http://evil.example)", "*x* _y_ __z__ `w` ~~v~~", "\\[c](x)", "<http://evil.example>", SCRIPT, QUOTE])
 def test_markdown(name, tmp_path, capsys):
-    put(tmp_path / "runs" / "seed1", trainer=name, dataset=name)
+    put(tmp_path / "runs" / "seed1", trainer=name, dataset=name, backbone="RN50")
     assert results_main([str(tmp_path), "--format", "markdown"]) == 0
     shown = in_markdown(capsys.readouterr().out)
     assert name in shown.replace(name.lower(), "", 2 if name != name.lower() else 0)
@@ -218,7 +218,7 @@ def test_names_that_no_file_can_hold(tmp_path, capsys):
     per_class = {"\ud800": {"correct": 1, "total": 2}}
     put(tmp_path / "runs" / "seed1", trainer="\ud800x", backbone="\udce9",
         command=["--config-file", "\ud800.yaml", "x"], results={"test": {"accuracy": 50.0, "per_class": per_class}})
-    put(tmp_path / "zero" / "seed1", trainer="ZeroshotCLIP",
+    put(tmp_path / "zero" / "seed1", trainer="ZeroshotCLIP", backbone="\udce9",
         results={"test": {"accuracy": 40.0, "per_class": per_class}})
     assert results_main([str(tmp_path), "--html", str(tmp_path / "a.html"), "--pictures", str(tmp_path / "p")]) == 0
     assert "?x" in capsys.readouterr().out and (tmp_path / "p" / "gains.png").exists()

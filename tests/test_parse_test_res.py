@@ -105,16 +105,18 @@ def test_result_json_is_read_before_the_log(logs, capsys):
 
 
 @pytest.mark.parametrize("value", [250, -1, 1e9])
-def test_what_is_no_percentage_is_left_out(value, logs, capsys):
+@pytest.mark.parametrize("name", ["log.txt", "result.json"])
+def test_what_is_no_percentage_is_refused(name, value, logs, capsys):
+    """Whatever else is there: somebody's hand has been in the file."""
     write_runs(logs)
-    (logs / "seed1" / "log.txt").write_text(f"Finish training\n=> result\n* accuracy: {value}%\n")
     (logs / "seed4").mkdir()
-    (logs / "seed4" / "result.json").write_text(json.dumps({"results": {"test": {"accuracy": value}}}))
-    assert parse_test_res.main([str(logs)]) == 0
+    content = {"log.txt": f"Finish training\n=> result\n* accuracy: {value}%\n",
+               "result.json": json.dumps({"results": {"test": {"accuracy": value}}})}
+    (logs / "seed4" / name).write_text(content[name])
+    assert parse_test_res.main([str(logs)]) == 2
     output = capsys.readouterr()
-    assert "* accuracy: 92.10% +- 0.10%" in output.out
-    assert [line.split(" holds ")[1] for line in output.err.splitlines()] == [
-        f"{value:g} as its accuracy, which is no percentage"] * 2
+    assert output.out == "" and output.err.count("\n") == 1
+    assert f"seed4/{name} holds {float(value) if name == 'log.txt' else value!r} as its accuracy" in output.err
 
 
 def test_reader_that_has_seen_enough_is_no_error(logs):

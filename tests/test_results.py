@@ -18,8 +18,13 @@ from rich.console import Console
 from trainers.config import get_cfg_default
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
-from trainers.results.collect import DATASETS, collect, following
-from trainers.results.table import Cell, epochs_by_shots, tables
+from trainers.results.cell import Cell
+from trainers.results.collect import collect
+from trainers.results.identity import following
+from trainers.results.line import epochs_by_shots
+from trainers.results.notes import texts
+from trainers.results.published import DATASETS
+from trainers.results.table import tables
 from trainers.sweep.__main__ import print_tables
 from trainers.sweep.plan import plan
 
@@ -38,6 +43,7 @@ def put(root, folder, method, dataset, classes, seed, accuracy, shots=16, backbo
         "trainer": method, "dataset": NAMES[dataset], "classes": classes, "shots": shots, "seed": seed,
         "backbone": backbone, "results": {split: {"accuracy": accuracy, "per_class": per_class or {}}},
         "seconds": 61.4, "peak_memory_mib": 900.0, "versions": {"python": "3.12"}, "git": "abc",
+        "identity": {"dataset": f"content of {dataset}", "weights": f"weights of {backbone}"},
         "config": text, "command": ["x", "--config-file", f"a/{config}.yaml", *words]}))
 
 
@@ -278,7 +284,7 @@ def test_paired(tmp_path, capsys):
             put(tmp_path, f"{dataset}/A", "A", dataset, "all", seed, 70 + gaps[number, seed - 1])
             put(tmp_path, f"{dataset}/B", "B", dataset, "all", seed, 70.0)
     put(tmp_path, "dtd/B", "B", "dtd", "all", 4, 10.0)  # without a partner
-    result = compare.paired(collect([tmp_path]), "A", "B")
+    result, = compare.paired(collect([tmp_path]), "A", "B")
     assert result.pairs == 12 and result.datasets == 4
     assert result.mean == pytest.approx(gaps.mean()) and result.p == pytest.approx(wilcoxon(gaps.ravel()).pvalue)
     assert result.low < result.mean < result.high and result.high - result.low < 3
@@ -322,7 +328,7 @@ def test_the_source_is_no_target(words, tmp_path):
     made = by_setting(tmp_path)["xd"]
     assert made.columns == ["imagenet", "dtd", "eurosat", "average"]
     assert [round(cell.mean, 4) for cell in made.rows[0].cells] == [70, 40, 50, 45]
-    assert any("ImageNet are left out" in note for note in made.notes)
+    assert any("ImageNet are left out" in note for note in texts(made.notes))
 
 
 def test_only_the_source_that_was_trained_on_is_no_target(tmp_path):
@@ -391,9 +397,9 @@ def test_averages_are_over_the_seeds_that_all_have(tmp_path, capsys):
         for row in table.rows:
             if row.part != "H":
                 assert all(cell.mean == pytest.approx(np.mean(list(cell.values.values()))) for cell in row.cells)
-    assert made["base2new"].notes == ["average of PromptSRC, Base over seed 1 alone: EuroSAT lacks 2, 3",
+    assert texts(made["base2new"].notes) == ["average of PromptSRC, Base over seed 1 alone: EuroSAT lacks 2, 3",
                                       "average of PromptSRC, New over seed 1 alone: EuroSAT lacks 2, 3"]
-    assert made["xd"].notes == ["average of PromptSRC over seed 2 alone: DTD lacks 3; EuroSAT lacks 1"]
+    assert texts(made["xd"].notes) == ["average of PromptSRC over seed 2 alone: DTD lacks 3; EuroSAT lacks 1"]
     assert main([str(tmp_path), "--format", "csv"]) == 0
     out = capsys.readouterr()
     assert "note: average of PromptSRC, 16 shots over seed 2 alone: DTD lacks 3; EuroSAT lacks 1\n" in out.err
@@ -410,8 +416,9 @@ def test_h_is_over_the_seeds_of_both_parts(tmp_path):
     table = by_setting(tmp_path)["base2new"]
     assert figures(table, "dtd")["A", "H"] == 70 and figures(table, "eurosat")["A", "H"] is None
     assert figures(table, "average") == {("A", "Base"): 85, ("A", "New"): 60, ("A", "H"): None}
-    assert "H of A on DTD over seeds 2, 3 alone: New lacks 1" in table.notes
-    assert "no H of A on EuroSAT, for no seed is in all its parts: Base lacks 3, 4; New lacks 1, 2" in table.notes
+    assert "H of A on DTD over seeds 2, 3 alone: New lacks 1" in texts(table.notes)
+    assert "no H of A on EuroSAT, for no seed is in all its parts: Base lacks 3, 4; New lacks 1, 2" in texts(
+        table.notes)
 
 
 def test_a_sweep_prints_the_notes_of_its_tables(tmp_path, capsys):
@@ -508,14 +515,14 @@ def test_a_row_of_several_configs_is_said(tmp_path):
         for seed in (1, 2):
             put(tmp_path, f"{dataset}/PromptSRC/c_16shots", "PromptSRC", dataset, "all", seed, 50,
                 text=f"DATASET:\n  NAME: x\n  ROOT: {seed}\n" + LONG.format(0.1, seed, seed, n))
-    assert by_setting(tmp_path)["few_shot"].notes == []
+    assert texts(by_setting(tmp_path)["few_shot"].notes) == []
     put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text=LONG.format(0.2, 2, 2, 0))
-    assert by_setting(tmp_path)["few_shot"].notes == ["PromptSRC (c): OPTIM.LR differs between its runs"]
+    assert texts(by_setting(tmp_path)["few_shot"].notes) == ["PromptSRC (c): OPTIM.LR differs between its runs"]
     put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text=LONG.format(0.2, 2, 2, 9))
-    assert by_setting(tmp_path)["few_shot"].notes == [
+    assert texts(by_setting(tmp_path)["few_shot"].notes) == [
         "PromptSRC (c): OPTIM.LR, TRAINER.PROMPTSRC.GPA_MEAN differ between its runs"]
     put(tmp_path, "dtd/PromptSRC/c_16shots", "PromptSRC", "dtd", "all", 2, 50, text="a: [")
-    assert by_setting(tmp_path)["few_shot"].notes == [], "what is no config says nothing"
+    assert texts(by_setting(tmp_path)["few_shot"].notes) == [], "what is no config says nothing"
 
 
 def test_a_source_of_another_config_or_left_out_is_said(tmp_path):
@@ -524,7 +531,7 @@ def test_a_source_of_another_config_or_left_out_is_said(tmp_path):
             text=LONG.format(rate, 1, 1, 1))
     put(tmp_path / "a", "evaluation/PromptSRC/c_16shots/dtd", "PromptSRC", "dtd", "all", 1, 40, -1,
         text=LONG.format(0.3, 1, 1, 1))
-    first, second = by_setting(tmp_path)["xd"].notes
+    first, second = texts(by_setting(tmp_path)["xd"].notes)
     assert first.startswith(str(tmp_path / "b")) and " is left out: " in first
     assert second == "PromptSRC (c): OPTIM.LR differs between its runs"
 
@@ -532,9 +539,12 @@ def test_a_source_of_another_config_or_left_out_is_said(tmp_path):
 def test_validation_figures_are_said(tmp_path):
     base2new(tmp_path, "PromptSRC", "dtd", 1, 50, 50)
     base2new(tmp_path, "ProGrad", "dtd", 1, 50, 50, split="val")
-    assert by_setting(tmp_path)["base2new"].notes == ["ProGrad (c): validation figures"]
-    base2new(tmp_path, "ProGrad", "dtd", 2, 50, 50)
-    assert by_setting(tmp_path)["base2new"].notes == ["ProGrad (c): validation figures in 2 of 4 runs"]
+    said = ["ProGrad (c, validation): figures of the validation set, not of the test set"]
+    assert texts(by_setting(tmp_path)["base2new"].notes) == said
+    base2new(tmp_path, "ProGrad", "dtd", 2, 60, 60)
+    made = by_setting(tmp_path)["base2new"]
+    assert texts(made.notes)[:1] == said
+    assert figures(made, "dtd")["ProGrad", "Base"] == 60 and figures(made, "dtd")["ProGrad (validation)", "Base"] == 50
 
 
 def test_configs_of_a_thousand_runs_are_compared_in_a_second(tmp_path):
@@ -545,7 +555,7 @@ def test_configs_of_a_thousand_runs_are_compared_in_a_second(tmp_path):
     runs = collect([tmp_path])
     assert len({run.content["config"] for run in runs}) == 1000
     begin = time.process_time()
-    assert tables(runs)[0].notes == []
+    assert texts(tables(runs)[0].notes) == []
     assert time.process_time() - begin < 1
 
 
@@ -554,7 +564,7 @@ def test_contexts_given_as_folders_are_two_rows(tmp_path):
     for folder in folders:
         put(tmp_path, folder, "CoOp", "dtd", "all", 1, 40, config="rn50")
     made = by_setting(tmp_path, *(tmp_path / folder for folder in folders))["few_shot"]
-    assert len(made.rows) == 2 and made.notes == []
+    assert len(made.rows) == 2 and texts(made.notes) == []
 
 
 def test_same_run_twice_is_said(tmp_path, capsys):
@@ -610,15 +620,15 @@ def test_pictures(tree, tmp_path):
     assert sorted(path.stem for path in paths) == ["base_new", "few_shot", "gains", "training"]
     for path in paths:
         assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
-    figure = pictures.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"))
+    looks = pictures.look(run.method for run in runs)
+    figure = pictures.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"), looks)
     panel = next(axis for axis in figure.axes if axis.get_title() == "DTD")
     line = next(c for c in panel.containers if c.get_label() == "ProGrad")[0]
     assert list(line.get_xdata()) == [1, 4, 16]
     assert line.get_ydata()[1] == pytest.approx(np.mean([tree[1]["ProGrad", "dtd", 4, seed] for seed in (1, 2, 3)]))
     steps = list(range(1, 10))
     assert pictures.curve(next(run.folder for run in runs)) == (steps, [float(f"{3.3 / e:.4f}") for e in steps])
-    looks = pictures.look(["ProGrad", "PromptSRC", "CoOp"])
-    assert len({kind["color"] for kind in looks.values()}) == len({kind["marker"] for kind in looks.values()}) == 3
+    assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(looks) >= 16
 
 
 @pytest.mark.skipif(not browser.find(), reason="no Chromium is installed (apt-get install chromium)")

@@ -6,8 +6,10 @@ import sys
 
 from ..answer import Parser, answered, plain, say
 from ..errors import InputError
+from ..sweep.missing import missing
 from . import compare, render
 from .collect import collect
+from .notes import Note
 from .table import TITLES, tables
 
 
@@ -33,35 +35,50 @@ def run(args):
     made = tables(runs, args.setting)
     if not made:
         raise InputError(f"there is no finished run in {', '.join(args.paths)}")
-    calls = [call for table in made for call in compare.missing(table, args.paths[0])]
+    calls, reasons = missing(made, runs, args.paths[0])
+    reasons = list(map(Note, reasons))
     if args.missing:
         print("\n".join(map(plain, calls)), end="\n" * bool(calls))
+        render.say_notes(reasons)
         return
     if args.compare:
         figures = compare.published(*([] if args.compare == "published" else [args.compare]))
         made = [compare.against(table, figures) for table in made]
+    show(made, args)
+    for first, second in args.paired:
+        print("\n".join(map(str, compare.paired(runs, first, second))))
+    write(runs, made, args, calls, reasons)
+    if calls:
+        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
+            "one run is missing:")
+        say(f"    {calls[0]}")
+    render.say_notes([note for table in made for note in table.notes] + reasons)
+
+
+def show(made, args):
+    """Print the tables in the format that was asked for."""
     if args.format == "csv":
         print(render.as_csv(made), end="")
+        if args.compare:
+            say("note: csv holds our own figures alone: --compare needs another --format")
     elif args.format == "terminal":
         console = render.console()
         for table in made:
             render.terminal(table, console, args.spread)
     else:
         print("\n".join(getattr(render, args.format)(table, args.spread) for table in made), end="")
-    for first, second in args.paired:
-        print(compare.paired(runs, first, second))
+
+
+def write(runs, made, args, calls, reasons):
+    """Write the files that were asked for."""
     if args.pictures:
         from . import pictures
         for path in pictures.write(runs, made, args.pictures):
             print(f"wrote {path}", file=sys.stderr)
     if args.html:
         from . import report
-        report.write(runs, made, args.html, calls)
+        report.write(runs, made, args.html, calls, reasons)
         print(f"wrote {args.html}", file=sys.stderr)
-    if calls:
-        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:")
-        say(f"    {calls[0]}")
-    render.say_notes(made)
 
 
 @answered

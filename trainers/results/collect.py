@@ -7,23 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from .identity import OWN, dataset_names, encodable, following, tell_apart
+from .published import KEYS, ZERO_SHOT
 from .record import FILE
 
-# registered name: (config file, short name), in the order of the papers' tables
-DATASETS = {
-    "ImageNet": ("imagenet", "ImageNet"), "Caltech101": ("caltech101", "Caltech101"),
-    "OxfordPets": ("oxford_pets", "Pets"), "StanfordCars": ("stanford_cars", "Cars"),
-    "OxfordFlowers": ("oxford_flowers", "Flowers"), "Food101": ("food101", "Food101"),
-    "FGVCAircraft": ("fgvc_aircraft", "Aircraft"), "SUN397": ("sun397", "SUN397"),
-    "DescribableTextures": ("dtd", "DTD"), "EuroSAT": ("eurosat", "EuroSAT"), "UCF101": ("ucf101", "UCF101"),
-    "ImageNetV2": ("imagenetv2", "ImageNetV2"), "ImageNetSketch": ("imagenet_sketch", "Sketch"),
-    "ImageNetA": ("imagenet_a", "ImageNet-A"), "ImageNetR": ("imagenet_r", "ImageNet-R"),
-    "Digits": ("digits", "Digits"),
-}
-KEYS = [key for key, _ in DATASETS.values()]
-SHORT = dict(DATASETS.values())
-VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
-ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
+UNKNOWN_SOURCE = "a dataset that is not recorded"
 
 
 @dataclass(frozen=True)
@@ -32,7 +20,8 @@ class Run:
 
     Attributes:
         setting: "base2new", "xd" (trained on one dataset, evaluated on another) or "few_shot" (all classes).
-        dataset: the config file's name of the dataset, "dtd" say.
+        dataset: the dataset's name, which no other of the same runs has: the config file's ("dtd"), of anybody's own
+            images their folder's or table's.
         classes: "base", "new" or "all".
         shots: images a class; 0 for methods that learn nothing.
         variant: what else distinguishes the run ("nctx16_cscFalse_ctpend"), or "".
@@ -40,6 +29,9 @@ class Run:
         content: all of result.json.
         source: of "xd", the dataset that was trained on.
         parts: the folders of its path that may say what it is; those above what the user named may not.
+        data: the config file's name of the dataset; "image_folder" of anybody's own images.
+        weights: hash of the backbone's weights, "" where it is not known.
+        split: "validation" where the figures are not of the test set, else "".
     """
 
     folder: str
@@ -56,6 +48,14 @@ class Run:
     content: dict = field(repr=False, compare=False)
     source: str = ""
     parts: tuple = ()
+    data: str = ""
+    weights: str = ""
+    split: str = ""
+
+    @property
+    def hashes(self):
+        """The hashes of what the run was made of, {name: hash}; {} in results of earlier versions."""
+        return {key: encodable(value) for key, value in (self.content.get("identity") or {}).items() if value}
 
 
 def collect(paths):
@@ -72,7 +72,16 @@ def collect(paths):
             below[:] = sorted(name for name in below if not name.startswith("."))
             if FILE in files:
                 found.setdefault(os.path.realpath(folder), (folder, path))
-    return [run for folder, path in sorted(found.values()) if (run := read_run(folder, path))]
+    return read_runs(sorted(found.values()))
+
+
+def read_runs(places):
+    """Return the runs of [(folder, root as ``read_run`` takes it), …], each dataset among them under a name of its own.
+
+    Raises:
+        InputError: a result.json that is not whole.
+    """
+    return tell_apart([run for folder, root in places if (run := read_run(folder, root))])
 
 
 def read_run(folder, root=os.sep):
@@ -85,27 +94,16 @@ def read_run(folder, root=os.sep):
     """
     path = Path(folder) / FILE
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         results = content["results"]
         if set(results) == {"held_out"}:
             return None
         figures = results.get("test") or next(iter(results.values()))
-        method, dataset = content["trainer"], content["dataset"]
-        classes, accuracy = content["classes"], float(number(figures, "accuracy", 0, 100))
+        method, classes = content["trainer"], content["classes"]
+        accuracy = float(number(figures, "accuracy", 0, 100))
         shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, kinds=(int,))
         seed = number(content, "seed", kinds=(int,))
-        for key in ("seconds", "peak_memory_mib"):
-            if content.get(key) is not None:
-                number(content, key, 0)
-        for count in figures.get("per_class", {}).values():
-            number(count, "correct", 0, number(count, "total", 0))
-        if classes not in ("all", "base", "new"):
-            raise ValueError(f"classes is {classes!r}")
-        if not isinstance(content.get("versions", {}), dict):
-            raise TypeError("versions must be an object")
-        words = method, dataset, classes, *(content.get("command") or [])
-        if not all(isinstance(word, str) and "\0" not in word for word in words):
-            raise TypeError("trainer, dataset, classes and command must be words")
+        check(content, figures)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
                          "made again") from None
@@ -114,19 +112,39 @@ def read_run(folder, root=os.sep):
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
     source = trained_on(method, command) if setting == "xd" else ""
     if setting == "xd":  # of the training: what evaluates is not told
-        shots = next((int(match[1]) for part in parts if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
+        trained = parts + Path(following(command, "--model-dir")).parts
+        shots = next((int(match[1]) for part in trained if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
-    config, key = config_name(command, parts, folder), DATASETS.get(dataset, (dataset.lower(),))[0]
-    method, config, key, variant, backbone = map(encodable, (method, config, key, variant or weight,
-                                                             str(content.get("backbone", ""))))
-    return Run(str(folder), setting, method, config, key, classes, shots, seed, variant, backbone, accuracy, content,
-               source, parts)
+    method, config, variant, backbone, *names = map(encodable, (
+        method, config_name(command, parts, folder), variant or weight, str(content.get("backbone", "")),
+        *dataset_names(content)))
+    return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy,
+               content, source, parts, names[1], split="" if results.get("test") else "validation")
 
 
-def encodable(text):
-    """Return a text with a question mark for what no file and no picture can hold: half of a surrogate pair."""
-    return text.encode(errors="replace").decode()
+def check(content, figures):
+    """Raise ValueError, TypeError or another of ``read_run``'s where a result.json holds what no run has written."""
+    for key in ("seconds", "peak_memory_mib"):
+        if content.get(key) is not None:
+            number(content, key, 0)
+    for count in figures.get("per_class", {}).values():
+        number(count, "correct", 0, number(count, "total", 0))
+    if {"correct", "total"} <= set(figures):
+        share = 100 * number(figures, "correct", 0, number(figures, "total", 1)) / figures["total"]
+        if abs(share - figures["accuracy"]) > 0.01:
+            raise ValueError(f"accuracy is {figures['accuracy']:g}, but correct and total make {share:g}")
+    if content["classes"] not in ("all", "base", "new"):
+        raise ValueError(f"classes is {content['classes']!r}")
+    if not isinstance(content.get("versions", {}), dict):
+        raise TypeError("versions must be an object")
+    words = [content["trainer"], content["dataset"], content["classes"], content.get("dataset_label") or "",
+             content.get("prompts") or "", *(content.get("command") or []), *(content.get("notes") or []),
+             *((content.get("identity") or {}).values())]
+    if not all(word is None or isinstance(word, str) and "\0" not in word for word in words):
+        raise TypeError("trainer, dataset, classes, prompts, command, notes and identity must be words")
+    if not isinstance(content.get("notes") or [], list):
+        raise TypeError("notes must be a list")
 
 
 def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
@@ -150,15 +168,12 @@ def telling_parts(folder, root, method, command):
 
 
 def trained_on(method, command):
-    """Return the dataset that an evaluation's prompts were trained on: by the folder they come from, else ImageNet."""
+    """Return the dataset that an evaluation's prompts were trained on, by the folder they come from: ImageNet without
+    one."""
     parts = Path(following(command, "--model-dir")).parts
-    return next((before for before, part in zip(parts, parts[1:], strict=False) if part == method and before in KEYS),
-                "imagenet")
-
-
-def following(command, flag):
-    """Return the word behind a flag of a command line, or ""."""
-    return command[command.index(flag) + 1] if flag in command[:-1] else ""
+    told = (before for before, part in zip(parts, parts[1:], strict=False)
+            if part == method and before in (*KEYS, OWN))
+    return next(told, UNKNOWN_SOURCE if parts else "imagenet")
 
 
 def config_name(command, parts, folder):

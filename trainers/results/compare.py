@@ -1,5 +1,6 @@
 """Tables beside the papers' figures, and two methods pair by pair."""
 import csv
+import itertools
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from .collect import KEYS, VARIANTS, ZERO_SHOT, following
-from .table import Cell, Row, epochs_by_shots
+from .line import labels, line_of, shots_words
+from .notes import Note
+from .published import KEYS, VARIANTS, ZERO_SHOT
+from .table import TITLES, Row, column_name, gather
 
 HOUSE = Path(__file__).resolve().parents[1]
 PUBLISHED = next((path for path in (HOUSE.parent / "results" / "published", HOUSE / "published") if path.is_dir()),
@@ -53,12 +56,18 @@ def against(table, figures):
                                 [f"{row_['mean']:.2f}" if row_ else None for row_ in theirs]))
                 rows.append(Row(row.line, row.label, "difference",
                                 [difference(cell, row_) for cell, row_ in zip(row.cells, theirs, strict=True)]))
-    star = "* beyond two standard errors"
-    return replace(table, rows=rows, notes=[*table.notes, star] if len(rows) > len(table.rows) else table.notes)
+    notes = [Note("* beyond two standard errors")] * (len(rows) > len(table.rows))
+    several = {line.backbone for line in table.lines if line.several}
+    notes += [Note(f"no published figures beside {', '.join(sorted(several))}: several weights bear this name")] * bool(
+        several)
+    return replace(table, rows=rows, notes=[*table.notes, *notes])
 
 
 def match(table, row, column, figures, source="published"):
-    """Return the published row of a cell; the average only where it is over the eleven datasets, as theirs."""
+    """Return the published row of a cell: of a test set, trained on ImageNet if on another dataset than the cell's; the
+    average only where it is over the eleven datasets, as theirs."""
+    if row.line.split or table.source not in ("", "imagenet"):
+        return None
     if column == "average" and [c for c in table.columns if c != "average"] != ELEVEN:
         return None
     method = row.line.method if source == "published" else f"{row.line.method} ({source})"
@@ -80,11 +89,12 @@ def difference(cell, theirs):
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods over the runs that both have.
+    """Two rows' runs that both have, of one setting, number of shots and backbone.
 
     Attributes:
         pairs: how many; mean: of the differences first - second, in points; low, high: its 95% bootstrap interval,
             datasets drawn first, then runs within them; p: of Wilcoxon's signed-rank test, None where nothing differs.
+        where: the setting, in words.
     """
 
     first: str
@@ -95,31 +105,75 @@ class Paired:
     low: float
     high: float
     p: float | None
+    where: str = ""
 
     def __str__(self):
         p = "all pairs are equal" if self.p is None else f"Wilcoxon p = {self.p:.3g}"
-        return (f"{self.first} - {self.second}: {self.mean:+.2f} points, "
+        return (f"{self.first} - {self.second}, {self.where}: {self.mean:+.2f} points, "
                 f"95% interval [{self.low:+.2f}, {self.high:+.2f}], {p} "
-                f"({self.pairs} pairs over {self.datasets} dataset{'s' * (self.datasets > 1)})")
+                f"({self.pairs} pair{'s' * (self.pairs > 1)} over {self.datasets} dataset{'s' * (self.datasets > 1)})")
 
 
-def paired(runs, first, second, draws=10000):
-    """Compare two methods over runs of the same setting, dataset, classes, shots and seed.
+def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
+    """Compare two methods over runs of the same dataset and seed, apart for each setting, classes, shots, backbone and,
+    of each method, config: what tables put in rows of their own.
 
     Raises:
         InputError: there are no such pairs.
     """
-    from scipy.stats import wilcoxon
-    values = {}
+    tabled = {(run.setting, run.source): [] for run in runs}
     for run in runs:
-        key = run.setting, run.dataset, run.classes, run.shots, run.seed
-        values.setdefault(run.method, {}).setdefault(key, run.accuracy)
-    shared = sorted(set(values.get(first, {})) & set(values.get(second, {})))
-    if not shared:
-        raise InputError(f"--paired {first} {second}: there are no runs of both on the same dataset, shots and seed; "
-                         f"there are runs of {', '.join(sorted(values)) or 'no method'}")
-    differences = np.array([values[first][key] - values[second][key] for key in shared])
-    groups = [differences[[key[1] == name for key in shared]] for name in sorted({key[1] for key in shared})]
+        tabled[run.setting, run.source].append(run)
+    runs = [run for held in tabled.values() for run in gather(held)[2]]
+    found = []
+    for where in dict.fromkeys(group(run) for run in runs):
+        sides = [by_line([run for run in runs if run.method == method and meets(run, where)])
+                 for method in (first, second)]
+        names = labels([line for side in sides for line in side])
+        for a, b in itertools.product(*sides):
+            if shared := sorted(set(sides[0][a]) & set(sides[1][b])):
+                values = [(key[0], sides[0][a][key] - sides[1][b][key]) for key in shared]
+                found.append(compared(names[a], names[b], values, group_words(where), draws))
+    if not found:
+        methods = ", ".join(sorted({run.method for run in runs})) or "no method"
+        raise InputError(f"--paired {first} {second}: there are no runs of both on the same dataset, classes, shots, "
+                         f"backbone and seed; there are runs of {methods}")
+    return list(dict.fromkeys(found))
+
+
+def group(run):
+    """Return what a comparison is not to mix; zero-shot CLIP, which learns from no shots, meets any number of them."""
+    shots = None if run.method in ZERO_SHOT else run.shots
+    return run.setting, run.classes, run.source, run.backbone, run.weights, run.split, shots
+
+
+def meets(run, where):
+    mine = group(run)
+    return mine[:-1] == where[:-1] and mine[-1] in (None, where[-1])
+
+
+def group_words(where):
+    setting, classes, source, backbone, _, split, shots = where
+    words = [TITLES[setting].lower(), f"trained on {column_name(source)}" if source else "",
+             f"{classes} classes" if classes != "all" else "", "" if shots is None else shots_words(shots), backbone,
+             split]
+    return ", ".join(filter(None, words))
+
+
+def by_line(runs):
+    """Return {line: {(dataset, seed): accuracy}}, zero-shot CLIP's lines without their shots."""
+    found = {}
+    for run in runs:
+        line = replace(line_of(run), shots=0)
+        found.setdefault(line, {}).setdefault((run.dataset, run.seed), run.accuracy)
+    return found
+
+
+def compared(first, second, values, where, draws):
+    """Return the ``Paired`` of [(dataset, difference), …]."""
+    from scipy.stats import wilcoxon
+    differences = np.array([value for _, value in values])
+    groups = [differences[[name == dataset for dataset, _ in values]] for name in sorted({name for name, _ in values})]
     random = np.random.default_rng(0)
     means = []
     for _ in range(draws):
@@ -127,39 +181,4 @@ def paired(runs, first, second, draws=10000):
         means.append(np.concatenate([random.choice(group, len(group)) for group in drawn]).mean())
     low, high = np.percentile(means, [2.5, 97.5])
     p = float(wilcoxon(differences).pvalue) if differences.any() else None
-    return Paired(first, second, len(shared), len(groups), float(differences.mean()), float(low), float(high), p)
-
-
-def missing(table, output):
-    """Return the scripts' calls that fill a table's empty cells and seeds that other cells have."""
-    from ..sweep.plan import METHODS
-    seeds = sorted({seed for row in table.rows for cell in row.cells if isinstance(cell, Cell) for seed in cell.values})
-    calls = {}
-    for line in dict.fromkeys(row.line for row in table.rows if row.line.method in METHODS):
-        for number, dataset in enumerate(table.columns):
-            cells = [row.cells[number] for row in table.rows if row.line == line]
-            lacking = [seed for seed in seeds if not all(cell and seed in cell.values for cell in cells)]
-            seedless = line.method in ZERO_SHOT and table.setting != "base2new"
-            if dataset == "average" or not lacking or seedless and all(cells):
-                continue
-            calls.update({str(step): None for step in steps(table.setting, line, dataset, lacking, output)})
-    return list(calls)
-
-
-def steps(setting, line, dataset, seeds, output):
-    """Return the unfinished steps that make a line's runs of a dataset; none where that has no config file here."""
-    from ..sweep.plan import METHODS, TARGETS, plan
-    source = setting in ("xd", "dg") and dataset == "imagenet"
-    training = source and METHODS[line.method].train  # alone, and by its own script: few_shot.sh passes other keys
-    dataset = TARGETS[setting][0] if training else dataset
-    config = epochs_by_shots(line.config, dataset, line.shots) if line.by_shots else line.config
-    given = ([line.method], "few_shot" if source and not training else setting, [dataset], seeds,
-             [line.shots] if line.shots > 0 else [])
-    try:
-        jobs = plan(*given, {"OUTPUT": output})
-        commands = [command for job in jobs for step in job.steps for command in step.commands]
-        if config and {Path(following(command, "--config-file")).stem for command in commands} != {config}:
-            jobs = plan(*given, {"OUTPUT": output, "CFG": config})
-    except InputError:  # a dataset of the user's own
-        return []
-    return [step for job in jobs for step in job.steps[:1 if training else None] if not step.finished]
+    return Paired(first, second, len(values), len(groups), float(differences.mean()), float(low), float(high), p, where)

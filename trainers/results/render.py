@@ -6,7 +6,10 @@ import re
 import sys
 
 from ..answer import plain, say, silence
-from .table import EPOCHS_BY_SHOTS, Cell, column_name, learned_shots
+from .cell import Cell
+from .line import EPOCHS_BY_SHOTS, learned_shots, shots_words
+from .notes import texts
+from .table import column_name
 
 MISSING = "–"
 
@@ -45,12 +48,18 @@ def title(table, name=plain):
     names = [column for column in table.columns if column != "average"]
     lines = [row.line for row in table.rows]
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
-    told = [table.title] + ([name(column_name(names[0]))] if len(names) == 1 else [])
-    return ", ".join(told + ([f"{shots.pop()} shots"] if len(shots) == 1 else []))
+    told = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
+    told += ([name(column_name(names[0]))] if len(names) == 1 else [])
+    return ", ".join(told + ([shots_words(shots.pop())] if len(shots) == 1 else []))
 
 
-def caption(table, kind):
-    """Return what the spread is, in words."""
+def caption(table, kind, name=plain):
+    """Return what the spread is, in words, and which backbones and weights the figures are of."""
+    backbones = dict.fromkeys(line.backbone_words for line in table.lines)
+    return f"{spread_words(table, kind)} Backbone{'s' * (len(backbones) > 1)}: {', '.join(map(name, backbones))}."
+
+
+def spread_words(table, kind):
     seeds = sorted({cell.n for row in table.rows for cell in row.cells
                     if isinstance(cell, Cell)})
     over = f"over {seeds[0]} seed{'s' * (seeds[0] > 1)}" if len(seeds) == 1 else f"over {seeds[0]} to {seeds[-1]} seeds"
@@ -113,11 +122,13 @@ def verbatim(text):
 
 
 def markdown(table, kind="std"):
-    """Return a table as GitHub's Markdown."""
+    """Return a table as GitHub's Markdown, with its notes as a list below it."""
     heads, rows = grid(table, lambda cell: figure(cell, kind), verbatim)
     line = ["---" if n == 0 or head == "" else "---:" for n, head in enumerate(heads)]
     body = "\n".join("| " + " | ".join(row) + " |" for row in [heads, line, *rows])
-    return f"**{title(table, verbatim)}.** {caption(table, kind)}\n\n{body}\n"
+    notes = "".join(f"- {verbatim(note)}\n" for note in texts(table.notes))
+    return (f"**{title(table, verbatim)}.** {caption(table, kind, verbatim)}\n\n{body}\n"
+            + (f"\nNotes:\n\n{notes}" if notes else ""))
 
 
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", MISSING: "--", "±": r"$\pm$",
@@ -142,8 +153,10 @@ def latex(table, kind="std"):
                        *body, r"\bottomrule", r"\end{tabular}"])
     if len(heads) > 6:
         inner = "\\resizebox{\\textwidth}{!}{%\n" + inner + "}"
+    notes = "".join(f"\\\\ Note: {tex(plain(note))}\n" for note in texts(table.notes)).removeprefix("\\\\ ")
+    below = f"\\par\\smallskip\n{{\\footnotesize\\raggedright\n{notes}\\par}}\n" if notes else ""
     return (f"\\begin{{table}}[t]\n\\centering\n\\caption{{{tex(title(table))}. {tex(caption(table, kind))}}}\n"
-            f"{inner}\n\\end{{table}}\n")
+            f"{inner}\n{below}\\end{{table}}\n")
 
 
 def entry(name):
@@ -153,11 +166,11 @@ def entry(name):
 
 
 def as_csv(tables):
-    """Return all tables as one CSV, a line a cell, unrounded."""
+    """Return all tables as one CSV, a line a cell, unrounded, the notes on it in its last column."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["setting", "method", "config", "variant", "backbone", "shots", "part", "dataset", "mean", "std",
-                     "interval95", "seeds", "values"])
+                     "interval95", "seeds", "values", "weights", "source", "split", "notes"])
     for table in tables:
         for row in table.rows:
             for column, cell in zip(table.columns, row.cells, strict=True):
@@ -168,14 +181,17 @@ def as_csv(tables):
                     writer.writerow([*names, line.shots, entry(row.part), entry(column),
                                      repr(cell.mean), repr(cell.std) if cell.n > 1 else "",
                                      "" if cell.interval is None else repr(cell.interval),
-                                     " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values()))])
+                                     " ".join(map(str, cell.values)), " ".join(map(repr, cell.values.values())),
+                                     *map(entry, (line.weights, table.source, line.split or "test",
+                                                  "; ".join(texts(note for note in table.notes
+                                                                  if note.about(row, column)))))])
     return out.getvalue()
 
 
-def say_notes(tables, most=10):
-    """Print the first of the tables' notes on standard error, and how many more there are."""
-    notes = sorted({note for table in tables for note in table.notes})
-    for note in notes[:most]:
+def say_notes(notes, most=10):
+    """Print the first of some notes on standard error, and how many more there are."""
+    found = sorted(texts(notes))
+    for note in found[:most]:
         say(f"note: {note}")
-    if len(notes) > most:
-        say(f"note: {len(notes) - most} more notes are left out here")
+    if len(found) > most:
+        say(f"note: {len(found) - most} more notes are left out here: --format markdown and --html have all")

@@ -15,7 +15,7 @@ from pathlib import Path
 from ..answer import Parser, answered, plain
 from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
-from ..results.collect import read_run
+from ..results.collect import read_runs
 from ..results.table import tables
 from .live import watching
 from .plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
@@ -115,10 +115,10 @@ def report(pool, console):
 def print_tables(jobs, console, output):
     """Print the tables of the jobs' finished runs, and their notes."""
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
-    made = tables([read_run(folder, output) for folder in dict.fromkeys(folders)])
+    made = tables(read_runs([(folder, output) for folder in dict.fromkeys(folders)]))
     for table in made:
         render.terminal(table, console)
-    render.say_notes(made)
+    render.say_notes([note for table in made for note in table.notes])
 
 
 def run_local(args, jobs, books, console):

@@ -16,7 +16,7 @@ from .. import main, results
 from ..config import setup_cfg
 from ..errors import EnvironmentFault, InputError
 from ..results import FILE
-from ..results.collect import KEYS, VARIANTS
+from ..results.published import KEYS, VARIANTS
 from ..training import identity
 
 HOUSE = Path(__file__).resolve().parents[1]
