@@ -39,7 +39,8 @@ def random_clip_file(name, folder):
         for key, value in model.named_parameters():
             if "attnpool" in key and key.endswith("proj.weight"):
                 torch.nn.init.normal_(value, std=value.shape[1] ** -0.5)
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+        state = model.state_dict() | {"input_resolution": torch.tensor(model.visual.image_size)}  # as OpenAI's file
+        save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
 
 
