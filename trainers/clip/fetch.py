@@ -4,8 +4,8 @@ import sys
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from ..answer import Parser, answered
-from ..errors import EnvironmentFault
-from .weights import COOP_NAMES, locate, split_name
+from ..errors import EnvironmentFault, InputError
+from .weights import COOP_NAMES, is_file_name, locate, split_name
 
 
 @answered
@@ -15,7 +15,10 @@ def main(argv=None):
     parser.add_argument("names", nargs="+", metavar="NAME",
                         help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
     for name in parser.parse_args(argv).names:
-        arch, tag = split_name(name)
+        if is_file_name(name):
+            raise InputError(f"NAME {name} is no published model but a file: there is nothing to fetch, give it to "
+                             "--backbone as it is")
+        arch, tag = split_name(name, "NAME")
         source = get_pretrained_cfg(arch, tag)
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))

@@ -80,8 +80,9 @@ def _meant(arch):
     """Return a suggestion for a name of no architecture, or nothing."""
     if is_architecture(arch):
         return ""
-    near = difflib.get_close_matches(arch, [*COOP_NAMES, *open_clip.list_models()], 1, 0.8)
-    return f"did you mean {near[0]}? " if near else ""
+    names = {name.lower(): name for name in (*open_clip.list_models(), *COOP_NAMES)}
+    near = difflib.get_close_matches(arch.lower(), names, 1, 0.8)
+    return f"did you mean {names[near[0]]}? " if near else ""
 
 
 def normalization(name):
