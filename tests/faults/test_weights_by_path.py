@@ -1,4 +1,6 @@
 """Weights by path are built as what they are, or refused: another activation or head width gives other features."""
+import copy
+import functools
 import hashlib
 import json
 import logging
@@ -29,6 +31,7 @@ def registered(monkeypatch):
         monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config(**more))
 
 
+@functools.cache
 def model_of(arch):
     """Return an open_clip model whose weights are large enough for an activation to matter."""
     torch.manual_seed(0)
@@ -169,6 +172,7 @@ def test_a_published_file_is_known_by_its_check_sum(tmp_path, monkeypatch):
         found = load_clip(str(path))
         assert far(features(found), wanted(model)) < 1e-5
         assert found.normalization == ((0.5,) * 3, (0.25,) * 3)
+        assert "check sum, of small:here, says otherwise (quick_gelu False and True)" in refused(f"small:{path}")
     monkeypatch.setitem(about, "url", f"https://x.org/small-laion-{sha[1:9]}.pt")
     assert "does not say which model it is" in refused(path)
 
@@ -212,6 +216,7 @@ class TestConfigBeside:
     @pytest.mark.parametrize("content,said", [
         ("{", "is no JSON"), ("[" * 10 ** 5, "is no JSON"), ("[]", "is a list"), ("{}", "trouble with 'model_cfg'"),
         ('{"model_cfg": {"embed_dim": 24}}', "trouble with 'vision_cfg'"),
+        (json.dumps({"model_cfg": config() | {"text_cfg": {"mlp_ratio": float("inf")}}}), "trouble with cannot con"),
         (json.dumps({"model_cfg": config(new_thing=1)}), "does not have the shapes of|new_thing"),
         (json.dumps({"model_cfg": config(), "preprocess_cfg": {"mean": [1], "std": [1]}}), "trouble with not enough"),
         (json.dumps({"model_cfg": config() | {"text_cfg": {"layers": 10 ** 9}}}), "does not have the shapes of"),
@@ -334,12 +339,26 @@ def test_a_text_tower_of_its_own_is_taken_out(tmp_path):
     assert far(features(load_clip(f"small:{tmp_path}/clip.pt")), wanted(model)) < 1e-5
 
 
+def test_a_vision_tower_of_timms(tmp_path, monkeypatch):
+    own = config() | {"vision_cfg": {"timm_model_name": "resnet18", "image_size": 32}}
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "of-timm", own)
+    torch.manual_seed(0)
+    model = open_clip.create_model("of-timm", pretrained=None).eval()
+    torch.save(model.state_dict(), tmp_path / "clip.pt")
+    assert far(features(load_clip(f"of-timm:{tmp_path}/clip.pt")), wanted(model)) < 1e-5
+    assert "ARCH one of those that fit: of-timm (GELU), or keep" in refused(tmp_path / "clip.pt")
+    assert "does not have the shapes of open_clip's small" in refused(f"small:{tmp_path}/clip.pt")
+    torch.save(model.state_dict() | {"visual.trunk.conv1.weight": torch.zeros(3)}, tmp_path / "clip.pt")
+    assert "does not have the shapes of open_clip's of-timm (Error" in refused(f"of-timm:{tmp_path}/clip.pt")
+
+
 def test_half_precision_is_read_in_whole(tmp_path):
     model, path = put(tmp_path, "wide")
-    torch.save(model.half().state_dict(), path)
+    half = copy.deepcopy(model).half()
+    torch.save(half.state_dict(), path)
     found = load_clip(f"wide:{path}")
     assert {value.dtype for value in found.model.state_dict().values()} == {torch.float32}
-    assert far(features(found), wanted(model.float())) < 1e-5
+    assert far(features(found), wanted(half.float())) < 1e-5
 
 
 def test_names_of_files(tmp_path, monkeypatch):
@@ -359,7 +378,8 @@ def test_names_of_files(tmp_path, monkeypatch):
     for name, said in (("ViT-B16:a.pt", "a.pt, which does not exist: correct the path (before the colon, did you mean"),
                        ("ViT-B-16:a.pt", "names the file a.pt, which does not exist"),
                        (str(tmp_path), "names the folder"), ("ViT-B16", "did you mean ViT-B/16? known names"),
-                       ("ViT-b-32", "did you mean ViT-B-32?"), ("vit-b/16", "did you mean ViT-B/16?"), ("ViT-B-16-quickgellu:openai", "ViT-B-16-quickgelu?")):
+                       ("ViT-b-32", "did you mean ViT-B-32?"), ("vit-b/16", "did you mean ViT-B/16?"),
+                       ("ViT-B-16-quickgellu:openai", "ViT-B-16-quickgelu?")):
         assert said in refused(name)
     put(tmp_path, "small", "3:00.pt")
     assert load_clip("small:3:00.pt").name == "small:3:00.pt" and "does not say" in refused("3:00.pt")

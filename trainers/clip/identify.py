@@ -33,12 +33,12 @@ def resolve(given: str, path: Path, stored: dict) -> tuple[Architecture, dict]:
         InputError: nobody says it, two say different things, or the shapes are of another.
     """
     state = _layout(stored)
-    said = _in_file(state) or _beside(path, state, hf.is_transformers(stored))
+    said = _in_file(state) or _beside(path, state, hf.is_transformers(stored)) or _published(path)
     if given == OPENAI_STYLE:
         asked = [Architecture("OpenAI's layout", openai.configuration(state))]
     else:
         asked = architecture.named(given)
-    found = _agreed(asked, said, given, path) or _published(path)
+    found = _agreed(asked, said, given, path)
     if found is None:
         raise InputError(_nobody_says(path, state, hf.is_transformers(stored)))
     architecture.check_towers(found.config, found.source)
@@ -142,7 +142,7 @@ def _published(path):
         sums = re.findall(r"/([0-9a-f]{64})/[^/]+$|-([0-9a-f]{8})\.[a-z]+$", about.get("url") or "")
         if any(digest.startswith(sum_) for sum_ in map("".join, sums)):
             config = {**open_clip.get_model_config(arch), "quick_gelu": about.get("quick_gelu", False)}
-            return Architecture(f"{arch}:{tag}", config, (about["mean"], about["std"]))
+            return Architecture(f"its check sum, of {arch}:{tag},", config, (about["mean"], about["std"]))
     return None
 
 

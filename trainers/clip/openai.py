@@ -7,7 +7,7 @@ from ..errors import InputError
 
 NORMALIZATION = OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 OWN_KEYS = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's own files, and of no others
-BROKEN = (KeyError, RuntimeError, ValueError, ZeroDivisionError, TypeError, AttributeError, IndexError, AssertionError)
+BROKEN = (KeyError, RuntimeError, ValueError, ArithmeticError, TypeError, AttributeError, IndexError, AssertionError)
 
 
 def is_openais(state: dict) -> bool:
