@@ -19,6 +19,8 @@ ARCHS = {  # pairs of the same shapes
     "small": {"heads": 1}, "small-quickgelu": {"heads": 1, "quick_gelu": True},
     "wide": {"width": 320, "head_width": 80}, "wide-64": {"width": 320}, "two-heads": {"width": 192, "heads": 2}}
 
+OWN = {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+
 
 def config(width=64, head_width=64, heads=1, **more):
     vision = {"layers": 2, "width": width, "head_width": head_width, "patch_size": 16, "image_size": 32}
@@ -146,12 +148,14 @@ def test_coops_name_means_openais_model(tmp_path, monkeypatch):
 def test_openais_own_entries_say_it(tmp_path):
     """The three numbers that OpenAI's archives hold, kept by a state dict that was saved anew."""
     model, path = put(tmp_path, "small-quickgelu")
-    torch.save(model.state_dict() | {"input_resolution": torch.tensor(32)}, path)
+    torch.save(model.state_dict() | OWN, path)
     found = load_clip(str(path))
     assert far(features(found), wanted(model)) < 1e-5 and found.normalization == openai.NORMALIZATION
     assert found.fingerprint == load_clip(f"openai:{path}").fingerprint == weights.fingerprint(path)
     assert load_clip(f"small-quickgelu:{path}").fingerprint == found.fingerprint
     assert "quick_gelu False and True" in refused(f"small:{path}")
+    torch.save(model.state_dict() | {"context_length": torch.tensor(77)}, path)
+    assert "does not say which model it is" in refused(path), "others have one of these names as well"
 
 
 def test_openais_style_is_said_by_openai(tmp_path):
@@ -395,7 +399,7 @@ def test_a_name_of_two_models_is_said_to_be_open_clips(tmp_path, caplog, monkeyp
     assert ("is built as open_clip's small, with GELU; OpenAI's weights need QuickGELU: small-quickgelu:"
             f"{path}") in caplog.text
     model, _ = put(tmp_path, "small-quickgelu")
-    torch.save(model.state_dict() | {"input_resolution": torch.tensor(32)}, path)
+    torch.save(model.state_dict() | OWN, path)
     caplog.clear()
     assert far(features(load_clip(f"small:{path}")), wanted(model)) < 1e-5 and not caplog.text
 
@@ -415,7 +419,7 @@ def test_text_towers_with_tokens_of_their_own_are_refused(tmp_path, monkeypatch)
 
 def test_a_file_is_not_fetched(tmp_path, capsys):
     for name, said in (("demo", "demo is no published model"), (f"ViT-B-16:{tmp_path}/a.pt", "is no published model"),
-                       ("ViT-B/17", "NAME 'ViT-B/17' names no CLIP")):
+                       ("ViT-B/17", "NAME 'ViT-B/17' names no CLIP: give one of CoOp's names or open_clip's ARCH:PRE")):
         assert fetch.main([name]) == 2
         err = capsys.readouterr().err
         assert said in err and not err.startswith("error: MODEL.BACKBONE.NAME")

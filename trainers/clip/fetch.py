@@ -18,7 +18,7 @@ def main(argv=None):
         if is_file_name(name):
             raise InputError(f"NAME {name} is no published model but a file: there is nothing to fetch, give it to "
                              "--backbone as it is")
-        arch, tag = split_name(name, "NAME")
+        arch, tag = split_name(name, fetching=True)
         source = get_pretrained_cfg(arch, tag)
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))

@@ -12,7 +12,7 @@ BROKEN = (KeyError, RuntimeError, ValueError, ArithmeticError, TypeError, Attrib
 
 def is_openais(state: dict) -> bool:
     """Return whether a state dict has entries that only OpenAI's own files have, or is the demo's."""
-    return "token_ids" in state or any(name in state for name in OWN_KEYS)
+    return "token_ids" in state or all(name in state for name in OWN_KEYS)
 
 
 def configuration(state: dict) -> dict:

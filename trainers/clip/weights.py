@@ -18,8 +18,6 @@ COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "
 FINAL_NORMS = "ln_final.weight", "final_layer_norm.weight"  # of a text tower, whoever saved it
 PARTS = {"visual.", "text.", "transformer.", "text_model.", "vision_model."}  # of a CLIP: no prefix of a wrapper
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
-
-
 SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
@@ -56,12 +54,12 @@ def is_file_name(name: str) -> bool:
     return file_of(name) is not None
 
 
-def split_name(name, key="MODEL.BACKBONE.NAME"):
+def split_name(name, fetching=False):
     """Split MODEL.BACKBONE.NAME into open_clip's (architecture, tag).
 
     Args:
         name: as it was given.
-        key: what it was given as, for the message.
+        fetching: whether it was given to be fetched, which files and the demo are not.
 
     Raises:
         InputError: neither one of CoOp's names nor ``ARCH:PRETRAINED`` of open_clip's.
@@ -70,9 +68,10 @@ def split_name(name, key="MODEL.BACKBONE.NAME"):
     arch = COOP_NAMES.get(arch, arch)
     if not get_pretrained_cfg(arch, tag):
         tags = list_pretrained_tags_by_model(arch)
-        hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)} and demo"
-        raise InputError(f"{key} {name!r} names no CLIP: give one of CoOp's names, open_clip's ARCH:PRETRAINED, a "
-                         f"file as ARCH:PATH (.pt or .safetensors), or demo ({_meant(arch)}{hint})")
+        hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)}"
+        key, also = ("NAME", " or open_clip's ARCH:PRETRAINED") if fetching else (
+            "MODEL.BACKBONE.NAME", ", open_clip's ARCH:PRETRAINED, a file as ARCH:PATH (.pt or .safetensors), or demo")
+        raise InputError(f"{key} {name!r} names no CLIP: give one of CoOp's names{also} ({_meant(arch)}{hint})")
     return arch, tag
 
 
