@@ -1,80 +1,20 @@
 """Weights by path are built as what they are, or refused: another activation or head width gives other features."""
 import copy
-import functools
 import hashlib
-import json
 import logging
-import re
 
 import open_clip
 import pytest
-import reference
 import torch
+from clip_files import ARCHS, OWN, config, far, features, model_of, put, refused, register, wanted
 from safetensors.torch import save_file
 
-from trainers.clip import architecture, arrange, fetch, load_clip, openai, plain_rows, weights
-from trainers.errors import InputError
-
-ARCHS = {  # pairs of the same shapes
-    "small": {"heads": 1}, "small-quickgelu": {"heads": 1, "quick_gelu": True},
-    "wide": {"width": 320, "head_width": 80}, "wide-64": {"width": 320}, "two-heads": {"width": 192, "heads": 2}}
-
-OWN = {"input_resolution": torch.tensor(32), "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
-
-
-def config(width=64, head_width=64, heads=1, **more):
-    vision = {"layers": 2, "width": width, "head_width": head_width, "patch_size": 16, "image_size": 32}
-    return {"embed_dim": 24, "vision_cfg": vision, "text_cfg": {"width": 64, "heads": heads, "layers": 2}, **more}
+from trainers.clip import architecture, fetch, load_clip, openai, weights
 
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    for name, more in ARCHS.items():
-        monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, name, config(**more))
-
-
-@functools.cache
-def model_of(arch):
-    """Return an open_clip model whose weights are large enough for an activation to matter."""
-    torch.manual_seed(0)
-    model = open_clip.create_model(arch, pretrained=None).eval()
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if "c_fc" in name:
-                value.mul_(8)
-    return model
-
-
-def put(folder, arch, name="clip.pt"):
-    """Save a model as ``torch.save(model.state_dict())`` does; returns it and the path."""
-    model, path = model_of(arch), folder / name
-    torch.save(model.state_dict(), path)
-    return model, path
-
-
-def features(clip):
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    with torch.no_grad():
-        return torch.cat([clip.vision(clip.vision.embed(images)),
-                          clip.text(arrange(plain_rows(["a cat.", "two dogs."], clip.tokenizer)))])
-
-
-def wanted(model):
-    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    tokens = open_clip.get_tokenizer("ViT-B-32")(["a cat.", "two dogs."])
-    with torch.no_grad():
-        return torch.cat([model.encode_image(images), model.encode_text(tokens)])
-
-
-def far(a, b):
-    return (a - b).abs().max().item()
-
-
-def refused(name):
-    with pytest.raises(InputError) as caught:
-        load_clip(str(name))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    register(monkeypatch)
 
 
 @pytest.mark.parametrize("arch,fits", [
@@ -179,139 +119,6 @@ def test_a_published_file_is_known_by_its_check_sum(tmp_path, monkeypatch):
         assert "check sum, of small:here, says otherwise (quick_gelu False and True)" in refused(f"small:{path}")
     monkeypatch.setitem(about, "url", f"https://x.org/small-laion-{sha[1:9]}.pt")
     assert "does not say which model it is" in refused(path)
-
-
-class TestConfigBeside:
-    """open_clip_config.json, as model hubs keep it beside the weights."""
-
-    def put(self, folder, arch, name="open_clip_model.safetensors", **more):
-        model = model_of(arch)
-        save_file(model.state_dict(), folder / name)
-        about = {"model_cfg": config(**ARCHS[arch]), "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}} | more
-        (folder / "open_clip_config.json").write_text(json.dumps(about))
-        return model, folder / name
-
-    @pytest.mark.parametrize("arch", ARCHS)
-    def test_it_is_taken(self, arch, tmp_path):
-        model, path = self.put(tmp_path, arch)
-        for name in (path, f"{arch}:{path}"):
-            found = load_clip(str(name))
-            assert far(features(found), wanted(model)) < 1e-5
-            assert found.normalization == ((0.5,) * 3, (0.25,) * 3)
-
-    def test_it_is_compared_with_the_name(self, tmp_path):
-        _, path = self.put(tmp_path, "small")
-        said = refused(f"small-quickgelu:{path}")
-        assert f"says that {path} is open_clip's small-quickgelu, and {tmp_path}/open_clip_config.json says" in said
-        assert "quick_gelu True and False" in said
-        assert "quick_gelu True and False" in refused(f"openai:{path}")
-        _, path = self.put(tmp_path, "wide")
-        assert "vision_cfg.head_width the default and 80" in refused(f"wide-64:{path}")
-
-    def test_it_is_of_one_file(self, tmp_path):
-        """Beside several files that bear names of their own it may be any's."""
-        model, path = self.put(tmp_path, "small", "mine.safetensors")
-        assert far(features(load_clip(str(path))), wanted(model)) < 1e-5
-        save_file(model.state_dict(), tmp_path / "other.safetensors")
-        assert "keep its open_clip_config.json beside it, and no other weights" in refused(path)
-        save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
-        assert far(features(load_clip(str(tmp_path / "open_clip_model.safetensors"))), wanted(model)) < 1e-5
-
-    @pytest.mark.parametrize("content,said", [
-        ("{", "is no JSON"), ("[" * 10 ** 5, "is no JSON"), ("[]", "is a list"), ("{}", "trouble with 'model_cfg'"),
-        ('{"model_cfg": {"embed_dim": 24}}', "trouble with 'vision_cfg'"),
-        (json.dumps({"model_cfg": config() | {"text_cfg": {"mlp_ratio": float("inf")}}}), "trouble with cannot con"),
-        (json.dumps({"model_cfg": config(new_thing=1)}), "does not have the shapes of|new_thing"),
-        (json.dumps({"model_cfg": config(), "preprocess_cfg": {"mean": [1], "std": [1]}}), "trouble with not enough"),
-        (json.dumps({"model_cfg": config() | {"text_cfg": {"layers": 10 ** 9}}}), "does not have the shapes of"),
-        (json.dumps({"model_cfg": config() | {"vision_cfg": {"timm_model_name": "hf-hub:some/x"}}}), "not supported"),
-        (json.dumps({"model_cfg": config() | {"text_cfg": {"hf_tokenizer_name": "x"}}}), "takes no prompts")])
-    def test_one_that_is_wrong_is_named(self, content, said, tmp_path):
-        _, path = self.put(tmp_path, "small")
-        (tmp_path / "open_clip_config.json").write_text(content)
-        found = refused(path)
-        assert re.search(said, found) and "open_clip_config.json" in found
-
-
-def transformers_state(model):
-    """Return the weights under the names of the transformers library."""
-    found, width = {}, {"": 64, "visual.": model.visual.conv1.weight.shape[0]}
-    for tower, new in (("", "text_model."), ("visual.", "vision_model.")):
-        state = model.state_dict()
-        for i in range(2):
-            block, layer = f"{tower}transformer.resblocks.{i}.", f"{new}encoder.layers.{i}."
-            for kind in ("weight", "bias"):
-                whole = state[f"{block}attn.in_proj_{kind}"].split(width[tower])
-                for part, value in zip("qkv", whole, strict=True):
-                    found[f"{layer}self_attn.{part}_proj.{kind}"] = value
-                for theirs, ours in (("self_attn.out_proj", "attn.out_proj"), ("layer_norm1", "ln_1"),
-                                     ("layer_norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
-                    found[f"{layer}{theirs}.{kind}"] = state[f"{block}{ours}.{kind}"]
-    for theirs, ours in (("text_model.final_layer_norm", "ln_final"), ("vision_model.pre_layrnorm", "visual.ln_pre"),
-                         ("vision_model.post_layernorm", "visual.ln_post")):
-        for kind in ("weight", "bias"):
-            found[f"{theirs}.{kind}"] = state[f"{ours}.{kind}"]
-    text, vision = "text_model.embeddings.", "vision_model.embeddings."
-    return found | {f"{text}token_embedding.weight": state["token_embedding.weight"],
-                    f"{text}position_embedding.weight": state["positional_embedding"],
-                    f"{text}position_ids": torch.arange(77)[None], "logit_scale": state["logit_scale"],
-                    f"{vision}patch_embedding.weight": state["visual.conv1.weight"],
-                    f"{vision}class_embedding": state["visual.class_embedding"],
-                    f"{vision}position_embedding.weight": state["visual.positional_embedding"],
-                    "text_projection.weight": state["text_projection"].T.contiguous(),
-                    "visual_projection.weight": state["visual.proj"].T.contiguous()}
-
-
-class TestTransformers:
-    """Files of the transformers library: names are turned, config.json says the activation and the heads."""
-
-    def put(self, folder, arch, **more):
-        model, own = model_of(arch), config(**ARCHS[arch])
-        save_file({name: value.contiguous() for name, value in transformers_state(model).items()},
-                  folder / "model.safetensors")
-        act = "quick_gelu" if own.get("quick_gelu") else "gelu"
-        heads = own["vision_cfg"]["width"] // own["vision_cfg"]["head_width"]
-        about = {"model_type": "clip", "vision_config": {"hidden_act": act, "num_attention_heads": heads},
-                 "text_config": {"hidden_act": act, "num_attention_heads": own["text_cfg"]["heads"]}} | more
-        (folder / "config.json").write_text(json.dumps(about))
-        return model, folder / "model.safetensors"
-
-    @pytest.mark.parametrize("arch", ARCHS)
-    def test_they_are_converted(self, arch, tmp_path):
-        model, path = self.put(tmp_path, arch)
-        for name in (path, f"{arch}:{path}"):
-            assert far(features(load_clip(str(name))), wanted(model)) < 1e-5
-        (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.5, 0.5, 0.5], "image_std": [1, 1, 1]}')
-        assert load_clip(str(path)).normalization == ((0.5,) * 3, (1.0,) * 3)
-
-    def test_what_config_leaves_out_is_the_librarys_default(self, tmp_path):
-        model, path = self.put(tmp_path, "small-quickgelu", text_config={"num_attention_heads": 1},
-                               vision_config={"num_attention_heads": 1})
-        assert far(features(load_clip(str(path))), wanted(model)) < 1e-5
-
-    def test_without_config_the_activation_is_asked_for(self, tmp_path):
-        model, path = self.put(tmp_path, "small")
-        (tmp_path / "config.json").unlink()
-        said = refused(path)
-        assert "is of the transformers library, and no config.json" in said and "fit: small (GELU), small-quick" in said
-        assert far(features(load_clip(f"small:{path}")), wanted(model)) < 1e-5
-
-    @pytest.mark.parametrize("more,said", [
-        ({"model_type": "siglip"}, "model_type is 'siglip', it must be 'clip'"),
-        ({"text_config": {"hidden_act": "relu"}}, "hidden_act is gelu and relu"),
-        ({"text_config": {"hidden_act": ["gelu"]}}, "config.json"),
-        ({"text_config": {"hidden_act": "gelu", "layer_norm_eps": 1e-6}}, "layer_norm_eps must be 1e-05"),
-        ({"vision_config": {"hidden_act": "gelu", "num_attention_heads": 0}}, "config.json"),
-        ({"text_config": 5}, "trouble")])
-    def test_a_config_of_another_model_is_refused(self, more, said, tmp_path):
-        assert said in refused(self.put(tmp_path, "small", **more)[1])
-
-    def test_half_a_model_is_refused(self, tmp_path):
-        model, path = self.put(tmp_path, "small")
-        state = transformers_state(model)
-        for lost in ("vision_model.encoder.layers.0.self_attn.k_proj.weight", "visual_projection.weight"):
-            torch.save({name: value for name, value in state.items() if name != lost}, tmp_path / "pytorch_model.bin")
-            assert "not the weights of a CLIP" in refused(tmp_path / "pytorch_model.bin")
 
 
 @pytest.mark.parametrize("wrap", [
@@ -425,9 +232,8 @@ def test_a_file_is_not_fetched(tmp_path, capsys):
         assert said in err and not err.startswith("error: MODEL.BACKBONE.NAME")
 
 
-def test_every_reader_takes_the_architecture(tmp_path):
-    """A config, a checkpoint's other backbone, and what resumes from a name."""
+def test_the_exact_clip_is_of_the_same_architecture(tmp_path):
+    """The same CLIP in float32 is read anew by its name."""
     model, path = put(tmp_path, "wide")
     found = load_clip(f"wide:{path}", "bf16")
     assert far(features(found.exact()), wanted(model)) < 1e-5
-    assert reference.openai_state("vit").keys() >= set(openai.OWN_KEYS)

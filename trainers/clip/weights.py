@@ -96,7 +96,7 @@ def locate(name):
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 
     Args:
-        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file's path, or ``demo``.
+        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file (``file_of``), or ``demo``.
 
     Raises:
         InputError: the file is not there; says which, where it was looked for and the command that fetches it.
