@@ -21,6 +21,7 @@ from safetensors.torch import save_file  # noqa: E402
 import trainers  # noqa: E402, F401
 from dassl.config import get_cfg_default  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY  # noqa: E402
+from trainers.clip.openai import OWN_KEYS  # noqa: E402
 
 SHAPES = {  # of OpenAI's published models
     "ViT-B/16": (512, CLIPVisionCfg(layers=12, width=768, patch_size=16, image_size=224), 512),
@@ -39,7 +40,8 @@ def random_clip_file(name, folder):
         for key, value in model.named_parameters():
             if "attnpool" in key and key.endswith("proj.weight"):
                 torch.nn.init.normal_(value, std=value.shape[1] ** -0.5)
-        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, path)
+        state = model.state_dict() | {key: torch.tensor(0) for key in OWN_KEYS}  # which say that it is as OpenAI's
+        save_file({k: v.contiguous() for k, v in state.items()}, path)
     return path
 
 

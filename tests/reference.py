@@ -1,4 +1,5 @@
 """Runs a trainer on the golden files' tiny CLIP and batches, through the ordinary Dassl loop."""
+import re
 import sys
 from types import SimpleNamespace
 
@@ -38,11 +39,19 @@ CASES = {
 LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035}
 
 
-def weights_file(kind, folder):
+def openai_state(kind, layers=99):
+    """Return the tiny CLIP's first layers as OpenAI stores a CLIP: with the entries that tell its files from others."""
+    state = {name: torch.as_tensor(np.asarray(value)) for name, value in tiny_clip.state_dict(kind).items()
+             if int((re.findall(r"resblocks\.(\d+)", name) or [0])[0]) < layers}
+    return state | {"input_resolution": torch.tensor(tiny_clip.CONFIG[kind]["image_size"]),
+                    "context_length": torch.tensor(77), "vocab_size": torch.tensor(49408)}
+
+
+def weights_file(kind, folder, layers=99):
     """Write the tiny CLIP as a safetensors file in OpenAI's naming; returns its path."""
     path = folder / f"tiny_{kind}.safetensors"
     if not path.exists():
-        save_file({k: torch.as_tensor(np.asarray(v)) for k, v in tiny_clip.state_dict(kind).items()}, path)
+        save_file(openai_state(kind, layers), path)
     return path
 
 

@@ -1,7 +1,6 @@
 """The frozen CLIP: reading weights in their true formats, prefix sharing on random prompts, kept text features."""
 import re
 
-import numpy as np
 import open_clip
 import plain
 import pytest
@@ -14,10 +13,11 @@ from safetensors.torch import load_file, save_file
 from yacs.config import CfgNode
 
 from trainers import frozen
-from trainers.clip import arrange, block, fetch, load, load_clip, plain_rows, prompt_rows, text, weights
+from trainers.clip import arrange, block, fetch, load, load_clip, openai, plain_rows, prompt_rows, text, weights
 from trainers.errors import InputError
 
-TINY = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()}
+STORED = reference.openai_state("vit")
+TINY = {name: value for name, value in STORED.items() if name not in openai.OWN_KEYS}
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,8 @@ def torchscript(state, path):
                 node.add_module(part, torch.nn.Module())
             node = node._modules[part]
         node.register_parameter(leaf, torch.nn.Parameter(value, requires_grad=False))
-    root.register_buffer("input_resolution", torch.tensor(32))
+    for name in openai.OWN_KEYS:
+        root.register_buffer(name, STORED[name])
     torch.jit.save(torch.jit.script(root), path)
 
 
@@ -45,8 +46,10 @@ def torchscript(state, path):
 def test_weights_are_read_bit_for_bit(form, tmp_path):
     state = {k: v.half() if "half" in form else v for k, v in TINY.items()}
     path = tmp_path / ("tiny.safetensors" if form == "safetensors" else "tiny.pt")
-    {"torchscript": torchscript, "half torchscript": torchscript, "state dict": torch.save,
-     "safetensors": save_file}[form](state, path)
+    if "torchscript" in form:
+        torchscript(state, path)
+    else:
+        {"state dict": torch.save, "safetensors": save_file}[form](STORED, path)
     assert weights.archive.is_torchscript(path) == ("torchscript" in form)
     loaded = load_clip(str(path)).model.state_dict()
     for name, value in state.items():
@@ -63,6 +66,9 @@ def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     cache = tmp_path / ".cache" / "clip"
     cache.mkdir(parents=True)
     torch.save(TINY, cache / "ViT-B-16.pt")
+    with pytest.raises(InputError, match="ViT-B-16.pt holds another model than ViT-B/16, by its shapes"):
+        load_clip("ViT-B/16")
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-16", openai.configuration(TINY))
     assert load_clip("ViT-B/16").embed_dim == 32
 
 
@@ -363,7 +369,7 @@ def test_half_precision_is_tried_before_it_is_taken(monkeypatch):
 
 @pytest.mark.parametrize("kind", ["vit", "rn"])
 def test_weights_that_lack_a_tensor_or_hold_a_strange_one_are_refused(kind):
-    state = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict(kind).items()}
+    state = reference.openai_state(kind)
     counted = {f"visual.bn{i}.num_batches_tracked": torch.tensor(5) for i in (1, 2, 3)} if kind == "rn" else {}
     assert load.build_from_openai(state | counted) and load.build_from_openai(state)  # in some files, and not in others
     with pytest.raises(InputError, match="not the weights of a CLIP .*ln_final.bias.*correct MODEL.BACKBONE.NAME"):

@@ -1,6 +1,5 @@
 """Inside a foreign CoOp repository, by three recipes (docs/drop-in.md): installed, copied, on PYTHONPATH."""
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -40,9 +39,7 @@ FINAL = {}
 def material(tmp_path_factory):
     """A folder with CLIP weights, images of three breeds, and a meta-trained file."""
     folder = tmp_path_factory.mktemp("material")
-    state = {name: torch.as_tensor(np.asarray(value)) for name, value in reference.tiny_clip.state_dict("vit").items()
-             if int((re.findall(r"resblocks\.(\d+)", name) or [0])[0]) < LAYERS}
-    save_file(state, folder / "clip.safetensors")
+    save_file(reference.openai_state("vit", LAYERS), folder / "clip.safetensors")
     draw = np.random.RandomState(0)
     for breed in ("beagle", "havanese", "persian"):
         (folder / "data" / "pets" / breed).mkdir(parents=True)

@@ -1,6 +1,5 @@
 """Trained prompts outside of Dassl's loop: PromptedCLIP, its files, and ONNX."""
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,6 @@ import torch
 from conftest import GOLDEN, ROOT
 from PIL import Image
 from reference import tiny_clip
-from safetensors.torch import save_file
 
 from trainers import checkpoint, export, load
 from trainers.errors import InputError
@@ -32,9 +30,7 @@ def weights(tmp_path_factory):
     """A folder with the golden files' tiny CLIPs, cut to their first layers."""
     folder = tmp_path_factory.mktemp("weights")
     for kind in ("vit", "rn"):
-        state = {name: torch.as_tensor(np.asarray(value)) for name, value in tiny_clip.state_dict(kind).items()
-                 if int((re.findall(r"resblocks\.(\d+)", name) or [0])[0]) < LAYERS}
-        save_file(state, folder / f"tiny_{kind}.safetensors")
+        reference.weights_file(kind, folder, LAYERS)
     return folder
 
 

@@ -5,7 +5,7 @@ from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from ..answer import Parser, answered
 from ..errors import EnvironmentFault, InputError
-from .weights import COOP_NAMES, locate, split_name
+from .weights import COOP_NAMES, is_file_name, locate, split_name
 
 
 @answered
@@ -18,10 +18,10 @@ def main(argv=None):
         if name == "demo":
             print(f"{name}: nothing to fetch, it is part of this package: {locate(name)}")
             continue
-        try:
-            arch, tag = split_name(name)
-        except InputError as error:  # it names the config's key, which nobody gave here
-            raise InputError(str(error).replace("MODEL.BACKBONE.NAME ", "", 1)) from None
+        if is_file_name(name):
+            raise InputError(f"NAME {name} is no published model but a file: there is nothing to fetch, give it to "
+                             "--backbone as it is")
+        arch, tag = split_name(name, fetching=True)
         source = get_pretrained_cfg(arch, tag)
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))

@@ -6,11 +6,11 @@ import pickle
 
 import open_clip
 import torch
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from .. import archive
 from ..errors import InputError
-from . import weights
+from . import architecture, identify, weights
+from .openai import BROKEN, build_from_openai, first_line
 from .text import TextEncoder
 from .vision import PlainVision, VisionEncoder, fold_batch_norms
 
@@ -27,7 +27,8 @@ class FrozenCLIP:
         logit_scale: exp of the learned temperature, a float32 scalar tensor.
         tokenizer: open_clip's byte-pair tokenizer, of this text tower's context length.
         embed_dim: E, width of the features.
-        fingerprint: hash of the weights' file, for caches.
+        fingerprint: hash of the weights' file and, where that does not determine the model, of its architecture.
+        variant: the architecture where the file does not determine it; "" for OpenAI's and for published names.
         name: MODEL.BACKBONE.NAME, where ``load_clip`` made it.
         normalization: (mean, std) that the images of its training had, three numbers each; None where nobody tells.
 
@@ -50,6 +51,7 @@ class FrozenCLIP:
                         precision, torch.__version__, self.device.type)
             precision = "fp32"
         self.path, self.precision, self.name, self.normalization = path, precision, None, None
+        self.variant = ""
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
         _lower(model, COMPUTE[precision])
@@ -71,11 +73,7 @@ class FrozenCLIP:
 
     @functools.cached_property
     def fingerprint(self):
-        with open(self.path, "rb") as file:
-            digest = hashlib.blake2b(digest_size=16)
-            while block := file.read(1 << 22):
-                digest.update(block)
-        return digest.hexdigest()
+        return with_variant(weights.fingerprint(self.path), self.variant)
 
     def exact(self):
         """Return the same weights in float32: this very CLIP, or, where its precision is lower, one read anew."""
@@ -122,76 +120,12 @@ def _lower(model, dtype):
             module.to(dtype)
 
 
-def build_from_openai(state):
-    """Return an open_clip ``CLIP`` in float32 with the shapes and weights of an OpenAI state dict.
-
-    open_clip's own builder rounds to half precision on the way, which moves the logits by about 3e-3; this one keeps
-    every stored bit.
-
-    Raises:
-        InputError: names or shapes are not those of a CLIP.
-    """
-    def count(prefix, part):
-        return len({name.split(".")[part] for name in state if name.startswith(prefix)})
-
-    try:
-        state = {name: value.float() for name, value in state.items()
-                 if name not in ("input_resolution", "context_length", "vocab_size")}
-        state = _expand_vocabulary(state)
-        width = state["ln_final.weight"].shape[0]
-        text = CLIPTextCfg(context_length=state["positional_embedding"].shape[0], width=width, heads=width // 64,
-                           vocab_size=state["token_embedding.weight"].shape[0],
-                           layers=count("transformer.resblocks.", 2))
-        if "visual.proj" in state:
-            width, _, patch, _ = state["visual.conv1.weight"].shape
-            grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-            vision = CLIPVisionCfg(layers=count("visual.transformer.resblocks.", 3), width=width, patch_size=patch,
-                                   image_size=patch * grid)
-        else:
-            grid = round((state["visual.attnpool.positional_embedding"].shape[0] - 1) ** 0.5)
-            vision = CLIPVisionCfg(layers=tuple(count(f"visual.layer{i}.", 2) for i in (1, 2, 3, 4)), patch_size=None,
-                                   width=state["visual.layer1.0.conv1.weight"].shape[0], image_size=32 * grid)
-        with torch.device("meta"):  # the stored tensors become the model's own: one copy in memory, none initialized
-            model = CLIP(state["text_projection"].shape[1], vision, text, quick_gelu=True)
-        missing, unexpected = model.load_state_dict(state, strict=False, assign=True)
-        missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-        unexpected = [name for name in unexpected if not name.endswith("num_batches_tracked")]
-        if missing or unexpected:
-            raise KeyError(", ".join((missing or unexpected)[:3]))
-        model.attn_mask = torch.full(model.attn_mask.shape, float("-inf")).triu_(1)
-        for module in model.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.num_batches_tracked = None  # not in every file, and nobody trains here
-    except (KeyError, RuntimeError, ValueError, ZeroDivisionError, TypeError, AttributeError, IndexError,
-            AssertionError) as error:
-        raise InputError(f"these are not the weights of a CLIP (trouble with {first_line(error)}): "
-                         "correct MODEL.BACKBONE.NAME") from error
-    return model
-
-
-def first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _expand_vocabulary(state):
-    """Undo the demo model's short vocabulary: rows that were not stored get the mean of those that were."""
-    ids = state.pop("token_ids", None)
-    if ids is not None:
-        rows, ids = state["token_embedding.weight"], ids.long()
-        full = rows.mean(0).repeat(49408, 1)
-        if ids.shape != rows.shape[:1] or ids.min() < 0 or ids.max() >= len(full):  # PyTorch 2.1 would write anywhere
-            raise ValueError("token_ids")
-        full[ids] = rows
-        state["token_embedding.weight"] = full
-    return state
-
-
 def load_clip(name, precision="fp32", device="cpu"):
     """Load the frozen CLIP that MODEL.BACKBONE.NAME stands for.
 
     Args:
-        name: CoOp's name, open_clip's ``ARCH:PRETRAINED``, the path of an OpenAI-style ``.pt`` or ``.safetensors``
-            file, or ``demo``.
+        name: CoOp's name, open_clip's ``ARCH:PRETRAINED``, ``ARCH:PATH`` of a file, the path alone of one that says
+            which model it is, or ``demo``.
         precision: TRAINER.<METHOD>.PREC.
         device: where to put it.
 
@@ -199,26 +133,74 @@ def load_clip(name, precision="fp32", device="cpu"):
         InputError: weights missing, damaged, or of a model that takes no prompts.
     """
     path = weights.locate(name)
-    arch, tag = (None, "openai") if weights.is_file_name(name) else weights.split_name(name)
+    named = weights.file_of(name)
     try:
-        if tag == "openai":
-            model = build_from_openai(weights.read(path))
+        if named:
+            model, variant, normalization = _by_path(*named)
         else:
-            if archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
-                raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
-            if path.suffix != ".safetensors":
-                weights.read(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is
-            quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
-            model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
-            open_clip.load_checkpoint(model, str(path))
+            model, variant, normalization = _published(name, path), "", weights.normalization(name)
     except InputError as error:
         raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
-    except (RuntimeError, KeyError, ValueError, EOFError, TypeError, AttributeError, IndexError, StopIteration,
-            pickle.UnpicklingError) as error:
+    except (*BROKEN, EOFError, StopIteration, pickle.UnpicklingError) as error:
         raise InputError(f"{path} does not fit {name} ({first_line(error)[:150]}): fetch the file again") from error
     for part, value in model.named_parameters():
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
     clip = FrozenCLIP(model.to(device), precision, path)
-    clip.name, clip.normalization = name, weights.normalization(name)
+    clip.name, clip.normalization, clip.variant = name, normalization, variant
     return clip
+
+
+def fingerprint_of(name: str) -> str:
+    """Return the ``fingerprint`` of the CLIP that a name stands for, without building it.
+
+    Raises:
+        InputError: as ``load_clip``.
+    """
+    path, named = weights.locate(name), weights.file_of(name)
+    if not named:
+        return weights.fingerprint(path)
+    found, state = identify.resolve(*named, weights.read(path))
+    return with_variant(weights.fingerprint(path), architecture.variant(found.config, state))
+
+
+def with_variant(of_file: str, variant: str) -> str:
+    """Return the hash of a CLIP from its file's and the architecture, where the file does not determine it."""
+    return hashlib.blake2b(f"{of_file} {variant}".encode(), digest_size=16).hexdigest() if variant else of_file
+
+
+def _by_path(arch, path):
+    """Return (model, variant, normalization) of a file of weights, ``arch`` what the name says of it or ""."""
+    found, state = identify.resolve(arch, path, weights.read(path))
+    variant = architecture.variant(found.config, state)
+    try:
+        model = architecture.build(found.config, state) if variant else build_from_openai(state)
+    except BROKEN as error:
+        raise InputError(f"{path} does not have the shapes of {found.source} ({' '.join(str(error).split())[:150]}): "
+                         "correct MODEL.BACKBONE.NAME") from error
+    return model, variant, found.normalization
+
+
+def _published(name, path):
+    """Return the model of a published name with the weights in its file.
+
+    Raises:
+        InputError: the file holds another's.
+    """
+    arch, tag = weights.split_name(name)
+    config = open_clip.get_model_config(arch)
+    architecture.check_towers(config, arch)
+    if tag == "openai":
+        state = weights.read(path)
+        model = build_from_openai(state)
+        if not architecture.has_sizes(config, state):
+            raise InputError(f"{path} holds another model than {name}, by its shapes: fetch the file again")
+        return model
+    if archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
+        raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
+    if path.suffix != ".safetensors":
+        weights.read(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is
+    quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
+    model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
+    open_clip.load_checkpoint(model, str(path))
+    return model

@@ -1,8 +1,10 @@
 """CLIP weights as files: where they lie, and how they are read without running anything they contain."""
+import difflib
 import hashlib
 import os
 from pathlib import Path
 
+import open_clip
 import torch
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from safetensors.torch import load_file
@@ -13,16 +15,51 @@ from ..errors import InputError
 DEMO = Path(__file__).parent / "demo" / "demo_clip.safetensors"
 COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
               "ViT-B/16": "ViT-B-16", "ViT-L/14": "ViT-L-14", "ViT-L/14@336px": "ViT-L-14-336"}
+FINAL_NORMS = "ln_final.weight", "final_layer_norm.weight"  # of a text tower, whoever saved it
+PARTS = {"visual.", "text.", "transformer.", "text_model.", "vision_model."}  # of a CLIP: no prefix of a wrapper
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+SUFFIXES = (".pt", ".pth", ".bin", ".safetensors")
 
 
-def is_file_name(name):
-    """Whether MODEL.BACKBONE.NAME is a file (or the demo's) rather than a published model's name."""
-    return name == "demo" or name.endswith((".pt", ".pth", ".bin", ".safetensors"))
+def file_of(name: str) -> tuple[str, Path] | None:
+    """Return (architecture, path) where MODEL.BACKBONE.NAME is a file's, None where it is a published model's name.
+
+    Args:
+        name: ``PATH`` or ``ARCH:PATH``, ARCH one of open_clip's or CoOp's names or ``openai``; or ``demo``. A path ends
+            as weights do, or begins as paths do. What stands before a colon and is no architecture is the path's own
+            (``C:\\clip.pt``); a file whose name begins with one is given as ``./RN50:x.pt``.
+
+    Returns:
+        The architecture is "" where the name does not say it.
+    """
+    if name == "demo":
+        return "openai", DEMO
+    arch, _, rest = name.partition(":")
+    if is_architecture(arch) and (_is_path(rest) or "/" in rest):
+        return arch, Path(rest).expanduser()
+    return ("", Path(name).expanduser()) if _is_path(name) else None
 
 
-def split_name(name):
+def is_architecture(arch: str) -> bool:
+    """Return whether ``arch`` may stand before the colon of ``ARCH:PATH``."""
+    return arch == "openai" or arch in COOP_NAMES or arch in open_clip.list_models()
+
+
+def _is_path(text):
+    return text.lower().endswith(SUFFIXES) or text.startswith(("/", "~", "./", "../")) or os.path.isabs(text)
+
+
+def is_file_name(name: str) -> bool:
+    """Return whether MODEL.BACKBONE.NAME is a file (or the demo's) rather than a published model's name."""
+    return file_of(name) is not None
+
+
+def split_name(name, fetching=False):
     """Split MODEL.BACKBONE.NAME into open_clip's (architecture, tag).
+
+    Args:
+        name: as it was given.
+        fetching: whether it was given to be fetched, which files and the demo are not.
 
     Raises:
         InputError: neither one of CoOp's names nor ``ARCH:PRETRAINED`` of open_clip's.
@@ -31,10 +68,20 @@ def split_name(name):
     arch = COOP_NAMES.get(arch, arch)
     if not get_pretrained_cfg(arch, tag):
         tags = list_pretrained_tags_by_model(arch)
-        hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)} and demo"
-        raise InputError(f"MODEL.BACKBONE.NAME {name!r} names no CLIP: give one of CoOp's names, open_clip's "
-                         f"ARCH:PRETRAINED, the path of a .pt or .safetensors file, or demo ({hint})")
+        hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)}"
+        key, also = ("NAME", " or open_clip's ARCH:PRETRAINED") if fetching else (
+            "MODEL.BACKBONE.NAME", ", open_clip's ARCH:PRETRAINED, a file as ARCH:PATH (.pt or .safetensors), or demo")
+        raise InputError(f"{key} {name!r} names no CLIP: give one of CoOp's names{also} ({_meant(arch)}{hint})")
     return arch, tag
+
+
+def _meant(arch):
+    """Return a suggestion for a name of no architecture, or nothing."""
+    if is_architecture(arch):
+        return ""
+    names = {name.lower(): name for name in (*open_clip.list_models(), *COOP_NAMES)}
+    near = difflib.get_close_matches(arch.lower(), names, 1, 0.8)
+    return f"did you mean {names[near[0]]}? " if near else ""
 
 
 def normalization(name):
@@ -49,16 +96,15 @@ def locate(name):
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 
     Args:
-        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file's path, or ``demo``.
+        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file (``file_of``), or ``demo``.
 
     Raises:
         InputError: the file is not there; says which, where it was looked for and the command that fetches it.
     """
-    if is_file_name(name):
-        path = DEMO if name == "demo" else Path(name)
-        if not path.is_file():
-            raise InputError(f"MODEL.BACKBONE.NAME names the file {path}, which does not exist: correct the path")
-        return path
+    named = file_of(name)
+    if named:
+        _check_file(name, named[1])
+        return named[1]
     arch, tag = split_name(name)
     source = get_pretrained_cfg(arch, tag)
     looked = []
@@ -79,6 +125,18 @@ def locate(name):
                      f"{' and '.join(looked)}; fetch them with: {fetch}")
 
 
+def _check_file(name, path):
+    """Raise InputError where the file that MODEL.BACKBONE.NAME names is not there."""
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise InputError(f"MODEL.BACKBONE.NAME names the folder {path}: name the file of weights in it")
+    before, colon, _ = name.partition(":")
+    meant = _meant(before) if colon else ""
+    raise InputError(f"MODEL.BACKBONE.NAME names the file {path}, which does not exist: correct the path"
+                     + (f" (before the colon, {meant.strip()})" if meant else ""))
+
+
 def _in_hub_cache(repository, files):
     try:
         from huggingface_hub import try_to_load_from_cache
@@ -88,13 +146,17 @@ def _in_hub_cache(repository, files):
     return next((path for path in found if isinstance(path, str)), None)
 
 
-def fingerprint(path):
-    """Return a hash of a file."""
-    digest = hashlib.blake2b(digest_size=16)
+def fingerprint(path) -> str:
+    """Return the hash of a file of weights, as FrozenCLIP, caches and results have it."""
+    return digest(path, hashlib.blake2b(digest_size=16))
+
+
+def digest(path, algorithm) -> str:
+    """Return the hexadecimal digest of a file by one of hashlib's objects."""
     with open(path, "rb") as file:
         while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
+            algorithm.update(block)
+    return algorithm.hexdigest()
 
 
 def read(path):
@@ -104,20 +166,42 @@ def read(path):
         {name: tensor}, on the CPU, dtypes as stored.
 
     Raises:
-        InputError: the file is damaged or holds something other than tensors.
+        InputError: the file is damaged, or holds something other than the tensors of one model.
     """
     try:
         if str(path).endswith(".safetensors"):
-            return load_file(path)
+            return _without_prefix(load_file(path))
         if archive.is_torchscript(path):
             return archive.parameters(archive.read(path))
-        found = torch.serialization.load(path, map_location="cpu", weights_only=True)
-        found = found.get("state_dict", found)
-        return {name.removeprefix("module."): value for name, value in found.items() if torch.is_tensor(value)}
-    except (PermissionError, MemoryError):
+        return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
+    except (PermissionError, MemoryError, SeveralModels):
         raise
     except Exception as error:  # every format has its own way to be broken
         reason = (str(error).strip().splitlines() or [""])[0]
         if " " not in reason or reason.startswith("Weights only load failed"):  # PyTorch's words, of half a page
             reason = "it is no plain file of tensors"
         raise InputError(f"{path} cannot be read as CLIP weights ({reason[:150]}): fetch the file again") from error
+
+
+class SeveralModels(InputError):
+    """A file holds several state dicts, and which is meant cannot be known."""
+
+
+def _unwrapped(content):
+    """Return the one state dict in a training framework's file, whatever it is filed under there."""
+    inner = {key: value for key, value in {"the file itself": content, **content}.items() if isinstance(value, dict)
+             and any(str(name).endswith(FINAL_NORMS) for name in value)}
+    if len(inner) > 1:
+        raise SeveralModels(f"several models are in it ({', '.join(map(str, inner))}): save the wanted one alone")
+    content = next(iter(inner.values()), content.get("state_dict", content))
+    return _without_prefix({name: value for name, value in content.items() if torch.is_tensor(value)})
+
+
+def _without_prefix(state):
+    """Drop the prefixes that wrapping modules give to all names (``module.``, ``model.``, ``_orig_mod.`` …)."""
+    while state:
+        first = next(iter(state)).partition(".")[0] + "."
+        if first in PARTS or not all(name.startswith(first) for name in state):
+            return state
+        state = {name.removeprefix(first): value for name, value in state.items()}
+    return state

@@ -15,6 +15,7 @@ from dassl.data.transforms import build_transform
 from .. import checkpoint, interrupt, parallel
 from ..base import register
 from ..clip import load_clip
+from ..clip.weights import is_file_name
 from ..config import difference
 from ..errors import InputError
 from ..keys import HOUSE, declare, settings
@@ -160,7 +161,8 @@ class GRAM:
     def about(self, features, tree):
         """Return what the meta-trained file says of itself."""
         passing = ("META", "CORPUS", "SAVE_EVERY", "EVALUATE")
-        return {"prompts": self.own.PROMPTS, "backbone": Path(self.cfg.MODEL.BACKBONE.NAME).name,
+        name = self.cfg.MODEL.BACKBONE.NAME
+        return {"prompts": self.own.PROMPTS, "backbone": Path(name).name if is_file_name(name) else name,
                 "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs,
                 "seed": self.cfg.SEED, "domains": len(tree.domains),
                 "config": {k: v for k, v in self.own.items() if k not in passing},

@@ -21,6 +21,7 @@ from dassl.engine import TRAINER_REGISTRY
 
 from .. import engine
 from ..clip import weights
+from ..clip.load import fingerprint_of
 from ..errors import InputError
 
 # part of an identity: in words, for messages
@@ -76,16 +77,15 @@ def of_config(cfg: Any) -> dict[str, str | None]:
 def of_weights(backbone: str) -> dict[str, str | None]:
     """Return {"weights": hash} of MODEL.BACKBONE.NAME; {} where its file is not on this machine."""
     with contextlib.suppress(InputError, FileNotFoundError):
-        path = weights.locate(backbone)
-        about = os.stat(path)
-        return {"weights": _fingerprint(path, about.st_size, about.st_mtime_ns)}
+        about = os.stat(weights.locate(backbone))
+        return {"weights": _fingerprint(backbone, about.st_size, about.st_mtime_ns)}
     return {}
 
 
 @functools.lru_cache
-def _fingerprint(path: os.PathLike, size: int, time: int) -> str:
-    """Return the hash of a file, which is read again where its size or time has changed."""
-    return weights.fingerprint(path)
+def _fingerprint(backbone: str, size: int, time: int) -> str:
+    """Return the hash of a CLIP, whose file is read again where its size or time has changed."""
+    return fingerprint_of(backbone)
 
 
 def of_collection(name: str, root: str, split_seed: int) -> dict[str, str | None]:
