@@ -64,8 +64,8 @@ class Regulated(PromptTrainer):
     def gradients(self, loss):
         """The base method's gradients (ProGrad's already projected), regulated."""
         names = [name for name, _ in self.prompts.named_parameters()]
+        found = dict(zip(names, super().gradients(loss), strict=True))  # under amp it has yet to scale the loss
         with torch.no_grad():
-            found = dict(zip(names, super().gradients(loss), strict=True))
             return list(self.regulator(dict(zip(names, self.parameters, strict=True)), found).values())
 
 
