@@ -1,14 +1,20 @@
 """Every trainer of ours in every precision: two steps, saved, resumed to the bit, evaluated. A new one is in by itself."""
+import json
+import math
+
 import pytest
 import reference
 import tiny_clip
 import torch
-from safetensors.torch import save_file
+from conftest import ROOT
+from PIL import Image, ImageDraw
 
 from dassl.config import get_cfg_default
 from trainers import checkpoint
 from trainers.base import SHELF, PromptTrainer
-from trainers.gram import Regulated
+from trainers.errors import InputError
+from trainers.gram import GRAM, Regulated
+from trainers.main import main
 from trainers.meta import file
 from trainers.regulate.regulator import Regulator
 
@@ -67,6 +73,15 @@ def meta_file(cls, weights, folder):
     return folder / "meta.safetensors"
 
 
+def poisoned(objective, parameter):
+    """Return the objective with a finite loss (ProGrad: its second) whose gradient is not a number."""
+    def call(*batch):
+        loss, figures = objective(*batch)
+        bad = (parameter.sum() * 0).sqrt()
+        return ((*loss[:-1], loss[-1] + bad) if isinstance(loss, tuple) else loss + bad), figures
+    return call
+
+
 class Stop(Exception):
     """Ends a training where a process would have died."""
 
@@ -110,3 +125,72 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
     stopped.load_model(whole.output_dir, 2)
     stopped.test()
     assert stopped.results == whole.results
+
+
+@pytest.mark.parametrize("precision", ["bf16", "amp"])
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Zeroshot")])
+def test_a_gradient_that_is_not_finite_is_never_used(name, precision, weights, tmp_path):
+    """Under amp the step is left out and the scale halved; else the run ends before anything is saved."""
+    cls = SHELF.ours[name]
+    more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
+    trainer = made(cls, precision, weights, tmp_path, **more)
+    trainer.compute = poisoned(trainer.compute, trainer.parameters[0])
+    start = {n: p.clone() for n, p in trainer.prompts.state_dict().items()}
+    if precision == "amp":
+        trainer.set_model_mode("train")
+        trainer.forward_backward(trainer.train_loader_x[0])
+        assert same(start, dict(trainer.prompts.state_dict())) and trainer.loss_scale.scale == 2.0 ** 7
+        return
+    with pytest.raises(InputError, match="the gradient is not finite in epoch 1, batch 1 of 1, on a.jpg, a.jpg: lower"):
+        trainer.train()
+    assert not list(tmp_path.rglob("*.pth*"))
+
+
+# ---- meta-training, which has a loop of its own
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """A folder of squares in six colours on three grounds, with captions."""
+    folder = tmp_path_factory.mktemp("gram") / "pairs"
+    folder.mkdir()
+    for i in range(72):
+        ground, colour = ("black", "grey", "yellow")[i % 3], ("red", "green", "blue", "white", "orange", "purple")[i % 6]
+        image = Image.new("RGB", (32, 32), ground)
+        ImageDraw.Draw(image).rectangle((4 + i % 5, 4, 20 + i % 5, 20), colour)
+        image.save(folder / f"{i:03d}.png")
+        (folder / f"{i:03d}.txt").write_text(f"{ground} ground behind a {colour} square")
+    return folder
+
+
+def meta_training(pairs, output, precision, monkeypatch, dies=False):
+    """Run two outer steps; returns the exit code. ``dies``: after the first was saved."""
+    gram = {"CORPUS": pairs, "PROMPTS": "coop", "PREC": precision, "DOMAINS": 3, "CLASSES": 3, "SHOTS": 1, "QUERIES": 1,
+            "WAYS": 2, "STEPS": 2, "EPISODES": 1, "INNER_STEPS": 1, "SAVE_EVERY": 1, "EVALUATE": 1, "RANK": 2,
+            "CLUSTER": "sklearn"}
+    save = GRAM.save
+
+    def and_die(self, step, about):
+        save(self, step, about)
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch:
+        if dies:
+            patch.setattr(GRAM, "save", and_die)
+        return main(["--trainer", "GRAM", "--seed", "1", "--root", str(pairs.parent), "--output-dir", str(output),
+                     "--config-file", str(ROOT / "configs/trainers/GRAM/demo.yaml"), "USE_CUDA", "False",
+                     *(word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value)))])
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_meta_training_saves_resumes_evaluates(precision, pairs, tmp_path, monkeypatch, capsys):
+    if precision in ("fp16", "amp"):  # gradients of gradients are too small for half precision
+        assert meta_training(pairs, tmp_path / "refused", precision, monkeypatch) == 2
+        assert "meta-training takes fp32 or bf16" in capsys.readouterr().err and not (tmp_path / "refused").exists()
+        return
+    assert meta_training(pairs, tmp_path / "whole", precision, monkeypatch) == 0
+    assert meta_training(pairs, tmp_path / "parts", precision, monkeypatch, dies=True) == 130
+    assert not (tmp_path / "parts" / "meta.safetensors").exists()
+    assert meta_training(pairs, tmp_path / "parts", precision, monkeypatch) == 0
+    whole, parts = ((tmp_path / name / "meta.safetensors").read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+    report = json.loads((tmp_path / "parts" / "result.json").read_text())["results"]["held_out"]
+    assert all(math.isfinite(report[way]["loss"]) for way in ("plain start", "meta start", "meta start, regulated"))

@@ -64,9 +64,9 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     for case in CASES:
         assert main(words(case, folder / "one", folder / "data", 1)) == 0
-    jobs = {case: words(case, folder / "two", folder / "data", 2) for case in CASES}
     unseeded = words("even", folder / "none", folder / "data", 2)
-    jobs["unseeded"] = ["-1" if before == "--seed" else word for before, word in zip(["", *unseeded], unseeded, strict=False)]
+    unseeded[unseeded.index("--seed") + 1] = "-1"  # it comes first: others' seeds would be left to it
+    jobs = {"unseeded": unseeded, **{case: words(case, folder / "two", folder / "data", 2) for case in CASES}}
     (folder / "jobs").write_text(json.dumps(jobs))
     (folder / "run.py").write_text(SCRIPT.format(root=str(ROOT)))
     done = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
