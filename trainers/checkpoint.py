@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import archive, atomic
+from . import archive, atomic, parallel
 from .config import parsed
 from .errors import InputError
 
@@ -63,6 +63,7 @@ def state(trainer, epochs_done):
         "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
+        "joint_batch": parallel.joint_batch(trainer.cfg),
         "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
         "best_result": float(trainer.best_result),
         "extra": trainer.extra_state(),
@@ -272,6 +273,7 @@ def resume(trainer, directory):
         return None
     path, content = max(states.items(), key=lambda found: (found[1]["epoch"], found[1].get("batch", 0)))
     epoch, batch = content["epoch"], content.get("batch", 0)
+    parallel.compare_joint_batch(trainer.cfg, content.get("joint_batch"), path)
     fit(trainer.prompts, content["state_dict"], path)
     with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
         warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want

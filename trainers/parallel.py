@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from .errors import EnvironmentFault
+from .errors import EnvironmentFault, InputError
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -51,7 +51,8 @@ def start(device):
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(f"the processes do not reach each other at {os.environ['MASTER_ADDR']}:"
-                               f"{os.environ['MASTER_PORT']} ({reason[:150]}): start all of them with torchrun") from error
+                               f"{os.environ['MASTER_PORT']} ({reason[:150]}): start all of them with "
+                               "torchrun") from error
 
 
 def _own_gpu():
@@ -73,6 +74,20 @@ def rank():
 def world_size():
     """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def joint_batch(cfg) -> int:
+    """Return the images of one training step, of all processes together."""
+    return cfg.DATALOADER.TRAIN_X.BATCH_SIZE * world_size()
+
+
+def compare_joint_batch(cfg, there, path):
+    """Raise InputError where the run that wrote ``path`` had another joint batch (None: it does not tell)."""
+    here = joint_batch(cfg)
+    if there is not None and there != here:
+        raise InputError(f"{path} is of a run with {there} images a step, and {world_size()} processes with "
+                         f"DATALOADER.TRAIN_X.BATCH_SIZE {cfg.DATALOADER.TRAIN_X.BATCH_SIZE} have {here}: resume with "
+                         "as many processes as it was started with")
 
 
 def barrier():

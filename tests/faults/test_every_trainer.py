@@ -1,4 +1,4 @@
-"""Every trainer of ours in every precision: two steps, saved, resumed to the bit, evaluated. A new one is in by itself."""
+"""Every trainer of ours, new ones too, in every precision: two steps, saved, resumed to the bit, evaluated."""
 import json
 import math
 
@@ -148,13 +148,16 @@ def test_a_gradient_that_is_not_finite_is_never_used(name, precision, weights, t
 
 # ---- meta-training, which has a loop of its own
 
+COLOURS = ("red", "green", "blue", "white", "orange", "purple")
+
+
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
     """A folder of squares in six colours on three grounds, with captions."""
     folder = tmp_path_factory.mktemp("gram") / "pairs"
     folder.mkdir()
     for i in range(72):
-        ground, colour = ("black", "grey", "yellow")[i % 3], ("red", "green", "blue", "white", "orange", "purple")[i % 6]
+        ground, colour = ("black", "grey", "yellow")[i % 3], COLOURS[i % 6]
         image = Image.new("RGB", (32, 32), ground)
         ImageDraw.Draw(image).rectangle((4 + i % 5, 4, 20 + i % 5, 20), colour)
         image.save(folder / f"{i:03d}.png")

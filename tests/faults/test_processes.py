@@ -6,20 +6,22 @@ import sys
 from collections import OrderedDict
 
 import pytest
+import reference
 import torch
 from conftest import ROOT
 
 from trainers import checkpoint, loader, parallel
-from trainers.errors import EnvironmentFault
+from trainers.errors import EnvironmentFault, InputError
 from trainers.main import main
 from trainers.training import evaluation
 
 SCRIPT = """
-import json, sys
+import json, sys, time
 sys.path.insert(0, {root!r})
-from trainers import base, parallel
+from trainers import base, checkpoint, parallel
 from trainers.main import main
 
+save = checkpoint.save
 told, infer, load = {{}}, base.PromptTrainer.model_inference, base.train_loader
 
 def counted(self, images):
@@ -30,7 +32,11 @@ def noted(cfg, manager, *args):
     told[case]["train"] = [item.impath for item in manager.dataset.train_x]
     return load(cfg, manager, *args)
 
-base.PromptTrainer.model_inference, base.train_loader = counted, noted
+def late(*args):
+    time.sleep(2 * (case == "best"))  # the other process would look for the file meanwhile
+    save(*args)
+
+base.PromptTrainer.model_inference, base.train_loader, checkpoint.save = counted, noted, late
 for case, words in json.load(open(sys.argv[1])).items():
     told[case] = {{"images": []}}
     told[case]["code"] = main(words)
@@ -106,12 +112,29 @@ def test_evaluation_is_shared_out(case, runs):
     assert all(0.3 * total < share < 0.7 * total for share in shares)
 
 
+def test_the_best_checkpoint_of_one_epoch_is_there_for_all(runs):
+    _, told = runs
+    assert [process["best"]["code"] for process in told] == [0, 0]
+
+
 def test_an_unseeded_run_has_one_few_shot_set(runs):
     _, told = runs
     assert told[0]["unseeded"]["train"] == told[1]["unseeded"]["train"]
 
 
 # ---- without launching any
+
+def test_a_run_is_resumed_with_its_joint_batch(tmp_path, monkeypatch):
+    """The config has the batch of one process; two would go on with another optimization under the same name."""
+    weights = reference.weights_file("vit", tmp_path)
+    reference.make("coop_end", weights, tmp_path).train()
+    again = reference.make("coop_end", weights, tmp_path)
+    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    with pytest.raises(InputError, match=r"model.pth.tar-3 is of a run with 32 images a step, and 2 processes with "
+                                         "DATALOADER.TRAIN_X.BATCH_SIZE 32 have 64: resume with as many processes"):
+        again.resume_model_if_exist(str(tmp_path))
+    parallel.compare_joint_batch(again.cfg, None, "a checkpoint from before")
+
 
 class Group:
     """Stands for torch.distributed in process ``rank`` of two; ``other`` is what the other one sends."""

@@ -30,7 +30,7 @@ def shared_out(trainer):
 
 
 class SharedLoader:
-    """Every ``world``-th batch of a loader, from the ``rank``-th on: whole batches, so that features keep their bits."""
+    """Every ``world``-th batch of a loader, from the ``rank``-th on: whole batches, so that logits keep their bits."""
 
     def __init__(self, loader, joined):
         self.loader, self.joined = loader, joined
@@ -69,6 +69,9 @@ class JoinedEvaluator:
 
     def __init__(self, evaluator, device):
         self.evaluator, self.device, self.rounds, self.given = evaluator, device, 0, 0
+
+    def __getattr__(self, name):
+        return getattr(self.evaluator, name)
 
     def reset(self):
         self.given = 0
