@@ -31,13 +31,13 @@ def make(case, weights, folder, monkeypatch, gram=False, settings=()):
     return trainer
 
 
-def meta_file(trainer, path, up=0.0, start=None):
+def meta_file(trainer, path, up=0.0, start=None, **about):
     """A file with the trainer's own start and a regulator whose U is ``up`` times noise."""
     own = {n: p.detach().clone() for n, p in trainer.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=up)
-    file.write(path, start or own, regulator, {"prompts": "test"})
+    file.write(path, start or own, regulator, {"prompts": "test", **about})
     return path
 
 
@@ -100,6 +100,37 @@ def test_wrong_files_are_named(weights, tmp_path, monkeypatch):
     other = make("coop_end", weights, tmp_path / "coop", monkeypatch)
     path = meta_file(other, tmp_path / "coop.safetensors")
     assert "prompt_learner.ctx [16, 64]" in refused("TRAINER.GRAM.META", str(path))
+
+
+def test_a_start_of_another_place_in_the_sentence_is_refused(weights, tmp_path, monkeypatch):
+    plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
+    path = meta_file(plain, tmp_path / "meta.safetensors", method={"CLASS_TOKEN_POSITION": "front"})
+    meta = ["TRAINER.GRAM.META", str(path)]
+    with pytest.raises(InputError, match="meta-trained with CLASS_TOKEN_POSITION front, and TRAINER.COOP.CLASS_TOKEN_"
+                                         "POSITION is end here: set it to front"):
+        make("coop_end", weights, tmp_path / "gram", monkeypatch, True, meta)
+    make("coop_end", weights, tmp_path / "gram", monkeypatch, True,
+         [*meta, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front"])
+
+
+def test_another_clips_file_is_noted(weights, tmp_path, monkeypatch, caplog):
+    plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
+    path = meta_file(plain, tmp_path / "meta.safetensors", clip="another", backbone="ViT-L/14")
+    make("coop_end", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
+    assert "was meta-trained on another CLIP file (ViT-L/14) than " in caplog.text
+
+
+@pytest.mark.parametrize("part", ["start", "regulator"])
+def test_a_file_with_what_is_no_number_is_damaged(part, weights, tmp_path, monkeypatch):
+    plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
+    own = {n: p.detach().clone() for n, p in plain.prompts.named_parameters()}
+    regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
+    tensors = own.values() if part == "start" else regulator.parameters()
+    with torch.no_grad():
+        next(iter(tensors)).view(-1)[0] = float("inf")
+    file.write(tmp_path / "meta.safetensors", own, regulator, {})
+    with pytest.raises(InputError, match=f"damaged one .its {part} has entries that are not finite"):
+        file.read(tmp_path / "meta.safetensors")
 
 
 def test_file_is_the_same_bytes_each_time(tmp_path):

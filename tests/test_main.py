@@ -197,16 +197,17 @@ def test_a_signal_amid_the_imports_is_an_interruption(number):
     ({}, (0, 1)), ({"RANK": "1"}, (0, 1)), ({"RANK": "", "WORLD_SIZE": "2"}, None),
     ({"RANK": "abc", "WORLD_SIZE": "2"}, None), ({"RANK": "0", "WORLD_SIZE": "2"}, None),
     ({"RANK": "3", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, None),
-    ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2))])
+    ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, None),
+    ({"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2))])
 def test_what_launchers_leave_in_the_environment(given, found, monkeypatch, capsys):
-    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+    for name in parallel.NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if found:
         assert parallel.launched() == found
         return
-    with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset both"):
+    with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset them"):
         parallel.launched()
     assert main([*DEMO, "--trainer", "CoOp", "--root", "nowhere"]) == 3
     assert capsys.readouterr().err.startswith("error: RANK is ")

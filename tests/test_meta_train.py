@@ -126,6 +126,14 @@ def test_wrong_settings_are_one_line(change, word, ground, capsys):
     assert word in error.splitlines()[-1] and error.splitlines()[-1].startswith("error: ")
 
 
+def test_a_report_of_what_is_no_number_is_refused(ground, capsys, monkeypatch):
+    monkeypatch.setattr("trainers.meta.trainer.adapt", lambda _, start, *__, **___: {
+        name: value * float("nan") for name, value in start.items()})
+    assert main(arguments(ground, ground / "nan", STEPS=1, EVALUATE=1)) == 2
+    assert "the losses on held-out episodes are not finite under PREC fp32" in capsys.readouterr().err
+    assert not (ground / "nan" / "result.json").exists()
+
+
 def test_rates_fall_to_nothing_or_stay(ground, monkeypatch):
     rates = []
     monkeypatch.setattr(GRAM, "outer_step", lambda self, *_: rates.append(

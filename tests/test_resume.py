@@ -450,7 +450,8 @@ def test_lock_goes_with_an_error(data, tmp_path, monkeypatch):
 
 
 def test_under_torchrun_the_first_process_alone_locks(data, tmp_path, monkeypatch):
-    for name, value in (("RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+    for name, value in (("RANK", "1"), ("LOCAL_RANK", "1"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"),
+                        ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
     out = tmp_path / "out"
     monkeypatch.setattr(trainers.main, "build_and_run", lambda *_: None)

@@ -32,9 +32,10 @@ from .loader import batches_from, train_loader
 from .prompts import Prompts
 from .registry import Shelf
 from .results import figures
-from .scaling import LossScale
+from .scaling import LossScale, all_finite
 from .training import identity, input_checks, validation
 from .training.compatibility import load_into
+from .training.evaluation import shared_out
 from .training.resume import resume
 from .training.trained import read_trained
 
@@ -79,6 +80,7 @@ class PromptTrainer(TrainerX):
         """Dassl's data manager, with the training loader that ``loader.py`` describes."""
         parallel.start(self.device)
         if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
+            parallel.share_seed()
             checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
             self.beginning = checkpoint.random_state()
         super().build_data_loader()
@@ -196,9 +198,19 @@ class PromptTrainer(TrainerX):
         super().train()
 
     def test(self, split=None):
-        """Evaluate as Dassl does; the unrounded figures are kept in ``self.results`` under the split's name."""
+        """Evaluate as Dassl does; the unrounded figures are kept in ``self.results`` under the split's name.
+
+        Raises:
+            InputError: no validation images, or logits that are not finite, which would count as answers.
+        """
         validation.check_split(self, split)
-        accuracy = super().test(split)
+        self._unsound = 0
+        with shared_out(self):
+            accuracy = super().test(split)
+        unsound = parallel.total(self._unsound)
+        if unsound:
+            raise InputError(f"the logits of {unsound} images of the {split or self.cfg.TEST.SPLIT} set are not finite "
+                             f"under PREC {self.clip.precision}: try fp32 or bf16")
         self.results = {**self.results, split or self.cfg.TEST.SPLIT: figures(self.evaluator, self.classnames)}
         return accuracy
 
@@ -206,7 +218,11 @@ class PromptTrainer(TrainerX):
 
     @torch.no_grad()
     def model_inference(self, images):
-        return self.logits(images)
+        logits = self.logits(images)
+        self._unsound = self._unsound + (~torch.isfinite(logits).all(1)).sum()
+        return logits
+
+    _unsound: int | torch.Tensor = 0  # images of the evaluation whose logits are not finite
 
     # ---- one training step
 
@@ -217,28 +233,44 @@ class PromptTrainer(TrainerX):
         return loss, {"loss": loss, "acc": accuracy(logits, labels)}
 
     def forward_backward(self, batch):
-        """One step on one batch; returns the figures to report, as tensors on the device."""
+        """One step on one batch; returns the joint batch's figures to report, as tensors on the device."""
+        self.images, self.finite = 0 if "padding" in batch else len(batch["label"]), True
         loss, summary = self.compute(*self.parse_batch_train(batch))
         self.step(self.gradients(loss))
-        return summary
+        return dict(zip(summary, parallel.mean(summary.values(), self.images), strict=True))
+
+    images = 1  # of this process's share of the batch: its weight among the processes
+    finite: bool | torch.Tensor = True  # whether all gradients of the step are that were not left out
 
     def gradients(self, loss):
         """Return the gradients that the optimizer is to use, one per parameter (None where it has no part)."""
         return self.gradients_of(loss)
 
     def gradients_of(self, loss, retain_graph=False):
-        """Return the gradients of a scalar loss, averaged over processes, unscaled under amp."""
+        """Return the gradients of a scalar loss, averaged over the joint batch's images, unscaled under amp.
+
+        Every gradient that a method combines with others comes from here, so here all are looked at.
+        """
         scale = self.loss_scale.scale if self.loss_scale else 1.0
         grads = torch.autograd.grad(loss * scale if self.loss_scale else loss, self.parameters,
                                     retain_graph=retain_graph, allow_unused=True)
         if self.loss_scale:
             grads = [g if g is None else g / scale for g in grads]
-        return parallel.mean(grads)
+        grads = parallel.mean(grads, self.images)
+        self.finite = self.finite & all_finite(grads)
+        return grads
 
     def step(self, grads):
-        """Let the optimizer use ``grads``; under amp a step with overflown gradients is left out."""
-        if self.loss_scale and not self.loss_scale.accept(grads):
-            return
+        """Let the optimizer use ``grads``; under amp a step with overflown gradients is left out.
+
+        ``self.finite`` tells of them in other precisions, and of those under amp that no lower scale would help.
+        """
+        self.finite = self.finite & all_finite(grads)
+        if self.loss_scale:
+            exhausted = self.loss_scale.exhausted
+            if not self.loss_scale.accept(bool(self.finite)):
+                self.finite = not exhausted
+                return
         for parameter, grad in zip(self.parameters, grads, strict=True):
             parameter.grad = grad
         self.optim.step()
@@ -254,10 +286,13 @@ class PromptTrainer(TrainerX):
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
         self.num_batches = len(self.train_loader_x)
+        if self.loss_scale:
+            self.loss_scale.left_out = 0
         every, pending, mark = self.cfg.TRAIN.PRINT_FREQ, [], time.time()
         for self.batch_idx, batch in self.batches():
             data_time.update(time.time() - mark)
-            pending.append((self.batch_idx, self.forward_backward(batch), batch.get("impath")))
+            summary = self.forward_backward(batch)
+            pending.append((self.batch_idx, summary, self.finite, batch.get("impath")))
             last = self.batch_idx + 1 == self.num_batches
             shown = (self.batch_idx + 1) % every == 0 or self.num_batches < every
             save = not last and parallel.rank() == 0 and (interrupt.asked() or self.interim_due())
@@ -267,9 +302,12 @@ class PromptTrainer(TrainerX):
             batch_time.update(time.time() - mark)
             if shown:
                 self.print_progress(losses, batch_time, data_time)
+            if last or save:
+                self.check_prompts()
             if save:
                 self.save_interim()
             mark = time.time()
+        self.tell_left_out()
         self.end_epoch()
         self.update_lr()
 
@@ -289,18 +327,39 @@ class PromptTrainer(TrainerX):
     first_batch = 0
 
     def read_figures(self, pending, losses):
-        """Take figures off the device into the meters; stop at the first that is not finite."""
-        for batch_idx, summary, paths in pending:
+        """Take figures off the device into the meters; stop at the first, or the first gradient, not finite."""
+        for batch_idx, summary, finite, paths in pending:
             figures = {name: value.item() for name, value in summary.items()}
-            bad = [name for name, value in figures.items() if not math.isfinite(value)]
+            bad = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+            bad += [] if finite else ["the gradient is not finite"]
             if bad:
-                raise InputError(f"{bad[0]} is {figures[bad[0]]} in epoch {self.epoch + 1}, batch {batch_idx + 1} of "
-                                 f"{self.num_batches}, on {', '.join(map(str, paths or ['unnamed images']))}: lower "
-                                 "OPTIM.LR, try another PREC, or check these files")
+                files = ", ".join(map(str, paths or ["unnamed images"]))
+                share = " (this process's share)" if parallel.world_size() > 1 else ""
+                raise InputError(f"{bad[0]} in epoch {self.epoch + 1}, batch {batch_idx + 1} of {self.num_batches}, on "
+                                 f"{files}{share}: lower OPTIM.LR, try another PREC, or check these files")
             losses.update(figures)
             step = self.epoch * self.num_batches + batch_idx
             for name, value in figures.items():
                 self.write_scalar(f"train/{name}", value, step)
+
+    def check_prompts(self):
+        """Raise InputError where the prompts are not finite: no later loss would tell of the last step."""
+        if not all_finite(self.parameters):
+            raise InputError(f"the prompts are not finite after epoch {self.epoch + 1}, batch {self.batch_idx + 1} of "
+                             f"{self.num_batches}: lower OPTIM.LR, or try another PREC")
+
+    def tell_left_out(self):
+        """Note where amp has left out most of the epoch's steps: the prompts have hardly been trained in it."""
+        left_out = self.loss_scale.left_out if self.loss_scale else 0
+        if 2 * left_out > self.num_batches:
+            note = getattr(self, "note", logging.getLogger("promptreg").warning)
+            note(f"PREC amp left out {left_out} of {self.num_batches} steps of epoch {self.epoch + 1}, whose "
+                 "gradients overflowed: train longer, or take another PREC")
+
+    def init_writer(self, log_dir):
+        """Start writing to tensorboard, in the first process."""
+        if parallel.rank() == 0:
+            super().init_writer(log_dir)
 
     def print_progress(self, losses, batch_time, data_time):
         left = (self.max_epoch - self.epoch) * self.num_batches - self.batch_idx - 1
@@ -336,6 +395,7 @@ class PromptTrainer(TrainerX):
         """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""
         if parallel.rank() == 0:
             checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
+        parallel.barrier()  # the others may be about to read it
         self.saved = None if model_name else (directory, epoch)
         self.saved_at = time.monotonic()
 

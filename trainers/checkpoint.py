@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import archive, atomic
+from . import archive, atomic, parallel
 from .config import parsed
 from .errors import InputError
 
@@ -64,6 +64,7 @@ def state(trainer, epochs_done):
         "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
+        "joint_batch": parallel.joint_batch(trainer.cfg),
         "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
         "best_result": float(trainer.best_result),
         "extra": trainer.extra_state(),

@@ -44,6 +44,7 @@ class Regulated(PromptTrainer):
                              "along)")
         path = file.DEMO / f"{self.PROMPTS}.safetensors" if gram.META == "demo" else gram.META
         start, self.regulator, about = file.read(path, command)
+        self.compare_places(path, about.get("method", {}))
         own = dict(self.prompts.named_parameters())
         if {n: v.shape for n, v in own.items()} != {n: v.shape for n, v in start.items()}:
             raise InputError(f"{path} was made for {_describe(start)}, and {type(self).__name__} has {_describe(own)} "
@@ -54,14 +55,22 @@ class Regulated(PromptTrainer):
                 parameter.copy_(start[name])
         self.regulator.to(self.device)
         if about.get("clip") not in (None, self.clip.fingerprint):
-            log.warning("%s was meta-trained on another CLIP file (%s) than %s",
-                        path, about.get("backbone"), self.clip.path)
+            note = getattr(self, "note", log.warning)
+            note(f"{path} was meta-trained on another CLIP file ({about.get('backbone')}) than {self.clip.path}")
+
+    def compare_places(self, path, method):
+        """Raise InputError where the start was learned for another place in the sentence than it is used at."""
+        key = "CLASS_TOKEN_POSITION"
+        there, here = method.get(key), self.own.get(key)
+        if there and here and there != here:
+            raise InputError(f"{path} was meta-trained with {key} {there}, and TRAINER.{self.SECTION}.{key} is {here} "
+                             f"here: set it to {there}, or meta-train with {here}")
 
     def gradients(self, loss):
         """The base method's gradients (ProGrad's already projected), regulated."""
         names = [name for name, _ in self.prompts.named_parameters()]
+        found = dict(zip(names, super().gradients(loss), strict=True))  # under amp it has yet to scale the loss
         with torch.no_grad():
-            found = dict(zip(names, super().gradients(loss), strict=True))
             return list(self.regulator(dict(zip(names, self.parameters, strict=True)), found).values())
 
 

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from dassl.utils import read_image
 
 from . import interrupt, parallel
+from .errors import InputError
 
+PADDING = -1  # seed of an image that stands for an empty share: it is trained on with weight 0
 
 class KeptImages(Dataset):
     """Images of ``items`` (Dassl's Datum) with their transform; the first to fit the budget stay decoded.
@@ -59,7 +61,8 @@ class KeptImages(Dataset):
         image = self.kept.get(i) or self.read(i)
         with seeded(seed):
             image = self.transform(image)
-        return {"img": image, "label": item.label, "domain": item.domain, "impath": item.impath, "index": i}
+        found = {"img": image, "label": item.label, "domain": item.domain, "impath": item.impath, "index": i}
+        return {**found, "padding": True} if seed == PADDING else found
 
 
 class seeded:
@@ -85,6 +88,7 @@ class SeededBatches:
     """Batches of (item, seed) pairs of this process, reshuffled at each iteration by one draw from torch's generator.
 
     Under several processes the joint batch is the one that a single process with ``world`` times the batch would draw.
+    Where that is the whole set, it may not fill all shares: the last ones are smaller, and an empty one is PADDING.
     """
 
     def __init__(self, size, batch_size, drop_last, rank=0, world=1):
@@ -109,9 +113,8 @@ class SeededBatches:
         joint = self.batch_size * self.world
         for b in range(first, self.batches):
             start = b * joint + self.rank * self.batch_size
-            # the last joint batch may not fill all processes: begin again, so that none of them waits in vain
-            yield [(order[i % self.size], seeds[i % self.size])
-                   for i in range(start, min(start + self.batch_size, max(self.size, start + 1)))]
+            share = [(order[i], seeds[i]) for i in range(start, min(start + self.batch_size, self.size))]
+            yield share or [(order[0], PADDING)]  # nobody waits in vain for a process without images
 
 
 class EpochLoader:
@@ -170,11 +173,19 @@ def train_loader(cfg, manager, plain, budget):
         manager: Dassl's DataManager.
         plain: the loader that it has made.
         budget: bytes of decoded images to keep.
+
+    Raises:
+        InputError: Dassl's own under several processes, which would all train on the same images.
     """
     options = cfg.DATALOADER.TRAIN_X
     transform = getattr(plain.dataset, "transform", None)
     if (options.SAMPLER != "RandomSampler" or not callable(transform) or cfg.DATALOADER.K_TRANSFORMS > 1
             or cfg.DATALOADER.RETURN_IMG0):
+        if parallel.world_size() > 1:
+            raise InputError(f"DATALOADER.TRAIN_X.SAMPLER {options.SAMPLER}, K_TRANSFORMS "
+                             f"{cfg.DATALOADER.K_TRANSFORMS}, RETURN_IMG0 {cfg.DATALOADER.RETURN_IMG0}: under torchrun "
+                             "the images are shared out with RandomSampler, 1 and False alone: set these, or start one "
+                             "process")
         return plain
     items = manager.dataset.train_x
     world = parallel.world_size()

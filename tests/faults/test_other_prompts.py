@@ -14,7 +14,7 @@ from trainers.load import PromptedCLIP
 
 CSC = ("TRAINER.COOP.CSC", "True")
 ALLOW = ("TRAINER.PROMPTREG.ALLOW_MISMATCH", "True")
-LEARNED = ("OPTIM.LR", "0.1", "OPTIM.WARMUP_EPOCH", "-1")
+LEARNED = ("OPTIM.LR", "0.1")
 RUNS = {  # a finished run: method, keys
     "coop": ("CoOp", ()), "csc": ("CoOp", CSC), "cocoop": ("CoCoOp", ()), "front": ("CoOp", (
         "TRAINER.COOP.CLASS_TOKEN_POSITION", "front")), "maple": ("MaPLe", ("TRAINER.MAPLE.PROMPT_DEPTH", "4")),

@@ -27,7 +27,8 @@ def words(data, out, *opts, method="CoOp", flags=(), shots=1, epochs=1):
     return ["--root", str(data), "--output-dir", str(out), "--seed", "1", "--trainer", method,
             "--dataset-config-file", f"{ROOT}/configs/datasets/image_folder.yaml",
             "--config-file", f"{ROOT}/configs/trainers/{method}/demo.yaml", *map(str, flags),
-            "DATASET.NUM_SHOTS", str(shots), "OPTIM.MAX_EPOCH", str(epochs), "USE_CUDA", "False", *map(str, opts)]
+            "DATASET.NUM_SHOTS", str(shots), "OPTIM.MAX_EPOCH", str(epochs), "OPTIM.WARMUP_EPOCH", "-1",
+            "USE_CUDA", "False", *map(str, opts)]
 
 
 def train(data, out, *opts, **options):

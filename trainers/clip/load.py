@@ -4,6 +4,7 @@ import hashlib
 import logging
 import pickle
 
+import numpy as np
 import open_clip
 import torch
 
@@ -85,7 +86,7 @@ class FrozenCLIP:
     def compare_normalization(self, inputs):
         """Warn where INPUT's PIXEL_MEAN and PIXEL_STD are not those of the images that the weights were trained on."""
         ours = inputs.PIXEL_MEAN, inputs.PIXEL_STD
-        if self.normalization and not torch.allclose(torch.tensor(ours), torch.tensor(self.normalization), atol=1e-3):
+        if self.normalization and not np.allclose(ours, self.normalization, atol=1e-3):
             mean, std = map(list, self.normalization)
             log.warning("%s: these weights were trained with INPUT.PIXEL_MEAN %s and INPUT.PIXEL_STD %s; this run "
                         "normalizes otherwise, which costs accuracy", self.path, mean, std)

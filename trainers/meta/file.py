@@ -2,6 +2,7 @@
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -48,6 +49,10 @@ def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
         start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
         shapes = {name: value.shape for name, value in start.items()}
         regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16))
+        if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+            raise ValueError("its regulator has entries that are not finite")
+        if not all(torch.isfinite(value).all() for value in start.values()):
+            raise ValueError("its start has entries that are not finite")
         regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

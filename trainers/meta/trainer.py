@@ -21,6 +21,7 @@ from ..errors import InputError
 from ..keys import HOUSE, declare, settings
 from ..regulate.regulator import Regulator
 from ..results import peak_memory
+from ..scaling import all_finite
 from . import file, hierarchy
 from .bilevel import adapt, meta_gradients, twice_differentiable
 from .corpus import open_corpus
@@ -328,6 +329,9 @@ def compare(trainer, tasks, ways, rates, count):
                                           F.cross_entropy(before, labels)]).cpu()
     share = parallel.world_size() / count
     means = parallel.mean([total.to(trainer.device) * share for total in sums.values()])
+    if not all_finite(means):
+        raise InputError(f"the losses on held-out episodes are not finite under PREC {trainer.own.PREC}: take fp32, or "
+                         "lower TRAINER.GRAM.INNER_LR")
     return {way: dict(zip(("loss", "accuracy", "before"), map(float, mean), strict=True))
             for way, mean in zip(ways, means, strict=True)}
 

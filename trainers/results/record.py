@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from .. import atomic
+from .. import atomic, parallel
 from ..config import dumped, parsed
 from ..errors import InputError
 
@@ -47,7 +47,8 @@ def write(trainer, seconds):
         "dataset_label": getattr(getattr(getattr(trainer, "dm", None), "dataset", None), "label", cfg.DATASET.NAME),
         "identity": getattr(trainer, "identity", {}), "notes": list(getattr(trainer, "notes", ())),
         "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
-        "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "backbone": cfg.MODEL.BACKBONE.NAME,
+        "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "processes": parallel.world_size(),
+        "backbone": cfg.MODEL.BACKBONE.NAME,
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
