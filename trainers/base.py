@@ -34,7 +34,7 @@ from .registry import Shelf
 from .results import figures
 from .scaling import LossScale, all_finite
 from .training import identity, input_checks, validation
-from .training.compatibility import load_into
+from .training.compatibility import OVERRIDE, load_into
 from .training.evaluation import shared_out
 from .training.resume import resume
 from .training.trained import read_trained
@@ -352,9 +352,8 @@ class PromptTrainer(TrainerX):
         """Note where amp has left out most of the epoch's steps: the prompts have hardly been trained in it."""
         left_out = self.loss_scale.left_out if self.loss_scale else 0
         if 2 * left_out > self.num_batches:
-            note = getattr(self, "note", logging.getLogger("promptreg").warning)
-            note(f"PREC amp left out {left_out} of {self.num_batches} steps of epoch {self.epoch + 1}, whose "
-                 "gradients overflowed: train longer, or take another PREC")
+            self.note(f"PREC amp left out {left_out} of {self.num_batches} steps of epoch {self.epoch + 1}, whose "
+                      "gradients overflowed: train longer, or take another PREC")
 
     def init_writer(self, log_dir):
         """Start writing to tensorboard, in the first process."""
@@ -377,6 +376,17 @@ class PromptTrainer(TrainerX):
     def identity(self):
         """What the run is made of, as hashes (see ``training.identity``)."""
         return identity.of_trainer(self)
+
+    @classmethod
+    def method_identity(cls, cfg):
+        """Return what a method of this kind adds to its runs' identity: {part of ``identity.PARTS``: hash}."""
+        return {}
+
+    def mismatch(self, text):
+        """Raise InputError of what does not belong together; note it where TRAINER.PROMPTREG.ALLOW_MISMATCH is set."""
+        if not self.house.ALLOW_MISMATCH:
+            raise InputError(f"{text}: correct it, or add {OVERRIDE} True to use it all the same (the result says so)")
+        self.note(f"{text}, and is used all the same")
 
     def note(self, text):
         """Warn, once, of something that belongs to this run's figures: result.json and all tables keep it."""

@@ -2,11 +2,10 @@
 
 Meta-training itself, trainer ``GRAM``, is in ``meta/``.
 """
-import logging
-
 import torch
 
 from .base import PromptTrainer, register
+from .clip import weights
 from .cocoop import CoCoOp
 from .coop import CoOp
 from .errors import InputError
@@ -18,7 +17,6 @@ from .prograd import ProGrad
 from .promptsrc import PromptSRC
 from .vpt import VPT
 
-log = logging.getLogger("promptreg")
 __all__ = ["GRAM", "GRAMCoCoOp", "GRAMCoOp", "GRAMProGrad", "GRAMPromptSRC", "GRAMVPT", "UNIGRAM", "Regulated"]
 
 
@@ -42,7 +40,7 @@ class Regulated(PromptTrainer):
             raise InputError(f"{type(self).__name__} starts from a meta-trained file and TRAINER.GRAM.META is empty: "
                              f"make one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes "
                              "along)")
-        path = file.DEMO / f"{self.PROMPTS}.safetensors" if gram.META == "demo" else gram.META
+        path = self.meta_path(self.cfg)
         start, self.regulator, about = file.read(path, command)
         self.compare_places(path, about.get("method", {}))
         own = dict(self.prompts.named_parameters())
@@ -55,8 +53,18 @@ class Regulated(PromptTrainer):
                 parameter.copy_(start[name])
         self.regulator.to(self.device)
         if about.get("clip") not in (None, self.clip.fingerprint):
-            note = getattr(self, "note", log.warning)
-            note(f"{path} was meta-trained on another CLIP file ({about.get('backbone')}) than {self.clip.path}")
+            self.mismatch(f"{path} was meta-trained on another CLIP file ({about.get('backbone')}) than "
+                          f"{self.clip.path}")
+
+    @classmethod
+    def meta_path(cls, cfg):
+        """Return the path of the meta-trained file that TRAINER.GRAM.META names."""
+        name = settings(cfg, "GRAM").META
+        return file.DEMO / f"{cls.PROMPTS}.safetensors" if name == "demo" else name
+
+    @classmethod
+    def method_identity(cls, cfg):
+        return {"start": weights.fingerprint(cls.meta_path(cfg))}
 
     def compare_places(self, path, method):
         """Raise InputError where the start was learned for another place in the sentence than it is used at."""

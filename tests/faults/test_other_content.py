@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.photos import CLASSES, evaluate, photos, result, train
 
@@ -169,7 +170,7 @@ def test_what_an_older_version_left_is_read_with_one_note(place, monkeypatch, ca
 
 def test_a_result_says_what_it_was_made_of(place):
     found = result(place / "run")
-    assert found["identity"].keys() == identity.PARTS.keys() and all(found["identity"].values())
+    assert found["identity"].keys() == identity.PARTS.keys() - {"start"} and all(found["identity"].values())
     saved = checkpoint.read(next((place / "run").glob("*/model.pth.tar-1")))["identity"]
     assert saved == found["identity"]
     assert found["dataset_label"] == "data" and found["notes"] == []
@@ -196,3 +197,24 @@ def test_a_meta_training_knows_its_corpus(tmp_path):
     assert identity.differences(one, GRAM.data_identity(cfg)) == []
     (tmp_path / "copy/0.txt").write_text("another caption")
     assert identity.differences(one, GRAM.data_identity(cfg))
+
+
+def test_another_meta_trained_start_at_the_same_path_is_another_run(place, capsys):
+    meta = shutil.copy(DEMO.parents[2] / "meta/demo/coop.safetensors", place / "meta.safetensors")
+    options = dict(method="GRAMCoOp")
+    assert train(place / "data", place / "gram", "TRAINER.GRAM.META", meta, **options) == 0
+    assert train(place / "data", place / "gram", "TRAINER.GRAM.META", meta, **options) == 0
+    tensors, about = load_file(meta), safe_open(meta, "pt").metadata()
+    save_file({name: value * 1.1 for name, value in tensors.items()}, meta, metadata=about)
+    assert train(place / "data", place / "gram", "TRAINER.GRAM.META", meta, **options) == 2
+    assert "other meta-trained start" in capsys.readouterr().err
+
+
+def test_a_start_that_was_meta_trained_on_another_clip(place, capsys):
+    other_weights(place / "clip.safetensors", 1.5)
+    options = dict(method="GRAMCoOp", flags=["--backbone", place / "clip.safetensors"])
+    assert train(place / "data", place / "gram", "TRAINER.GRAM.META", "demo", **options) == 2
+    assert "was meta-trained on another CLIP file" in capsys.readouterr().err
+    allowed = "TRAINER.PROMPTREG.ALLOW_MISMATCH", True
+    assert train(place / "data", place / "gram", "TRAINER.GRAM.META", "demo", *allowed, **options) == 0
+    assert any("another CLIP file" in note for note in result(place / "gram")["notes"])

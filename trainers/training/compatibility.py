@@ -36,11 +36,8 @@ def load_into(trainer: Any, trained: TrainedPrompts, as_start: bool = False) -> 
     different = [] if as_start else differences(trainer, trained)
     state, other_classes = for_classes(trainer, trained)
     different += other_classes + other_tensors(trainer.prompts, trained)
-    if different and not trainer.house.ALLOW_MISMATCH:
-        raise InputError(f"{trained.path} was made for something else: {'; '.join(different)}: correct the config or "
-                         f"the checkpoint, or add {OVERRIDE} True to use it all the same (its result says so)")
-    for line in different:
-        trainer.note(f"{trained.path} was made for something else, and is used all the same: {line}")
+    if different:
+        trainer.mismatch(f"{trained.path} was made for something else ({'; '.join(different)})")
     for line in [] if as_start else other_sample(trainer, trained):
         trainer.note(line)
     if not (trained.identity or trained.published or as_start):

@@ -26,7 +26,7 @@ from ..errors import InputError
 
 # part of an identity: in words, for messages
 PARTS = {"dataset": "dataset", "classnames": "class names", "split": "split into training, validation and test images",
-         "weights": "CLIP weights"}
+         "weights": "CLIP weights", "start": "meta-trained start"}
 NOT_RECORDED = "it is of an older version, which did not record its data and weights: these are not compared"
 
 
@@ -56,7 +56,7 @@ def _relative(items: Iterable[Any]) -> list[tuple[str, int]]:
 
 def of_trainer(trainer: Any) -> dict[str, str | None]:
     """Return the identity of a trainer that has its data and its CLIP."""
-    found = of_dataset(trainer.dm.dataset, trainer.classnames)
+    found = of_dataset(trainer.dm.dataset, trainer.classnames) | trainer.method_identity(trainer.cfg)
     return {**found, "weights": trainer.clip.fingerprint if trainer.clip.path else None}
 
 
@@ -70,7 +70,7 @@ def of_config(cfg: Any) -> dict[str, str | None]:
         if hasattr(kind, "data_identity"):  # a meta-training's
             return found | kind.data_identity(cfg)
         with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
-            return found | _build(cfg)
+            return found | getattr(kind, "method_identity", lambda _: {})(cfg) | _build(cfg)
     return found
 
 
