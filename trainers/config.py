@@ -272,5 +272,7 @@ PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INC
 def difference(one, other):
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
     a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
+    for node in (a, b):  # as which earlier versions built every bare path
+        node["MODEL.BACKBONE.NAME"] = str(node.get("MODEL.BACKBONE.NAME", "")).removeprefix("openai:")
     return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
             if a.get(k) != b.get(k) and not k.startswith(PASSING)]
