@@ -109,8 +109,8 @@ def test_a_start_of_another_place_in_the_sentence_is_refused(weights, tmp_path, 
     with pytest.raises(InputError, match="meta-trained with CLASS_TOKEN_POSITION front, and TRAINER.COOP.CLASS_TOKEN_"
                                          "POSITION is end here: set it to front"):
         make("coop_end", weights, tmp_path / "gram", monkeypatch, True, meta)
-    make("coop_end", weights, tmp_path / "gram", monkeypatch, True,
-         [*meta, "TRAINER.COOP.CLASS_TOKEN_POSITION", "front"])
+    meta += ["TRAINER.COOP.CLASS_TOKEN_POSITION", "front"]
+    make("coop_end", weights, tmp_path / "gram", monkeypatch, True, meta)
 
 
 def test_another_clips_file_is_noted(weights, tmp_path, monkeypatch, caplog):

@@ -129,6 +129,10 @@ def notes_of(done):
 def check_finished(cfg, args, done):
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
     refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
+    there, here = done.get("processes", 1), parallel.launched()[1]
+    if not args.eval_only and there != here:
+        raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run in {there} processes, and there are {here} here, "
+                         "which makes other joint batches: start as many, or choose another --output-dir")
     if done.get("identity"):
         check_content(identity.of_config(cfg), done, cfg.OUTPUT_DIR)
     check_prompts(args, done)

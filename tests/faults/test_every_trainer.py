@@ -127,20 +127,18 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
     assert stopped.results == whole.results
 
 
-@pytest.mark.parametrize("precision", ["bf16", "amp"])
 @pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Zeroshot")])
-def test_a_gradient_that_is_not_finite_is_never_used(name, precision, weights, tmp_path):
+def test_a_gradient_that_is_not_finite_is_never_used(name, weights, tmp_path):
     """Under amp the step is left out and the scale halved; else the run ends before anything is saved."""
     cls = SHELF.ours[name]
     more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
-    trainer = made(cls, precision, weights, tmp_path, **more)
+    trainer = made(cls, "amp", weights, tmp_path, **more)
     trainer.compute = poisoned(trainer.compute, trainer.parameters[0])
     start = {n: p.clone() for n, p in trainer.prompts.state_dict().items()}
-    if precision == "amp":
-        trainer.set_model_mode("train")
-        trainer.forward_backward(trainer.train_loader_x[0])
-        assert same(start, dict(trainer.prompts.state_dict())) and trainer.loss_scale.scale == 2.0 ** 7
-        return
+    trainer.set_model_mode("train")
+    trainer.forward_backward(trainer.train_loader_x[0])
+    assert same(start, dict(trainer.prompts.state_dict())) and trainer.loss_scale.scale == 2.0 ** 7
+    trainer.loss_scale = None  # as in all other precisions
     with pytest.raises(InputError, match="the gradient is not finite in epoch 1, batch 1 of 1, on a.jpg, a.jpg: lower"):
         trainer.train()
     assert not list(tmp_path.rglob("*.pth*"))
