@@ -74,18 +74,39 @@ class FewShotDataset(DatasetBase):
     fewshot = "split_fewshot"  # in the folder, where few-shot sets are kept
 
     def __init__(self, cfg):
-        shots, seed, which = sampling_options(cfg)
-        self.check(data_root(cfg))
-        splits = self._open(data_root(cfg), bool(getattr(cfg.DATASET, "ALLOW_INCOMPLETE", False)))
-        if shots and not self.test_only:
-            splits = few_shot(splits, shots, seed, self.path(*self.fewshot.split("/")))
-        splits = choose_classes(splits, which)
+        splits = self._sample(cfg)
         train, val, test = ([self._datum(item) for item in items] for items in splits)
+        which = sampling_options(cfg)[2]
         for kind, items in (("training", train), ("evaluation", test)):
             if not items:
                 raise InputError(f"the {kind} set of {type(self).__name__} has no images: it needs some of "
                                  + ("every class" if which == "all" else f"the {which} classes"))
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
+
+    @classmethod
+    def peek(cls, cfg):
+        """Return (the dataset without images, the Splits of a config's run), and write nothing."""
+        self = cls.__new__(cls)
+        self.split_seed, self.writes = getattr(cfg.DATASET, "SPLIT_SEED", 1), False
+        return self, self._sample(cfg)
+
+    writes = True  # whether splits and few-shot sets that were made are saved
+
+    def _sample(self, cfg):
+        """Return the Splits of a config's run: few-shot sets, base or new classes."""
+        shots, seed, which = sampling_options(cfg)
+        self.check(data_root(cfg))
+        splits = self._open(data_root(cfg), bool(getattr(cfg.DATASET, "ALLOW_INCOMPLETE", False)))
+        if shots and not self.test_only:
+            splits = few_shot(splits, shots, seed, self.path(*self.fewshot.split("/")), self.writes)
+        return choose_classes(splits, which)
+
+    def _save_split(self, path, splits):
+        if self.writes:
+            try:
+                write_split_file(path, splits)
+            except OSError as error:
+                log.warning("%s: cannot be saved (%s)", path, error.strerror)
 
     def _open(self, root, allow_incomplete):
         """Return the whole Splits under ``root``; ``allow_incomplete`` None: whether it is complete is not asked."""
@@ -130,7 +151,7 @@ class FewShotDataset(DatasetBase):
         """Return (the dataset without images and few-shot set, its whole Splits); it need not be complete."""
         cls.check(root)
         self = cls.__new__(cls)
-        self.split_seed = split_seed
+        self.split_seed, self.writes = split_seed, False
         return self, self._open(root, None)
 
     @classmethod
@@ -183,10 +204,7 @@ class FewShotDataset(DatasetBase):
         """Return the split kept at ``path``, made and kept there by the first call."""
         if not os.path.exists(path):
             splits = self._read(dealt=True)
-            try:
-                write_split_file(path, splits)
-            except OSError as error:
-                log.warning("%s: cannot be saved (%s)", path, error.strerror)
+            self._save_split(path, splits)
             return splits
         remedy = "delete it, and it is made anew"
         splits = read_split_file(path, remedy)

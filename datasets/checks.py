@@ -65,7 +65,12 @@ def _repeated(paths):
 def _refuse_images(paths, what, where, remedy):
     if paths:
         more = f" and {len(paths) - 3:,} more" if len(paths) > 3 else ""
-        raise InputError(f"{where}: {len(paths):,} images are {what}: {', '.join(paths[:3])}{more}; {remedy}")
+        raise InputError(f"{where}: {images_are(paths)} {what}: {', '.join(paths[:3])}{more}; {remedy}")
+
+
+def images_are(found):
+    """Return "1 image is" or "N images are"."""
+    return "1 image is" if len(found) == 1 else f"{len(found):,} images are"
 
 
 def shortfalls(splits, published, dealt=False):

@@ -3,7 +3,8 @@ import hashlib
 import os
 from collections import defaultdict
 
-from .home import InputError
+from .checks import images_are
+from .home import InputError, images
 
 TAIL = 4096  # bytes at a file's end, where compressed pictures of one size differ
 
@@ -16,11 +17,11 @@ def refuse_copies(splits, folder, remedy):
     found = [splits]
     for key in (lambda path: os.stat(path).st_size, _tail, _whole):
         found = [alike for group in found for alike in _alike(group, folder, key)]
+    found = [group for group in found if not _is_blank(os.path.join(folder, *_first(group).split("/")))]
     pairs = sorted(f"{_first(group)} is also in {split} as {path}" for group in found for split, path in [_last(group)])
     if pairs:
         more = f" and {len(pairs) - 3:,} more" if len(pairs) > 3 else ""
-        raise InputError(f"{folder}: {len(pairs):,} images are in two splits: {', '.join(pairs[:3])}{more}; "
-                         f"{remedy}")
+        raise InputError(f"{folder}: {images_are(pairs)} in two splits: {', '.join(pairs[:3])}{more}; {remedy}")
 
 
 def _alike(splits, folder, key):
@@ -46,6 +47,15 @@ def _whole(path):
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.digest()
+
+
+def _is_blank(path):
+    """Return whether a picture has one colour: scans and films have such, and they are no leak."""
+    try:
+        low_and_high = images.read_image(path).getextrema()
+    except InputError:  # a damaged one is told where it is read
+        return True
+    return all(low == high for low, high in low_and_high)
 
 
 def _first(group):

@@ -111,12 +111,13 @@ def _read_json_cache(path, splits):
     return sets
 
 
-def few_shot(splits, shots, seed, folder):
+def few_shot(splits, shots, seed, folder, save=True):
     """Return Splits with ``shots`` training and ``min(shots, 4)`` validation images a class; test is left whole.
 
     The set is read from ``folder/shot_K-seed_S.json``, or from CoOp's ``.pkl`` of the same name, and only where
     neither is there drawn and saved. Of several processes that draw at the same moment, all return what the first
-    one saved. With a negative seed (Dassl's "no seed") a set is drawn each time and nothing is read or saved.
+    one saved. With a negative seed (Dassl's "no seed") a set is drawn each time and nothing is read or saved. ``save``
+    unset: nothing is saved in any case.
 
     Raises InputError for a cache that is damaged, was made from another split, or could run code.
     """
@@ -127,7 +128,7 @@ def few_shot(splits, shots, seed, folder):
         sets = {"train": sample(splits.train, shots), "val": sample(splits.val, min(shots, 4))}
         if seed >= 0:
             random.setstate(before)  # what is drawn after it does not depend on whether the set was there
-        if seed < 0 or _save_first(base + ".json", sets):
+        if seed < 0 or not save or _save_first(base + ".json", sets):
             return splits._replace(**sets)
         source = base + ".json"
     sets = (_read_json_cache if source.endswith(".json") else _read_pickle)(source, splits)

@@ -1,5 +1,4 @@
 """ImageFolder: anybody's own images, as class folders or a CSV table."""
-import logging
 import os
 
 from .base import FewShotDataset, register
@@ -16,11 +15,9 @@ from .splits import (
     read_class_folders,
     read_split_file,
     split_by_class,
-    write_split_file,
 )
 from .table import SPELLINGS, read_table, split_of
 
-log = logging.getLogger("promptreg")
 OWN = ("split_fewshot",)  # in ROOT, and no class
 LAYOUTS = "ImageFolder reads ROOT/CLASS/*.jpg or, where there are both, ROOT/{train,test}/CLASS/*.jpg"
 
@@ -75,11 +72,8 @@ class ImageFolder(FewShotDataset):
         path = self.path(f"split_promptreg_{self.stem}-seed_{self.split_seed}.json")
         if not os.path.exists(path):
             splits = split_by_class(items, seed=self.split_seed)
-            try:
-                write_split_file(path, splits)
-            except OSError as error:
-                log.warning("%s: cannot be saved (%s)", path, error.strerror)
-                return splits
+            self._save_split(path, splits)
+            return splits
         splits = self._named_as_now(read_split_file(path, "delete it, and it is made anew"), items, path)
         self._note_left_out(splits, items, path)
         return splits
@@ -99,8 +93,8 @@ class ImageFolder(FewShotDataset):
         unread = [os.path.relpath(os.path.join(folder, name, file), self.dataset_dir) for folder in folders
                   for name in list_folders(folder, OWN) for file in list_unread(os.path.join(folder, name))]
         if unread:
-            self.note(f"{self.label}: {len(unread)} pictures, {unread[0]} first, are of a format that is not read: "
-                      "convert them to JPEG or PNG")
+            self.note(f"{self.label}: {len(unread)} of the pictures, {unread[0]} first, are not read, for their "
+                      "format: convert to JPEG or PNG")
 
     def _note_untested(self, splits):
         tested = {item.label for item in splits.test}

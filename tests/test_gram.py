@@ -113,10 +113,14 @@ def test_a_start_of_another_place_in_the_sentence_is_refused(weights, tmp_path, 
     make("coop_end", weights, tmp_path / "gram", monkeypatch, True, meta)
 
 
-def test_another_clips_file_is_noted(weights, tmp_path, monkeypatch, caplog):
+def test_another_clips_file_is_refused_unless_allowed(weights, tmp_path, monkeypatch, caplog):
     plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
     path = meta_file(plain, tmp_path / "meta.safetensors", clip="another", backbone="ViT-L/14")
-    make("coop_end", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
+    settings = ["TRAINER.GRAM.META", str(path)]
+    with pytest.raises(InputError, match=r"was meta-trained on another CLIP file \(ViT-L/14\) than "):
+        make("coop_end", weights, tmp_path / "gram", monkeypatch, True, settings)
+    make("coop_end", weights, tmp_path / "gram", monkeypatch, True,
+         [*settings, "TRAINER.PROMPTREG.ALLOW_MISMATCH", True])
     assert "was meta-trained on another CLIP file (ViT-L/14) than " in caplog.text
 
 

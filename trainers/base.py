@@ -385,7 +385,7 @@ class PromptTrainer(TrainerX):
     def mismatch(self, text):
         """Raise InputError of what does not belong together; note it where TRAINER.PROMPTREG.ALLOW_MISMATCH is set."""
         if not self.house.ALLOW_MISMATCH:
-            raise InputError(f"{text}: correct it, or add {OVERRIDE} True to use it all the same (the result says so)")
+            raise InputError(f"{text}: correct it, or set {OVERRIDE} True to use it all the same, which is noted")
         self.note(f"{text}, and is used all the same")
 
     def note(self, text):

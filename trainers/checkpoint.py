@@ -73,6 +73,7 @@ def state(trainer, epochs_done):
         "trainer": type(trainer).__name__,
         "classnames": trainer.classnames,
         "identity": trainer.identity,
+        "notes": list(trainer.notes),
         "config": trainer.config_text,
     }
 

@@ -35,7 +35,8 @@ def to_safetensors(model, path):
     with contextlib.suppress(InputError):  # CoCoOp has none
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
     about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
-             "classnames": model.classnames, "identity": model.identity}
+             "classnames": model.classnames, "identity": model.identity,
+             "notes": list(model.trainer.notes)}
     atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
 
 

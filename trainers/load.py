@@ -28,6 +28,7 @@ from .inference.inputs import class_list, image_batch
 from .keys import HOUSE, settings
 from .registry import PREFIX
 from .training.compatibility import load_into
+from .training.identity import digest
 from .training.trained import read_trained
 
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
@@ -107,8 +108,9 @@ class PromptedCLIP:
 
     @property
     def identity(self):
-        """What the prompts were trained on, as hashes; of the CLIP's weights, those in use."""
-        return {**self._trained.identity, "weights": self.trainer.clip.fingerprint}
+        """What the prompts were trained on, as hashes; of classes and weights, those in use."""
+        return {**self._trained.identity, "classnames": digest(self.classnames),
+                "weights": self.trainer.clip.fingerprint}
 
     # ---- as open_clip's models do
 

@@ -1,6 +1,7 @@
 """Every trainer of ours, new ones too, in every precision: two steps, saved, resumed to the bit, evaluated."""
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import reference
@@ -52,7 +53,8 @@ def made(cls, *words, **more):
     class Small(cls):
         def build_data_loader(self):
             self.train_loader_x, self.val_loader, self.test_loader = batches[:1], None, batches[1:]
-            self.dm = type("Manager", (), {"dataset": type("Set", (), {"classnames": tiny_clip.CLASSNAMES})})
+            images = {"train_x": [], "val": None, "test": []}
+            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=tiny_clip.CLASSNAMES, **images))
             self.num_classes, self.lab2cname = len(tiny_clip.CLASSNAMES), dict(enumerate(tiny_clip.CLASSNAMES))
 
     torch.manual_seed(1)

@@ -1,13 +1,15 @@
 """A run is known by what it was made of: other pictures, names or weights at the same path are another run."""
 import json
+import os
 import shutil
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from support.photos import CLASSES, evaluate, photos, result, train
+from support.photos import CLASSES, evaluate, photos, result, train, words
 
+import trainers.main as run
 from dassl.config import get_cfg_default
 from trainers import checkpoint
 from trainers.clip.weights import DEMO
@@ -65,14 +67,14 @@ CHANGES = {"a class more": (add_a_class, "other class names"), "a class renamed"
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_finished_run_on_other_data_is_not_taken_for_this_one(change, place, capsys):
-    alter, words = CHANGES[change]
+    alter, told = CHANGES[change]
     assert train(place / "data", place / "run") == 0
     assert "not run again" in capsys.readouterr().out
     alter(place)
     before = (place / "run/result.json").read_bytes()
     assert train(place / "data", place / "run") == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and words in said and " there, " in said and " here)" in said
+    assert said.count("\n") == 1 and told in said and " there, " in said and " here)" in said
     assert (place / "run/result.json").read_bytes() == before
 
 
@@ -121,14 +123,41 @@ def interrupt_after_one_epoch(monkeypatch, *call, **options):
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_an_unfinished_run_does_not_go_on_with_other_data(change, place, monkeypatch, capsys):
-    alter, words = CHANGES[change]
+    alter, told = CHANGES[change]
     interrupt_after_one_epoch(monkeypatch, place / "data", place / "half")
     alter(place)
     before = {path: path.read_bytes() for path in (place / "half").rglob("*") if path.is_file()}
     capsys.readouterr()
     assert train(place / "data", place / "half", epochs=3) == 2
-    assert words in capsys.readouterr().err
+    assert told in capsys.readouterr().err
     assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_trainer_that_a_host_calls_looks_itself(place, monkeypatch):
+    """A host has a main of its own: the comparison at resumption does not depend on ours."""
+    interrupt_after_one_epoch(monkeypatch, place / "data", place / "half")
+    name_a_class(place)
+    monkeypatch.setattr(run, "check_resumption", lambda trainer: None)
+    with pytest.raises(InputError, match="other class names"):
+        run.run(run.parser().parse_args(words(place / "data", place / "half", epochs=3)))
+
+
+def test_weights_are_read_again_where_their_file_has_changed(tmp_path):
+    path = tmp_path / "clip.safetensors"
+    other_weights(path)
+    before = identity.of_weights(str(path))
+    assert identity.of_weights(str(path)) == before
+    other_weights(path, 1.5)
+    os.utime(path, ns=(0, 12345))
+    assert identity.of_weights(str(path)) != before
+
+
+def test_asking_whether_a_run_is_finished_writes_nothing(place, capsys):
+    shutil.rmtree(place / "data/split_fewshot")
+    next((place / "data").glob("split_promptreg*.json")).unlink()
+    before = sorted((place / "data").rglob("*"))
+    assert train(place / "data", place / "run") == 0
+    assert "not run again" in capsys.readouterr().out and sorted((place / "data").rglob("*")) == before
 
 
 def test_an_unfinished_run_does_not_go_on_with_other_weights(place, monkeypatch, capsys):

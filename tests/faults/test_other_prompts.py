@@ -59,6 +59,7 @@ def refused(words, data, out, run, *opts, method, capsys, allowed=True, **option
     ("front", "CoOp", (), "TRAINER.COOP.CLASS_TOKEN_POSITION front there, end here"),
     ("vpt", "VPT", ("TRAINER.VPT.CTX_INIT", "a picture of a"), "TRAINER.VPT.CTX_INIT a photo of a there"),
     ("coop", "CoOp", ("INPUT.PIXEL_MEAN", "[0.5, 0.5, 0.5]"), "INPUT.PIXEL_MEAN"),
+    ("coop", "CoOp", ("INPUT.INTERPOLATION", "bilinear"), "INPUT.INTERPOLATION bicubic there, bilinear here"),
     ("maple", "MaPLe", ("TRAINER.MAPLE.PROMPT_DEPTH", "2"), "its prompts are deeper than PROMPT_DEPTH here"),
     ("ivlp", "IVLP", ("TRAINER.IVLP.PROMPT_DEPTH_VISION", "2"), "its prompts are deeper than PROMPT_DEPTH here"),
     ("ivlp", "VPT", ("TRAINER.VPT.N_CTX_VISION", "2"), "trainer IVLP there, VPT here")])
@@ -112,6 +113,10 @@ def test_an_exported_file_carries_it_too(runs, tmp_path):
     with pytest.raises(InputError, match="other CLIP weights"):
         PromptedCLIP.from_checkpoint(tmp_path / "csc.safetensors",
                                      backbone=changed_weights(tmp_path / "clip.safetensors"))
+    forced = PromptedCLIP.from_checkpoint(runs("csc"), ["ant", "bee", "fly"], opts=ALLOW)
+    export.to_safetensors(forced, tmp_path / "forced.safetensors")
+    again = PromptedCLIP.from_checkpoint(tmp_path / "forced.safetensors")
+    assert again.classnames == ["ant", "bee", "fly"] and any("class-specific" in note for note in again.trainer.notes)
     assert export.main([str(runs("gram")), str(tmp_path / "gram.safetensors")]) == 0
     assert type(PromptedCLIP.from_checkpoint(tmp_path / "gram.safetensors").trainer).__name__ == "GRAMCoOp"
 
@@ -214,9 +219,17 @@ def test_images_of_other_kinds(wrong, words, runs):
 
 
 def test_tensors_that_were_not_normalized_are_warned_of(runs, caplog):
+    from PIL import Image
+
+    from trainers.inference import inputs
+    inputs._warn_of_unnormalized.cache_clear()
     model = PromptedCLIP.from_checkpoint(runs("coop"))
-    model.classify(torch.rand(1, 3, 32, 32))
-    assert "as if they were not normalized" in caplog.text
+    for shade in ("white", "black", "gray"):
+        model.classify(model.preprocess(Image.new("RGB", (40, 40), shade)))
+    assert "not normalized" not in caplog.text
+    for _ in range(2):
+        model.classify(torch.rand(1, 3, 32, 32))
+    assert caplog.text.count("as if they were not normalized") == 1
 
 
 def test_a_picture_of_ones_own_is_not_to_be_deleted(runs, tmp_path):

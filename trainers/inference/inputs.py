@@ -1,4 +1,5 @@
 """What callers give to a ``PromptedCLIP``: class names and images, taken in the usual kinds, the rest refused."""
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -81,10 +82,16 @@ def checked(images: torch.Tensor, size: int) -> torch.Tensor:
     if images.dim() != 4 or images.shape[1:] != (3, size, size):
         raise InputError(f"images must be [B, 3, {size}, {size}], got {list(images.shape)}: put them through "
                          "preprocess")
-    if images.numel() and images.min() >= 0 and images.max() > 0.5:  # normalized ones have dark pixels below zero
-        log.warning("no value of these images is negative, as if they were not normalized: put PIL images, paths or "
-                    "uint8 pixels in, or what preprocess makes of them")
+    if images.numel() and images.min() >= 0 and 0.5 < images.max() <= 1:  # as ToTensor makes them; normalized reach 2
+        _warn_of_unnormalized()
     return images
+
+
+@functools.cache
+def _warn_of_unnormalized() -> None:
+    """Warn, once in a process."""
+    log.warning("all values of these images lie between 0 and 1, as if they were not normalized: give PIL images, "
+                "paths or uint8 pixels, or what preprocess makes of them")
 
 
 def read_own_image(path: Path) -> Image.Image:

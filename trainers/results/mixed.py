@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 
 from ..config import PASSING, keys, parsed
+from ..training.identity import NOT_RECORDED
 from .line import row_name, shots_words
 from .notes import Note, listed
 from .published import SHORT, ZERO_SHOT
@@ -100,7 +101,8 @@ def own_notes(runs, line_of):
     said = defaultdict(list)
     for run in runs:
         for text in dict.fromkeys(run.content.get("notes") or []):
-            said[text].append(run)
+            if text != NOT_RECORDED:  # which ``unrecorded`` says once for all runs
+                said[text].append(run)
     return [Note(f"{text} ({listed(run.folder for run in held)})", tuple(dict.fromkeys(map(line_of, held))),
                  held[0].dataset if len({run.dataset for run in held}) == 1 else "") for text, held in said.items()]
 
@@ -150,7 +152,8 @@ def shown(dataset, classes):
 
 def unrecorded(runs):
     """Return a note in a list on runs of earlier versions, which say less of what they are of; [] without any."""
-    old = [run for run in runs if not run.hashes.get("dataset") or not run.hashes.get("weights")]
+    old = [run for run in runs if not run.hashes.get("dataset") or not run.hashes.get("weights")
+           or NOT_RECORDED in (run.content.get("notes") or [])]
     return [Note(f"{len(old)} of {counted(len(runs), 'run')} did not record the content of the dataset and the "
                  "weights: there, names alone tell what belongs together")] if old else []
 

@@ -38,10 +38,11 @@ def load_into(trainer: Any, trained: TrainedPrompts, as_start: bool = False) -> 
     different += other_classes + other_tensors(trainer.prompts, trained)
     if different:
         trainer.mismatch(f"{trained.path} was made for something else ({'; '.join(different)})")
-    for line in [] if as_start else other_sample(trainer, trained):
-        trainer.note(line)
-    if not (trained.identity or trained.published or as_start):
-        trainer.note(f"{trained.path}: {identity.NOT_RECORDED}")
+    for text in trained.notes:
+        trainer.note(text)
+    if not (as_start or trained.published or trainer.forward_only):
+        for text in [*other_sample(trainer, trained), *([] if trained.identity else [identity.NOT_RECORDED])]:
+            trainer.note(text)
     fit(trainer.prompts, state, trained.path)
 
 
@@ -64,8 +65,7 @@ def other_sample(trainer: Any, trained: TrainedPrompts) -> list[str]:
     """Return in words where prompts were trained with another seed or shots than the evaluation's result will say."""
     here, there = flatten(trainer.cfg), flatten(trained.config or {})
     shots = here["DATASET.NUM_SHOTS"] > 0 and here["DATASET.NUM_SHOTS"] != there.get("DATASET.NUM_SHOTS")
-    seed = here["SEED"] != there.get("SEED")
-    if trained.published or not (shots or seed):
+    if not (shots or here["SEED"] != there.get("SEED")):
         return []
     return [f"the prompts were trained with seed {there.get('SEED')} and {there.get('DATASET.NUM_SHOTS')} shots; this "
             f"result is listed under seed {here['SEED']} and {here['DATASET.NUM_SHOTS']} shots"]

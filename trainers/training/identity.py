@@ -27,7 +27,7 @@ from ..errors import InputError
 # part of an identity: in words, for messages
 PARTS = {"dataset": "dataset", "classnames": "class names", "split": "split into training, validation and test images",
          "weights": "CLIP weights", "start": "meta-trained start"}
-NOT_RECORDED = "it is of an older version, which did not record its data and weights: these are not compared"
+NOT_RECORDED = "what an older version left did not record its data and weights: these are not compared"
 
 
 def digest(value: Any) -> str:
@@ -42,16 +42,21 @@ def of_dataset(dataset: Any, classnames: Sequence[str]) -> dict[str, str | None]
         dataset: a ``DatasetBase``; ours have a ``fingerprint`` of the whole collection besides.
         classnames: of the classes that are told apart, in the order of the labels.
     """
-    splits = {"train": dataset.train_x, "val": dataset.val, "test": dataset.test}
-    return {"dataset": getattr(dataset, "fingerprint", None), "classnames": digest(list(classnames)),
-            "split": digest({name: _relative(items or ()) for name, items in splits.items()})}
+    splits = [[(item.impath, item.label) for item in items or ()]
+              for items in (dataset.train_x, dataset.val, dataset.test)]
+    return _parts(getattr(dataset, "fingerprint", None), classnames, splits)
 
 
-def _relative(items: Iterable[Any]) -> list[tuple[str, int]]:
-    """Return (path below the common folder, label) of Dassl's Datum items."""
-    items = list(items)
-    folder = os.path.commonpath([os.path.dirname(item.impath) for item in items]) if items else ""
-    return [(item.impath[len(folder):].replace(os.sep, "/"), item.label) for item in items]
+def _parts(fingerprint: str | None, classnames: Sequence[str],
+           splits: Iterable[Sequence[tuple[str, int]]]) -> dict[str, str | None]:
+    split = digest([_relative(items) for items in splits])
+    return {"dataset": fingerprint, "classnames": digest(list(classnames)), "split": split}
+
+
+def _relative(items: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Return (path below the common folder, label) of (path, label) of images."""
+    folder = os.path.commonpath([os.path.dirname(path) for path, _ in items]) if items else ""
+    return [(path[len(folder):].replace(os.sep, "/").lstrip("/"), label) for path, label in items]
 
 
 def of_trainer(trainer: Any) -> dict[str, str | None]:
@@ -100,12 +105,20 @@ def of_collection(name: str, root: str, split_seed: int) -> dict[str, str | None
 
 
 def _build(cfg: Any) -> dict[str, str | None]:
-    from dassl.data.datasets import build_dataset
+    from dassl.data.datasets import DATASET_REGISTRY, build_dataset
     from dassl.utils import set_random_seed
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    dataset = build_dataset(cfg)
-    found = of_dataset(dataset, dataset.classnames)
+    kind = engine.sibling("datasets").CLASSES.get(cfg.DATASET.NAME)
+    if kind and DATASET_REGISTRY.get(cfg.DATASET.NAME) is kind:
+        dataset, splits = kind.peek(cfg)
+        names = dict(sorted((item.label, item.classname) for item in splits.train))
+        val = splits.test if kind.val_is_test else splits.val
+        found = _parts(dataset.fingerprint, list(names.values()),
+                       [[(item.path, item.label) for item in items] for items in (splits.train, val, splits.test)])
+    else:
+        dataset = build_dataset(cfg)
+        found = of_dataset(dataset, dataset.classnames)
     return found if cfg.SEED >= 0 else {**found, "split": None}  # an unseeded run's split is its own
 
 

@@ -1,17 +1,12 @@
 """What is legal, changes a run's figure and is easily overlooked: refused, or said in one line, before it starts."""
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from torchvision.transforms import Normalize
 
 from ..clip.tokens import clean
 from ..errors import InputError
 from ..keys import defaults_of
-
-if TYPE_CHECKING:
-    from ..base import PromptTrainer
 
 
 def check_normalized(loader) -> None:
@@ -25,13 +20,13 @@ def check_normalized(loader) -> None:
                          "trained on, in training and in evaluation; add it")
 
 
-def report(trainer: PromptTrainer) -> None:
+def report(trainer: Any) -> None:
     """Log what a reader of a run's figure must know of its classes and keys, one line each."""
     for text in (*same_prompts(trainer), *ignored_keys(trainer)):
         trainer.note(text)
 
 
-def report_schedule(trainer: PromptTrainer) -> None:
+def report_schedule(trainer: Any) -> None:
     """Log where the optimizer's schedule leaves the prompts about as they started."""
     optim = trainer.cfg.OPTIM
     if optim.MAX_EPOCH == 0:
@@ -41,7 +36,7 @@ def report_schedule(trainer: PromptTrainer) -> None:
                      f"rate stays in its warm-up and never reaches OPTIM.LR {optim.LR:g}")
 
 
-def same_prompts(trainer: PromptTrainer) -> Iterator[str]:
+def same_prompts(trainer: Any) -> Iterator[str]:
     """Yield a line where classes cannot be told apart: CLIP reads the same tokens for them, or there is only one."""
     names = trainer.classnames
     if len(names) == 1:
@@ -52,13 +47,13 @@ def same_prompts(trainer: PromptTrainer) -> Iterator[str]:
     for c, row in enumerate(rows):
         groups.setdefault(tuple(row), []).append(c)
     same = [classes for classes in groups.values() if len(classes) > 1]
-    if same:
+    if same and not getattr(trainer.dm.dataset, "published", None):  # ImageNet's own list has two such pairs
         shown = "; ".join(" and ".join(f"'{names[c]}' (class {c})" for c in classes) for classes in same[:3])
         more = f"; and {len(same) - 3} more" if len(same) > 3 else ""
         yield f"CLIP reads the same prompt for these classes and cannot tell them apart: {shown}{more}"
 
 
-def ignored_keys(trainer: PromptTrainer) -> Iterator[str]:
+def ignored_keys(trainer: Any) -> Iterator[str]:
     """Yield a line for each key of the method that CTX_INIT decides over, as published, where it asks for another."""
     own, section = trainer.own, f"TRAINER.{trainer.SECTION}"
     learner = getattr(trainer.prompts, "prompt_learner", None)

@@ -29,7 +29,9 @@ def resume(trainer: Any, directory: str | Path) -> tuple[int, int] | None:
     path, content = found
     refuse_other_content(trainer, content, path)
     if not content.get("identity"):
-        trainer.note(f"{path}: {identity.NOT_RECORDED}")
+        trainer.note(identity.NOT_RECORDED)
+    for text in content.get("notes") or ():
+        trainer.note(text)
     restore(trainer, content, path)
     epoch, batch = content["epoch"], content.get("batch", 0)
     print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))

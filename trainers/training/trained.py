@@ -25,6 +25,7 @@ class TrainedPrompts:
         config: the run's config as plain dicts; None in published files.
         classnames: of the classes they were trained on, in the order of the labels; None in published files.
         identity: what the run was made of (see ``identity``); {} in published files and those of older versions.
+        notes: what belongs to every figure of theirs.
     """
 
     path: Path
@@ -34,6 +35,7 @@ class TrainedPrompts:
     config: dict[str, Any] | None = field(default=None, repr=False)
     classnames: tuple[str, ...] | None = None
     identity: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, content: Mapping[str, Any], path: Path) -> "TrainedPrompts":
@@ -73,10 +75,15 @@ def _made_for(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return what a file says of its making, checked. Raises InputError."""
     trainer, config = content.get("trainer") or "", content.get("config")
     names, identity = content.get("classnames"), content.get("identity") or {}
-    if not isinstance(trainer, str) or not isinstance(identity, dict):
-        raise InputError(f"{path}: its method or identity is damaged: fetch it again, or train again")
-    if names is not None and not (isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)):
+    notes = content.get("notes") or []
+    if not isinstance(trainer, str) or not isinstance(identity, dict) or not _are_texts(notes):
+        raise InputError(f"{path}: its method, identity or notes are damaged: fetch it again, or train again")
+    if names is not None and not _are_texts(names):
         raise InputError(f"{path}: its class names are damaged: fetch it again, or train again")
     config = parsed(config) if isinstance(config, str) else None
     return {"trainer": trainer, "config": config, "classnames": None if names is None else tuple(names),
-            "identity": identity}
+            "identity": identity, "notes": tuple(notes)}
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(text, str) for text in value)
