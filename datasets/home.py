@@ -8,10 +8,10 @@ from importlib import import_module
 _above = __package__.rpartition(".")[0] or "trainers"
 engine = import_module(f"{_above}.engine")
 errors = import_module(f"{_above}.errors")
-answer = import_module(f"{_above}.answer")
-atomic = import_module(f"{_above}.atomic")
+console = import_module(f"{_above}.utils.console")
+atomic = import_module(f"{_above}.utils.atomic")
 Shelf = import_module(f"{_above}.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
-images = import_module(f"{_above}.images")
+images = import_module(f"{_above}.utils.images")
 EnvironmentFault = errors.EnvironmentFault

@@ -50,7 +50,7 @@ def test_weights_are_read_bit_for_bit(form, tmp_path):
         torchscript(state, path)
     else:
         {"state dict": torch.save, "safetensors": save_file}[form](STORED, path)
-    assert weights.archive.is_torchscript(path) == ("torchscript" in form)
+    assert weights.torch_archive.is_torchscript(path) == ("torchscript" in form)
     loaded = load_clip(str(path)).model.state_dict()
     for name, value in state.items():
         assert torch.equal(loaded[name], value.float()), name

@@ -552,10 +552,10 @@ row("an output folder that another run holds", 3, "is in use by process", train(
 
 def occupied(place, patch):
     """Hold the output folder, as this very process, which is alive."""
-    from trainers import lock
+    from trainers.utils import lock
     holder = lock.held(place.out)
     holder.__enter__()
-    patch.setattr("trainers.lock.TESTED", holder, raising=False)  # kept until the case is over, then let go
+    patch.setattr("trainers.utils.lock.TESTED", holder, raising=False)  # kept until the case is over, then let go
 
 
 section("Reading results")

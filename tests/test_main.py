@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from trainers import answer, parallel
+from trainers import parallel
 from trainers.config import setup_cfg
 from trainers.errors import EnvironmentFault, InputError
 from trainers.main import main, parser
+from trainers.utils import console
 
 DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
         "--config-file", str(ROOT / "configs/trainers/CoOp/demo.yaml"), "--seed", "1"]
@@ -148,18 +149,18 @@ def test_a_reader_that_has_gone_stops_nothing(data, tmp_path, monkeypatch):
     assert "* accuracy: " in (tmp_path / "out" / "log.txt").read_text()
     with broken() as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        assert answer.answered(lambda _: print("a figure"))() == 0
+        assert console.answered(lambda _: print("a figure"))() == 0
 
 
 def test_a_broken_pipe_of_another_kind_is_no_success():
     def command(_):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     with pytest.raises(BrokenPipeError):
-        answer.answered(command)()
+        console.answered(command)()
 
 
 def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
-    @answer.answered
+    @console.answered
     def command(_):
         print("ü \udce4")
         print("ü", file=sys.stderr)
@@ -176,7 +177,7 @@ def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
 def test_ctrl_c_is_one_line_or_none(capsys):
     def stopped(_):
         raise KeyboardInterrupt
-    assert answer.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
+    assert console.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
     command = subprocess.Popen([sys.executable, "-m", "trainers.results", "nowhere"], cwd=ROOT, stderr=subprocess.PIPE,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(1.2)  # amid the imports

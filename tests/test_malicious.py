@@ -33,11 +33,10 @@ from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
-from trainers import archive, atomic, checkpoint, export, images, interpret, load, lock, results
-from trainers.answer import answered
+from trainers import checkpoint, export, interpret, load, results
 from trainers.clip import load_clip, weights
 from trainers.config import setup_cfg
-from trainers.main import Log, main
+from trainers.main import main
 from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report
 from trainers.results.__main__ import main as results_main
@@ -46,6 +45,8 @@ from trainers.results.table import tables
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import Books, Pool
 from trainers.training.trained import read_trained
+from trainers.utils import atomic, images, lock, torch_archive
+from trainers.utils.console import Log, answered
 
 from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
@@ -166,7 +167,7 @@ def test_torchscript_that_only_pytorch_sees(tmp_path, capfd):
     path.write_bytes(two_tables_of_contents(path.read_bytes()))
     torch.jit.load(str(path))
     assert "the program ran" in capfd.readouterr().out and zipfile.ZipFile(path).namelist() == ["archive/x"]
-    assert archive.is_torchscript(path) and torchtools._is_program(str(path))
+    assert torch_archive.is_torchscript(path) and torchtools._is_program(str(path))
     for name, read in READERS.items():
         with pytest.raises((InputError, OSError), match="model.pt") as caught:
             read(path)

@@ -18,7 +18,7 @@ from yacs.config import CfgNode
 
 import parse_test_res
 from datasets import prepare
-from trainers import answer, interpret, load
+from trainers import interpret, load
 from trainers.clip import load_clip
 from trainers.config import dumped, parsed, setup_cfg
 from trainers.errors import InputError
@@ -27,6 +27,7 @@ from trainers.meta import browse, hierarchy
 from trainers.results import pictures, render
 from trainers.results.__main__ import main as results_main
 from trainers.sweep.pool import Worker
+from trainers.utils import console
 
 # ---------------------------------------------------------------- configs and JSON
 
@@ -119,10 +120,10 @@ def test_error_is_one_plain_line(tmp_path, capsys):
         open(tmp_path / HARM)
 
     for command, begin in ((refuse, "error: a.json: "), (miss, f"error: {tmp_path}")):
-        assert answer.answered(command)() == 2
+        assert console.answered(command)() == 2
         said = capsys.readouterr().err
         assert said.startswith(begin + ("" if command is refuse else "/") + SHOWN) and harmless(said, 1)
-    answer.say(f"note: {HARM}")
+    console.say(f"note: {HARM}")
     assert harmless(capsys.readouterr().err, 1)
     (tmp_path / "file").write_text("")
     assert prepare.main(["EuroSAT", "--root", str(tmp_path / "file" / HARM)])
@@ -143,7 +144,7 @@ class Refuses(torch.utils.data.Dataset):
 def test_error_of_a_worker_process():
     with pytest.raises(InputError) as caught:
         next(iter(torch.utils.data.DataLoader(Refuses(), num_workers=1)))
-    said = answer.one_line(caught.value)
+    said = console.one_line(caught.value)
     assert said.startswith(f"a.png: {SHOWN}") and said.endswith(": correct it") and harmless(said, 0)
 
 
@@ -253,11 +254,11 @@ def test_hierarchy_of_words_for_numbers(change, tmp_path):
 
 
 def test_warnings_and_wrong_flags_are_plain_too(caplog, capsys):
-    answer.prepare()
+    console.prepare()
     logger = logging.getLogger("promptreg")
-    logger.addFilter(answer.plain_record)
+    logger.addFilter(console.plain_record)
     logger.warning("%s: cannot be saved", "a\nb\x1b[2J")
-    logger.removeFilter(answer.plain_record)
+    logger.removeFilter(console.plain_record)
     assert caplog.messages == ["a\\nb\\x1b[2J: cannot be saved"]
     with pytest.raises(SystemExit):
         load.main(["--bogus\x1b[2J\nerror:", "x", "y"])

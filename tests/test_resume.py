@@ -17,9 +17,10 @@ from conftest import ROOT
 from test_training import make, weights  # noqa: F401  (a fixture)
 
 import trainers.main
-from trainers import atomic, base, checkpoint, interrupt, loader, lock
+from trainers import base, checkpoint, interrupt, loader
 from trainers.errors import InputError, Interrupted
 from trainers.main import main
+from trainers.utils import atomic, lock
 
 
 @pytest.fixture(autouse=True)

@@ -38,6 +38,7 @@ COMMANDS = ("train.py", "interpret_prompt.py", "parse_test_res.py", "promptreg")
 # engine comes first: it settles which Dassl answers to the name, before anything asks.
 PARTS = ("engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
 
+importlib.import_module(".compat.old_names", __name__).install(__name__)
 if __name__ != "trainers":  # in a host repository; ours has command lines that catch what they can
     importlib.import_module(".compat.excepthook", __name__).install()
 

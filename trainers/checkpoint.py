@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import archive, atomic, parallel
+from . import parallel
 from .config import parsed
 from .errors import InputError
+from .utils import atomic, torch_archive
 
 log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
@@ -108,13 +109,14 @@ def read(path):
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: check --model-dir and --load-epoch")
     try:
-        if archive.is_torchscript(path):  # some versions of torch.load would hand it to torch.jit.load, which runs it
+        # Some versions of torch.load would hand such a file to torch.jit.load, which runs it.
+        if torch_archive.is_torchscript(path):
             raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
         check_sums(path)
         try:
             return torch.serialization.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
-            return archive.read(path)
+            return torch_archive.read(path)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
             IndexError, TypeError, AttributeError, OverflowError, struct.error, zlib.error) as error:
         reason = (str(error).strip().splitlines() or [""])[0]

@@ -8,24 +8,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .answer import answered
 from .errors import InputError
+from .utils.console import answered
+from .utils.paths import packaged
 
 COMMANDS = {"train": "main", "init": "host", "doctor": "doctor"}  # command -> module
-
-
-def packaged(name):
-    """Return the folder ``configs`` or ``scripts`` that came with this package.
-
-    Raises:
-        InputError: it was copied without.
-    """
-    here = Path(__file__).resolve().parent
-    places = [here / name] + ([here.parent / name] if here.name == "trainers" else [])
-    for place in places:
-        if place.is_dir():
-            return place
-    raise InputError(f"{here} came without its {name}: copy the folder {name} of PromptReg to {places[0]}")
 
 
 @answered

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .answer import Parser
+from .utils.console import Parser
 
 # import name -> name for pip; torch first, since the others stand on it
 NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs",

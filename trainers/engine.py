@@ -13,7 +13,7 @@ import logging
 import sys
 
 from . import repairs
-from .images import read_image
+from .utils.images import read_image
 
 log = logging.getLogger("promptreg")
 

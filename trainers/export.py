@@ -18,12 +18,13 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from . import atomic, checkpoint
-from .answer import Parser, answered
+from . import checkpoint
 from .config import dumped
 from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of
 from .training.trained import read_trained
+from .utils import atomic
+from .utils.console import Parser, answered
 
 OPSET = 18
 

@@ -3,10 +3,10 @@ import difflib
 import os
 from pathlib import Path
 
-from . import atomic
-from .answer import Parser
-from .cli import packaged
 from .errors import EnvironmentFault, InputError
+from .utils import atomic
+from .utils.console import Parser
+from .utils.paths import PACKAGE, packaged
 
 
 def main(argv=None):
@@ -76,5 +76,5 @@ def advice(host):
     if not train.is_file():
         yield (f"{host} has no train.py, which the scripts run: name the root of a CoOp-style repository, or use "
                "promptreg train")
-    elif __package__ not in train.read_text(encoding="utf-8", errors="replace"):
-        yield f"now add this line to {train}, above its other imports: import {__package__}"
+    elif PACKAGE not in train.read_text(encoding="utf-8", errors="replace"):
+        yield f"now add this line to {train}, above its other imports: import {PACKAGE}"

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import torch
 
-from .answer import Parser, answered, plain
 from .clip import load_clip
 from .config import keys as flatten
 from .errors import InputError
 from .training import identity
 from .training.trained import read_trained
+from .utils.console import Parser, answered, plain
 
 
 def nearest_words(clip, context, topk):

@@ -19,7 +19,6 @@ from yacs.config import CfgNode
 from dassl.config import get_cfg_default
 
 from . import checkpoint
-from .answer import Parser, answered, plain
 from .base import SHELF
 from .clip import load_clip
 from .config import setup_cfg
@@ -29,6 +28,7 @@ from .keys import HOUSE, settings
 from .registry import PREFIX
 from .training.compatibility import load_into
 from .training.trained import read_trained
+from .utils.console import Parser, answered, plain
 
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 

@@ -11,11 +11,11 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from . import engine
-from .answer import answered
 from .clip import load_clip
 from .config import setup_cfg
 from .errors import InputError
 from .training import validation
+from .utils.console import answered
 
 SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 

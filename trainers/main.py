@@ -5,16 +5,16 @@ import logging
 import os
 import sys
 import time
-from pathlib import Path
 
-from . import atomic, checkpoint, engine, interrupt, lock, parallel, results
-from .answer import Parser, exit_code, naming, one_line, plain_record, prepare, say, silence
+from . import checkpoint, engine, interrupt, parallel, results
 from .base import SHELF
 from .clip import weights
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
 from .training import identity, validation
 from .training.resume import refuse_other_content
+from .utils import lock
+from .utils.console import Log, Parser, exit_code, one_line, plain_record, prepare, say
 
 
 def parser():
@@ -41,44 +41,6 @@ def parser():
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     p.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that win over the config files")
     return p
-
-
-class Log:
-    """Standard output that is also kept; from ``open`` on, in a file. Nothing is written before the run is sound."""
-
-    def __init__(self, console):
-        self.console, self.kept, self.file = console, [], None
-
-    def write(self, text):
-        self._to_console(lambda console: console.write(text))
-        if self.file:
-            with naming(self.file.name):
-                self.file.write(text)
-        else:
-            self.kept.append(text)
-        return len(text)
-
-    def flush(self):
-        self._to_console(lambda console: console.flush())
-        if self.file:
-            self.file.flush()
-
-    def _to_console(self, act):
-        try:
-            act(self.console)
-        except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
-            silence()
-
-    def open(self, directory):
-        """Begin, or in a resumed run continue, ``directory``/log.txt."""
-        os.makedirs(directory, exist_ok=True)
-        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape",
-                         opener=atomic.no_link)
-        with naming(self.file.name):
-            self.file.writelines(self.kept)
-
-    def __getattr__(self, name):
-        return getattr(self.console, name)
 
 
 def run(args):

@@ -18,7 +18,7 @@ import torch
 
 from .compat import checkpoints, old_dassl
 from .errors import EnvironmentFault
-from .images import read_image
+from .utils.images import read_image
 
 log = logging.getLogger("promptreg")
 WILDS = "dassl.data.datasets.dg.wilds"

@@ -3,8 +3,8 @@ import sys
 
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-from ..answer import Parser, answered
 from ..errors import EnvironmentFault, InputError
+from ..utils.console import Parser, answered
 from .weights import COOP_NAMES, is_file_name, locate, split_name
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import atomic, engine  # noqa: F401
-from ..answer import Parser, answered
+from .. import engine  # noqa: F401
 from ..errors import InputError
+from ..utils import atomic
+from ..utils.console import Parser, answered
 from . import hierarchy, pairs
 from .features import Features
 

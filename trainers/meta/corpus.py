@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import atomic, parallel
+from .. import parallel
+from ..utils import atomic
 from .pairs import Corpus
 
 DEMO_PAIRS, DEMO_SEED = 6000, 31  # another seed than the demo CLIP's training scenes

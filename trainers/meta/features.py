@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from .. import atomic, parallel
+from .. import parallel
 from ..clip import arrange
 from ..errors import InputError
 from ..loader import cores
+from ..utils import atomic
 from . import pairs
 
 BLOCK = 4096  # pairs a shard

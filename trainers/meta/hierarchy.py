@@ -17,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from .. import atomic, parallel
+from .. import parallel
 from ..errors import InputError
+from ..utils import atomic
 from .names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample

@@ -2,9 +2,9 @@
 import sys
 
 from .. import engine  # noqa: F401
-from ..answer import Parser, answered
 from ..errors import InputError
 from ..results import read
+from ..utils.console import Parser, answered
 from .trainer import describe
 
 

@@ -4,9 +4,9 @@
 """
 import sys
 
-from ..answer import Parser, answered, plain, say
 from ..errors import InputError
 from ..sweep.missing import missing
+from ..utils.console import Parser, answered, plain, say
 from . import compare, render
 from .collect import collect
 from .notes import Note

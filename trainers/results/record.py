@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
-from .. import atomic, parallel
+from .. import parallel
 from ..config import dumped, parsed
 from ..errors import InputError
+from ..utils import atomic
+from ..utils.paths import PACKAGE_ROOT
 
 FILE = "result.json"
 
@@ -95,9 +97,9 @@ def peak_memory():
 
 
 def git_state():
-    """Return the commit of the repository this file lies in, with "+" where it has changes; None outside of git."""
+    """Return the commit of the repository this package lies in, with "+" where it has changes; None outside of git."""
     def git(*words):
-        return subprocess.run(["git", "-C", str(Path(__file__).parent), *words], capture_output=True, text=True,
+        return subprocess.run(["git", "-C", str(PACKAGE_ROOT), *words], capture_output=True, text=True,
                               timeout=10).stdout.strip()
     try:
         commit = git("rev-parse", "HEAD")

@@ -12,11 +12,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..answer import Parser, answered, plain
 from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
 from ..results.collect import read_runs
 from ..results.table import tables
+from ..utils.console import Parser, answered, plain
 from .live import watching
 from .plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from .. import main, results
 from ..config import setup_cfg
@@ -18,10 +17,8 @@ from ..errors import EnvironmentFault, InputError
 from ..results import FILE
 from ..results.published import KEYS, VARIANTS
 from ..training import identity
+from ..utils.paths import SCRIPTS
 
-HOUSE = Path(__file__).resolve().parents[1]
-PLACES = HOUSE.parent / "scripts", HOUSE / "scripts"  # of a checkout, of an installed package
-SCRIPTS = next((folder for folder in PLACES if folder.is_dir()), PLACES[0])
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
 SHOTS = (1, 2, 4, 8, 16)
 BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets

@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from .errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
+from ..errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
 
 try:
     import fcntl

@@ -7,8 +7,10 @@ import os
 import re
 import select
 import sys
+from pathlib import Path
 
-from .errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
+from ..errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
+from . import atomic
 
 # What the system refuses for reasons that lie with the machine, and what to do about it.
 REMEDIES = {errno.ENOSPC: "free some space and run the same command again",
@@ -94,16 +96,6 @@ def plain_record(record):
     return True
 
 
-@contextlib.contextmanager
-def naming(path):
-    """Let an OSError name ``path``: one of a write does not say of which file."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-
-
 def prepare():
     """Let a command print whatever it may; called first by every command line.
 
@@ -128,6 +120,44 @@ def abandoned():
 def silence():
     """Let nothing more be printed: whoever read our output has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Log:
+    """Standard output that is also kept; from ``open`` on, in a file. Nothing is written before the run is sound."""
+
+    def __init__(self, console):
+        self.console, self.kept, self.file = console, [], None
+
+    def write(self, text):
+        self._to_console(lambda console: console.write(text))
+        if self.file:
+            with atomic.naming(self.file.name):
+                self.file.write(text)
+        else:
+            self.kept.append(text)
+        return len(text)
+
+    def flush(self):
+        self._to_console(lambda console: console.flush())
+        if self.file:
+            self.file.flush()
+
+    def _to_console(self, act):
+        try:
+            act(self.console)
+        except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
+            silence()
+
+    def open(self, directory):
+        """Begin, or in a resumed run continue, ``directory``/log.txt."""
+        os.makedirs(directory, exist_ok=True)
+        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape",
+                         opener=atomic.no_link)
+        with atomic.naming(self.file.name):
+            self.file.writelines(self.kept)
+
+    def __getattr__(self, name):
+        return getattr(self.console, name)
 
 
 def answered(command):

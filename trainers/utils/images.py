@@ -4,9 +4,9 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from .errors import InputError
+from ..errors import InputError
+from .paths import PREPARE
 
-PREPARE = "datasets.prepare" if __package__ == "trainers" else f"{__package__}.datasets.prepare"
 REMEDY = f"delete it and fetch its dataset again; python -m {PREPARE} NAME --check lists all such images"
 # Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")

@@ -9,8 +9,7 @@ import os
 import uuid
 from pathlib import Path
 
-from .answer import naming
-from .errors import InputError
+from ..errors import InputError
 
 try:
     import fcntl
@@ -32,6 +31,16 @@ def no_link(path, flags):
     except OSError as error:
         if os.path.islink(path):
             raise Linked(f"{path} is a link: it is not written through; remove it") from error
+        raise
+
+
+@contextlib.contextmanager
+def naming(path):
+    """Let an OSError name ``path``: one of a write does not say of which file."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
         raise
 
 

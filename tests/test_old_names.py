@@ -1,0 +1,50 @@
+"""Modules that were moved answer to their old names, imported or run, and say so once."""
+import importlib
+import os
+import subprocess
+import sys
+import warnings
+
+import pytest
+from conftest import ROOT
+
+import trainers
+from trainers.compat.old_names import MOVED
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_an_old_name_is_the_module_itself_and_says_so_once(name):
+    sys.modules.pop(f"trainers.{name}", None)
+    module = importlib.import_module(f"trainers.{MOVED[name].split()[0]}")
+    spec = module.__spec__
+    with pytest.warns(DeprecationWarning, match=f"trainers.{name} is now {module.__name__}") as told:
+        assert importlib.import_module(f"trainers.{name}") is module
+    assert module.__spec__ is spec and module.__name__ == spec.name == f"trainers.{MOVED[name].split()[0]}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert importlib.import_module(f"trainers.{name}") is module
+    assert len([one for one in told if "is now" in str(one.message)]) == 1
+
+
+def test_the_warning_is_of_the_line_that_imports():
+    sys.modules.pop("trainers.atomic", None)
+    if hasattr(trainers, "atomic"):
+        del trainers.atomic
+    with pytest.warns(DeprecationWarning) as told:
+        from trainers import atomic
+    assert told[0].filename == __file__ and atomic.__name__ == "trainers.utils.atomic"
+
+
+def test_no_file_stands_where_an_old_name_was():
+    for name in MOVED:
+        assert not list((ROOT / "trainers").glob(f"{name.replace('.', '/')}.py")), name
+
+
+def test_other_names_are_not_found():
+    for name in ("trainers.no_such", "trainers.utils.answer", "tests.answer", "answer"):
+        assert importlib.util.find_spec(name) is None, name
+
+
+def run(*words, path=ROOT / "dropin", folder=ROOT):
+    return subprocess.run([sys.executable, *words], text=True, capture_output=True, timeout=120, cwd=folder,
+                          env={**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"})
