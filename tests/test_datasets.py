@@ -281,7 +281,7 @@ def test_check_leaves_foreign_datasets_alone(monkeypatch):
 
 
 def test_a_host_keeps_its_own_dataset():
-    host = ("import trainers.engine\n"
+    host = ("import trainers.compat.engine\n"
             "from dassl.data.datasets import DATASET_REGISTRY\n"
             "@DATASET_REGISTRY.register()\n"
             "class OxfordPets: pass\n"

@@ -8,8 +8,8 @@ import trainers
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import Registry
+from trainers.compat.registry import Shelf
 from trainers.keys import settings
-from trainers.registry import Shelf
 
 
 def classes(*names):

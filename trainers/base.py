@@ -17,20 +17,20 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
 
 from . import checkpoint, interrupt, parallel
 from .clip import arrange, load_clip
+from .compat.registry import SHELF
 from .config import dumped
 from .errors import InputError
 from .frozen import template_features
 from .keys import HOUSE, declare, settings
 from .loader import batches_from, train_loader
 from .prompts import Prompts
-from .registry import Shelf
 from .results import figures
 from .scaling import LossScale, all_finite
 from .training import identity, input_checks, validation
@@ -50,7 +50,6 @@ declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
-SHELF = Shelf(TRAINER_REGISTRY)
 register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
 
 

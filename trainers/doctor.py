@@ -113,7 +113,7 @@ def dassl(report):
     try:
         for part in sys.modules[__package__].PARTS:
             importlib.import_module(f".{part}", __package__)
-        from . import engine
+        from .compat import engine
     except Exception as error:
         report.fail(f"the trainers cannot be imported ({reason(error)})",
                     "mend what it names; if it is Dassl, uninstalling it helps too")
@@ -158,7 +158,7 @@ def cache(report):
 
 def datasets(report, root):
     try:
-        package = importlib.import_module(".engine", __package__).sibling("datasets")
+        package = importlib.import_module(".compat.engine", __package__).sibling("datasets")
     except Exception as error:
         report.fail(f"the datasets cannot be imported ({reason(error)})", "mend what it names")
         return

@@ -19,13 +19,12 @@ from yacs.config import CfgNode
 from dassl.config import get_cfg_default
 
 from . import checkpoint
-from .base import SHELF
 from .clip import load_clip
+from .compat.registry import PREFIX, SHELF
 from .config import setup_cfg
 from .errors import InputError
 from .inference.inputs import class_list, image_batch
 from .keys import HOUSE, settings
-from .registry import PREFIX
 from .training.compatibility import load_into
 from .training.trained import read_trained
 from .utils.console import Parser, answered, plain

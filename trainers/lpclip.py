@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from . import engine
 from .clip import load_clip
+from .compat import engine
 from .config import setup_cfg
 from .errors import InputError
 from .training import validation

@@ -6,9 +6,10 @@ import os
 import sys
 import time
 
-from . import checkpoint, engine, interrupt, parallel, results
-from .base import SHELF
+from . import checkpoint, interrupt, parallel, results
 from .clip import weights
+from .compat import engine
+from .compat.registry import SHELF
 from .config import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
 from .training import identity, validation

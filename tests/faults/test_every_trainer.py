@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from dassl.config import get_cfg_default
 from trainers import checkpoint
-from trainers.base import SHELF, PromptTrainer
+from trainers.base import PromptTrainer
+from trainers.compat.registry import SHELF
 from trainers.errors import InputError
 from trainers.gram import GRAM, Regulated
 from trainers.main import main

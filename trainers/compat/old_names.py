@@ -15,8 +15,11 @@ MOVED = {
     "answer": "utils.console",
     "archive": "utils.torch_archive",
     "atomic": "utils.atomic",
+    "engine": "compat.engine",
     "images": "utils.images",
     "lock": "utils.lock",
+    "registry": "compat.registry",
+    "repairs": "compat.patches",
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import engine  # noqa: F401
+from ..compat import engine  # noqa: F401
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.console import Parser, answered

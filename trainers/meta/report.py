@@ -1,7 +1,7 @@
 """The report on held-out domains of several seeds: python -m trainers.meta.report FOLDER…"""
 import sys
 
-from .. import engine  # noqa: F401
+from ..compat import engine  # noqa: F401
 from ..errors import InputError
 from ..results import read
 from ..utils.console import Parser, answered

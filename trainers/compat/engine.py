@@ -12,15 +12,16 @@ import importlib.util
 import logging
 import sys
 
-from . import repairs
-from .utils.images import read_image
+from ..utils.images import read_image
+from ..utils.paths import PACKAGE
+from . import patches
 
 log = logging.getLogger("promptreg")
 
 
 def sibling(name):
     """Import a package of this house: ``promptreg.NAME`` when installed, ``NAME`` in a checkout."""
-    inside = f"{__package__}.{name}"
+    inside = f"{PACKAGE}.{name}"
     return importlib.import_module(inside if importlib.util.find_spec(inside) else name)
 
 
@@ -62,7 +63,7 @@ is_mini = dassl.__name__.rpartition(".")[2] == "minidassl"
 
 if is_mini:  # before anything else of it is imported, so that its own modules take this one too
     vars(importlib.import_module("dassl.utils"))["read_image"] = read_image
-repaired = [] if is_mini else repairs.run(dassl)
+repaired = [] if is_mini else patches.run(dassl)
 
 
 def describe():

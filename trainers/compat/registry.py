@@ -1,4 +1,5 @@
 """Registration that leaves a host repository its names, whichever of the two is imported first."""
+from dassl.engine import TRAINER_REGISTRY
 
 PREFIX = "PromptReg."  # our class of a name that the host holds is registered under PromptReg.NAME
 
@@ -42,3 +43,6 @@ class Shelf:
 
     def _keep_aside(self, name):
         self.registry._obj_map[PREFIX + name] = self.ours[name]
+
+
+SHELF = Shelf(TRAINER_REGISTRY)  # our trainers

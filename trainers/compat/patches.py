@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from .compat import checkpoints, old_dassl
-from .errors import EnvironmentFault
-from .utils.images import read_image
+from ..errors import EnvironmentFault
+from ..utils.images import read_image
+from . import checkpoints, old_dassl
 
 log = logging.getLogger("promptreg")
 WILDS = "dassl.data.datasets.dg.wilds"
