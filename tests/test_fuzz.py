@@ -17,7 +17,7 @@ import parse_test_res
 from datasets.fewshot import few_shot
 from datasets.splits import Item, Splits, lines_of_json, read_split_file
 from trainers import checkpoint
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.errors import InputError, PromptRegError
 from trainers.meta import file as meta_file
 from trainers.regulate.regulator import Regulator

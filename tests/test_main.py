@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from trainers import parallel
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.errors import EnvironmentFault, InputError
 from trainers.main import main, parser
 from trainers.utils import console

@@ -35,7 +35,7 @@ from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
 from trainers import checkpoint, export, interpret, load, results
 from trainers.clip import load_clip, weights
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.main import main
 from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report

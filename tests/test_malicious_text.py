@@ -20,7 +20,7 @@ import parse_test_res
 from datasets import prepare
 from trainers import interpret, load
 from trainers.clip import load_clip
-from trainers.config import dumped, parsed, setup_cfg
+from trainers.config.build import dumped, parsed, setup_cfg
 from trainers.errors import InputError
 from trainers.main import check_unfinished
 from trainers.meta import browse, hierarchy

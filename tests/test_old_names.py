@@ -45,6 +45,16 @@ def test_other_names_are_not_found():
         assert importlib.util.find_spec(name) is None, name
 
 
+@pytest.mark.parametrize("old, new", [("config.setup_cfg", "config.build")])
+def test_a_name_of_a_module_that_is_a_room_now(old, new):
+    room, name = old.split(".")
+    with pytest.warns(DeprecationWarning, match=f"trainers.{old} is now in trainers.{new}") as told:
+        found = getattr(importlib.import_module(f"trainers.{room}"), name)
+    assert found is getattr(importlib.import_module(f"trainers.{new}"), name) and told[0].filename == __file__
+    with pytest.raises(AttributeError, match=f"'trainers.{room}' has no attribute 'no_such'"):
+        _ = importlib.import_module(f"trainers.{room}").no_such
+
+
 def run(*words, path=ROOT / "dropin", folder=ROOT):
     return subprocess.run([sys.executable, *words], text=True, capture_output=True, timeout=120, cwd=folder,
                           env={**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"})

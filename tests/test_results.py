@@ -15,7 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from trainers.config import get_cfg_default
+from trainers.config.build import get_cfg_default
 from trainers.results import compare, pictures, render, report
 from trainers.results.__main__ import main
 from trainers.results.cell import Cell

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.main import parser as train_parser
 from trainers.sweep import guard, live, pool
 from trainers.sweep.__main__ import main

@@ -25,10 +25,10 @@ from dassl.utils import AverageMeter, MetricMeter
 from . import checkpoint, interrupt, parallel
 from .clip import arrange, load_clip
 from .compat.registry import SHELF
-from .config import dumped
+from .config.build import dumped
+from .config.defaults import HOUSE, declare, settings
 from .errors import InputError
 from .frozen import template_features
-from .keys import HOUSE, declare, settings
 from .loader import batches_from, train_loader
 from .prompts import Prompts
 from .results import figures

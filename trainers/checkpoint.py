@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from . import parallel
-from .config import parsed
+from .config.build import parsed
 from .errors import InputError
 from .utils import atomic, torch_archive
 

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import nn
 
 from . import checkpoint
-from .config import dumped
+from .config.build import dumped
 from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of
 from .training.trained import read_trained

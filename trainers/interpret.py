@@ -4,7 +4,7 @@ from pathlib import Path
 import torch
 
 from .clip import load_clip
-from .config import keys as flatten
+from .config.build import keys as flatten
 from .errors import InputError
 from .training import identity
 from .training.trained import read_trained

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 
 from .clip import load_clip
 from .compat import engine
-from .config import setup_cfg
+from .config.build import setup_cfg
 from .errors import InputError
 from .training import validation
 from .utils.console import answered

@@ -10,7 +10,7 @@ from . import checkpoint, interrupt, parallel, results
 from .clip import weights
 from .compat import engine
 from .compat.registry import SHELF
-from .config import difference, keys, parsed, setup_cfg
+from .config.build import difference, keys, parsed, setup_cfg
 from .errors import InputError, Interrupted
 from .training import identity, validation
 from .training.resume import refuse_other_content

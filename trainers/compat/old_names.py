@@ -17,6 +17,7 @@ MOVED = {
     "atomic": "utils.atomic",
     "engine": "compat.engine",
     "images": "utils.images",
+    "keys": "config.defaults",
     "lock": "utils.lock",
     "registry": "compat.registry",
     "repairs": "compat.patches",

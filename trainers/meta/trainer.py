@@ -16,9 +16,9 @@ from .. import checkpoint, interrupt, parallel
 from ..base import register
 from ..clip import load_clip
 from ..clip.weights import is_file_name
-from ..config import difference
+from ..config.build import difference
+from ..config.defaults import HOUSE, declare, settings
 from ..errors import InputError
-from ..keys import HOUSE, declare, settings
 from ..regulate.regulator import Regulator
 from ..results import peak_memory
 from ..scaling import all_finite

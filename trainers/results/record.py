@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .. import parallel
-from ..config import dumped, parsed
+from ..config.build import dumped, parsed
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT

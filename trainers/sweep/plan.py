@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from .. import main, results
-from ..config import setup_cfg
+from ..config.build import setup_cfg
 from ..errors import EnvironmentFault, InputError
 from ..results import FILE
 from ..results.published import KEYS, VARIANTS

@@ -12,7 +12,7 @@ import torch
 
 from ..checkpoint import LEARNED
 from ..clip import weights
-from ..config import keys as flatten
+from ..config.build import keys as flatten
 from ..errors import InputError
 from . import identity
 from .trained import TrainedPrompts

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from torchvision.transforms import Normalize
 
 from ..clip.tokens import clean
+from ..config.defaults import defaults_of
 from ..errors import InputError
-from ..keys import defaults_of
 
 if TYPE_CHECKING:
     from ..base import PromptTrainer

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from .. import checkpoint
-from ..config import parsed
+from ..config.build import parsed
 from ..errors import InputError
 
 

@@ -13,7 +13,7 @@ from dassl.evaluation.build import EVALUATOR_REGISTRY
 from dassl.optim.lr_scheduler import AVAI_SCHEDS
 from dassl.optim.optimizer import AVAI_OPTIMS
 
-from .errors import InputError
+from ..errors import InputError
 
 log = logging.getLogger("promptreg")
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
