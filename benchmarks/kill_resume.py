@@ -24,7 +24,8 @@ from pathlib import Path
 import torch
 from common import keep
 
-from trainers import base, checkpoint
+from trainers import base
+from trainers.training import checkpoint
 from trainers.utils import atomic
 
 TRAINERS = {"CoOp": "prompt_learner", "ProGrad": "prompt_learner", "PromptSRC": "VLPromptLearner"}

@@ -552,7 +552,7 @@ def test_split_by_class_keeps_a_training_image_of_small_classes():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_truncated_image_is_named_when_it_is_read(tree, workers):
     from dassl.data import DataManager
-    from trainers.main import one_line
+    from trainers.training.run import one_line
 
     root, *_ = tree("OxfordPets")
     damaged = root / "oxford_pets" / "images" / "Bengal_17.jpg"

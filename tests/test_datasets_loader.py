@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import datasets
 import trainers  # noqa: F401  it adds its keys to the default config
-from trainers import loader
+from trainers.training import loader
 
 from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
 from dassl.data import DataManager  # isort: skip

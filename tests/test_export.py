@@ -12,10 +12,11 @@ from conftest import GOLDEN, ROOT
 from PIL import Image
 from reference import tiny_clip
 
-from trainers import checkpoint, export, load
+from trainers import export, load
 from trainers.errors import InputError
 from trainers.load import PromptedCLIP
 from trainers.prompts import Prompts
+from trainers.training import checkpoint
 from trainers.training.compatibility import fit
 
 CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",

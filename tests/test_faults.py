@@ -80,7 +80,7 @@ def train(flags="", opts="", method="CoOp"):
              "--dataset-config-file", f"{ROOT}/configs/datasets/image_folder.yaml",
              "--config-file", f"{ROOT}/configs/trainers/{method}/demo.yaml", *shlex.split(flags),
              "DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1", "USE_CUDA", "False", *shlex.split(opts)]
-    return "trainers.main", tuple(words)
+    return "trainers.training.run", tuple(words)
 
 
 def call(module, words=""):

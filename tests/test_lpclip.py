@@ -8,7 +8,7 @@ from conftest import ROOT
 from sklearn.linear_model import LogisticRegression
 
 from trainers import lpclip
-from trainers.main import parser
+from trainers.training.run import parser
 
 
 def test_the_probe_is_a_logistic_regression_on_frozen_features(tmp_path, capsys, monkeypatch):

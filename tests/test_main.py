@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from trainers import parallel
 from trainers.config.build import setup_cfg
 from trainers.errors import EnvironmentFault, InputError
-from trainers.main import main, parser
+from trainers.training import distributed
+from trainers.training.run import main, parser
 from trainers.utils import console
 
 DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
@@ -201,14 +201,14 @@ def test_a_signal_amid_the_imports_is_an_interruption(number):
     ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, None),
     ({"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2))])
 def test_what_launchers_leave_in_the_environment(given, found, monkeypatch, capsys):
-    for name in parallel.NAMES:
+    for name in distributed.NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if found:
-        assert parallel.launched() == found
+        assert distributed.launched() == found
         return
     with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset them"):
-        parallel.launched()
+        distributed.launched()
     assert main([*DEMO, "--trainer", "CoOp", "--root", "nowhere"]) == 3
     assert capsys.readouterr().err.startswith("error: RANK is ")

@@ -33,10 +33,9 @@ from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
-from trainers import checkpoint, export, interpret, load, results
+from trainers import export, interpret, load
 from trainers.clip import load_clip, weights
 from trainers.config.build import setup_cfg
-from trainers.main import main
 from trainers.meta import browse, pairs
 from trainers.results import pictures, render, report
 from trainers.results.__main__ import main as results_main
@@ -44,6 +43,8 @@ from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import Books, Pool
+from trainers.training import checkpoint, result
+from trainers.training.run import main
 from trainers.training.trained import read_trained
 from trainers.utils import atomic, images, lock, torch_archive
 from trainers.utils.console import Log, answered
@@ -467,7 +468,7 @@ def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
     assert interpret.main([str(path), "1"]) == 2
     (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
     with pytest.raises(InputError, match="is not a whole result"):
-        results.read(path.parent)
+        result.read(path.parent)
 
 
 # ---------------------------------------------------------------- JSON
@@ -477,7 +478,7 @@ def hold(folder):
         pass
 
 
-JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (results.read, "is not a whole result"),
+JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (result.read, "is not a whole result"),
         "run/result.json": (lambda folder: read_run(folder / "run"), "is not a whole result"),
         "split.json": (lambda folder: read_split_file(str(folder / "split.json"), "mend it"), "not valid JSON"),
         ".promptreg/manifest.json": (prepare.Manifest, "not valid JSON")}
@@ -513,7 +514,7 @@ def test_names_are_no_paths_and_no_commands(tmp_path, monkeypatch):
                  "USE_CUDA", "False"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
     assert not list(tmp_path.rglob("*evil*")) and not (tmp_path.parent / "evil").exists()
-    per_class = results.read(tmp_path / "out")["results"]["test"]["per_class"]
+    per_class = result.read(tmp_path / "out")["results"]["test"]["per_class"]
     assert set(per_class) == set(names.values())
 
 

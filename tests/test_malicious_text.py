@@ -22,11 +22,11 @@ from trainers import interpret, load
 from trainers.clip import load_clip
 from trainers.config.build import dumped, parsed, setup_cfg
 from trainers.errors import InputError
-from trainers.main import check_unfinished
 from trainers.meta import browse, hierarchy
 from trainers.results import pictures, render
 from trainers.results.__main__ import main as results_main
 from trainers.sweep.pool import Worker
+from trainers.training.run import check_unfinished
 from trainers.utils import console
 
 # ---------------------------------------------------------------- configs and JSON

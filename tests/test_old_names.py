@@ -45,7 +45,7 @@ def test_other_names_are_not_found():
         assert importlib.util.find_spec(name) is None, name
 
 
-@pytest.mark.parametrize("old, new", [("config.setup_cfg", "config.build")])
+@pytest.mark.parametrize("old, new", [("config.setup_cfg", "config.build"), ("results.read", "training.result")])
 def test_a_name_of_a_module_that_is_a_room_now(old, new):
     room, name = old.split(".")
     with pytest.warns(DeprecationWarning, match=f"trainers.{old} is now in trainers.{new}") as told:
@@ -58,3 +58,11 @@ def test_a_name_of_a_module_that_is_a_room_now(old, new):
 def run(*words, path=ROOT / "dropin", folder=ROOT):
     return subprocess.run([sys.executable, *words], text=True, capture_output=True, timeout=120, cwd=folder,
                           env={**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"})
+
+
+def test_an_old_name_runs(tmp_path):
+    """What scripts of before call, among them those that ``promptreg init`` has written into a host."""
+    for package, path in (("trainers", ROOT), ("promptreg", ROOT / "dropin")):
+        done = run("-m", f"{package}.main", "--trainer", "CoOp", "--config-file", "no.yaml", path=path, folder=tmp_path)
+        assert done.returncode == 2 and "error: there is no config file no.yaml" in done.stderr, done.stderr
+        assert f"python -m {package}.main is now python -m {package}.training.run" in done.stderr

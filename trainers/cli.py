@@ -12,7 +12,7 @@ from .errors import InputError
 from .utils.console import answered
 from .utils.paths import packaged
 
-COMMANDS = {"train": "main", "init": "host", "doctor": "doctor"}  # command -> module
+COMMANDS = {"train": "training.run", "init": "host", "doctor": "doctor"}  # command -> module
 
 
 @answered

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from . import checkpoint
 from .config.build import dumped
 from .errors import EnvironmentFault, InputError
 from .load import add_arguments, from_arguments, method_of
+from .training import checkpoint
 from .training.trained import read_trained
 from .utils import atomic
 from .utils.console import Parser, answered

@@ -18,13 +18,13 @@ from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default
 
-from . import checkpoint
 from .clip import load_clip
 from .compat.registry import PREFIX, SHELF
 from .config.build import setup_cfg
 from .config.defaults import HOUSE, settings
 from .errors import InputError
 from .inference.inputs import class_list, image_batch
+from .training import checkpoint
 from .training.compatibility import load_into
 from .training.trained import read_trained
 from .utils.console import Parser, answered, plain

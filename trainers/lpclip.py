@@ -78,7 +78,7 @@ def _check(manager, name):
 
 @answered
 def main(argv=None):
-    from .main import parser
+    from .training.run import parser
     args = parser().parse_args(argv)
     args.trainer = args.trainer or "ZeroshotCLIP"
     datasets = engine.sibling("datasets")

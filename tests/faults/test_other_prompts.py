@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.photos import CLASSES, evaluate, photos, result, train
 
-from trainers import checkpoint, export, interpret
+from trainers import export, interpret
 from trainers.clip.weights import DEMO
 from trainers.errors import InputError
 from trainers.load import PromptedCLIP
+from trainers.training import checkpoint
 
 CSC = ("TRAINER.COOP.CSC", "True")
 ALLOW = ("TRAINER.PROMPTREG.ALLOW_MISMATCH", "True")

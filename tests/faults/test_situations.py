@@ -53,7 +53,7 @@ def invoke(module, *words):
 def train(flags="", opts="", method="CoOp", dataset="image_folder", root="data", out="out", seed=1, shots=2, epochs=2,
           config=None):
     """Run train.py's command line; returns (exit code, standard output, standard error)."""
-    return invoke("trainers.main", "--root", root, "--output-dir", out, "--seed", seed, "--trainer", method,
+    return invoke("trainers.training.run", "--root", root, "--output-dir", out, "--seed", seed, "--trainer", method,
                   "--dataset-config-file", ROOT / f"configs/datasets/{dataset}.yaml",
                   "--config-file", ROOT / f"configs/trainers/{config or method}/demo.yaml", *shlex.split(flags),
                   "DATASET.NUM_SHOTS", shots, "OPTIM.MAX_EPOCH", epochs, "TRAIN.CHECKPOINT_FREQ", 1,

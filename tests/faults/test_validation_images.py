@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 
 from trainers import lpclip
-from trainers.main import main
 from trainers.training import validation
+from trainers.training.run import main
 
 from dassl.engine import SimpleTrainer  # isort: skip  trainers has found Dassl
 

@@ -15,12 +15,19 @@ MOVED = {
     "answer": "utils.console",
     "archive": "utils.torch_archive",
     "atomic": "utils.atomic",
+    "checkpoint": "training.checkpoint",
     "engine": "compat.engine",
     "images": "utils.images",
+    "interrupt": "training.signals",
     "keys": "config.defaults",
+    "loader": "training.loader",
     "lock": "utils.lock",
+    "main": "training.run",
+    "parallel": "training.distributed",
     "registry": "compat.registry",
     "repairs": "compat.patches",
+    "results.record": "training.result",
+    "scaling": "training.loss_scale",
 }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import parallel
+from ..training import distributed
 from ..utils import atomic
 from .pairs import Corpus
 
@@ -22,9 +22,9 @@ def open_corpus(name, root):
     if name != "demo":
         return Corpus(name)
     path = Path(root) / "demo.tar"
-    if not path.exists() and parallel.rank() == 0:
+    if not path.exists() and distributed.rank() == 0:
         draw_demo(path)
-    parallel.barrier()
+    distributed.barrier()
     return Corpus(path)
 
 

@@ -3,7 +3,7 @@ import sys
 
 from ..compat import engine  # noqa: F401
 from ..errors import InputError
-from ..results import read
+from ..training.result import read
 from ..utils.console import Parser, answered
 from .trainer import describe
 

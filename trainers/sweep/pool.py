@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint
 from ..errors import EnvironmentFault, Interrupted
+from ..training import checkpoint
 from ..utils import atomic, lock
 from ..utils.console import one_line
 from . import guard

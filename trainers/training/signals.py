@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 
-from .errors import Interrupted
+from ..errors import Interrupted
 
 NAMES = ("SIGTERM", "SIGUSR1")
 PATIENCE = 5.0  # seconds in which a run that leaves is not disturbed; Python may also have swallowed what was raised

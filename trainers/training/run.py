@@ -6,16 +6,15 @@ import os
 import sys
 import time
 
-from . import checkpoint, interrupt, parallel, results
-from .clip import weights
-from .compat import engine
-from .compat.registry import SHELF
-from .config.build import difference, keys, parsed, setup_cfg
-from .errors import InputError, Interrupted
-from .training import identity, validation
-from .training.resume import refuse_other_content
-from .utils import lock
-from .utils.console import Log, Parser, exit_code, one_line, plain_record, prepare, say
+from ..clip import weights
+from ..compat import engine
+from ..compat.registry import SHELF
+from ..config.build import difference, keys, parsed, setup_cfg
+from ..errors import InputError, Interrupted
+from ..utils import lock
+from ..utils.console import Log, Parser, exit_code, one_line, plain_record, prepare, say
+from . import checkpoint, distributed, identity, result, signals, validation
+from .resume import refuse_other_content
 
 
 def parser():
@@ -59,7 +58,7 @@ def run(args):
     if finished(cfg, args):
         lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
         return None
-    first = parallel.launched()[0] == 0
+    first = distributed.launched()[0] == 0
     with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():
         if finished(cfg, args):  # meanwhile
             return None
@@ -75,7 +74,7 @@ def finished(cfg, args):
     Raises:
         InputError: it holds that of a run with another config, on other data or weights, or of other prompts.
     """
-    done = results.read(cfg.OUTPUT_DIR)
+    done = result.read(cfg.OUTPUT_DIR)
     if done:
         check_finished(cfg, args, done)
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
@@ -92,7 +91,7 @@ def notes_of(done):
 def check_finished(cfg, args, done):
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
     refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
-    there, here = done.get("processes", 1), parallel.launched()[1]
+    there, here = done.get("processes", 1), distributed.launched()[1]
     if not args.eval_only and there != here:
         raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run in {there} processes, and there are {here} here, "
                          "which makes other joint batches: start as many, or choose another --output-dir")
@@ -186,14 +185,14 @@ def build_and_run(cfg, args):
     elif not args.no_train:
         validation.check_training(trainer)
         check_resumption(trainer)
-    if parallel.rank() == 0 and isinstance(sys.stdout, Log):
+    if distributed.rank() == 0 and isinstance(sys.stdout, Log):
         sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found
     if args.eval_only:
         trainer.test()
     elif not args.no_train:
         trainer.train()
-    if parallel.rank() == 0 and getattr(trainer, "results", None):
-        results.write(trainer, time.time() - begin)
+    if distributed.rank() == 0 and getattr(trainer, "results", None):
+        result.write(trainer, time.time() - begin)
     return trainer
 
 
@@ -210,15 +209,15 @@ def main(argv=None):
     logging.getLogger("promptreg").addFilter(plain_record)
     console = sys.stdout
     try:
-        sys.stdout = Log(console if parallel.launched()[0] == 0 else open(os.devnull, "w"))
-        with interrupt.watched():
-            if parallel.launched()[1] > 1:
-                interrupt.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
+        sys.stdout = Log(console if distributed.launched()[0] == 0 else open(os.devnull, "w"))
+        with signals.watched():
+            if distributed.launched()[1] > 1:
+                signals.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
             try:
                 run(args)
             except RuntimeError:
-                if interrupt.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
-                    interrupt.leave("what was saved before is kept")
+                if signals.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
+                    signals.leave("what was saved before is kept")
                 raise
         return 0
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import parallel
-from .config.build import parsed
-from .errors import InputError
-from .utils import atomic, torch_archive
+from ..config.build import parsed
+from ..errors import InputError
+from ..utils import atomic, torch_archive
+from . import distributed
 
 log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
@@ -65,7 +65,7 @@ def state(trainer, epochs_done):
         "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
-        "joint_batch": parallel.joint_batch(trainer.cfg),
+        "joint_batch": distributed.joint_batch(trainer.cfg),
         "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
         "best_result": float(trainer.best_result),
         "extra": trainer.extra_state(),

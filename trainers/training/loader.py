@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from dassl.utils import read_image
 
-from . import interrupt, parallel
-from .errors import InputError
+from ..errors import InputError
+from . import distributed, signals
 
 PADDING = -1  # seed of an image that stands for an empty share: it is trained on with weight 0
 
@@ -125,7 +125,7 @@ class EpochLoader:
         # A generator of its own: the number that DataLoader draws for its workers must not touch the run's.
         self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
                                  persistent_workers=workers > 0, generator=torch.Generator(),
-                                 worker_init_fn=interrupt.ignore)
+                                 worker_init_fn=signals.ignore)
         if workers:
             atexit.register(_end_workers, weakref.ref(self))
 
@@ -181,16 +181,16 @@ def train_loader(cfg, manager, plain, budget):
     transform = getattr(plain.dataset, "transform", None)
     if (options.SAMPLER != "RandomSampler" or not callable(transform) or cfg.DATALOADER.K_TRANSFORMS > 1
             or cfg.DATALOADER.RETURN_IMG0):
-        if parallel.world_size() > 1:
+        if distributed.world_size() > 1:
             raise InputError(f"DATALOADER.TRAIN_X.SAMPLER {options.SAMPLER}, K_TRANSFORMS "
                              f"{cfg.DATALOADER.K_TRANSFORMS}, RETURN_IMG0 {cfg.DATALOADER.RETURN_IMG0}: under torchrun "
                              "the images are shared out with RandomSampler, 1 and False alone: set these, or start one "
                              "process")
         return plain
     items = manager.dataset.train_x
-    world = parallel.world_size()
+    world = distributed.world_size()
     batches = SeededBatches(len(items), options.BATCH_SIZE, len(items) >= options.BATCH_SIZE * world,
-                            parallel.rank(), world)
+                            distributed.rank(), world)
     # Few images are transformed sooner than workers are started; on two cores the workers would also fight the model.
     workers = min(cfg.DATALOADER.NUM_WORKERS, cores() - 1 if cores() > 2 else 0)
     if sys.platform != "linux":

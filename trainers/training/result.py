@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from .. import parallel
 from ..config.build import dumped, parsed
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT
+from . import distributed
 
 FILE = "result.json"
 
@@ -49,7 +49,7 @@ def write(trainer, seconds):
         "dataset_label": getattr(getattr(getattr(trainer, "dm", None), "dataset", None), "label", cfg.DATASET.NAME),
         "identity": getattr(trainer, "identity", {}), "notes": list(getattr(trainer, "notes", ())),
         "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
-        "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "processes": parallel.world_size(),
+        "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "processes": distributed.world_size(),
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
