@@ -23,11 +23,11 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
 
 from .clip import arrange, load_clip
+from .clip.zero_shot import template_features
 from .compat.registry import SHELF
 from .config.build import dumped
 from .config.defaults import HOUSE, declare, settings
 from .errors import InputError
-from .frozen import template_features
 from .prompts import Prompts
 from .training import checkpoint, distributed, identity, input_checks, signals, validation
 from .training.compatibility import OVERRIDE, load_into

@@ -145,7 +145,7 @@ def weights(report):
 
 
 def cache(report):
-    from .frozen import folder
+    from .clip.zero_shot import folder
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder(), prefix=".doctor-"):

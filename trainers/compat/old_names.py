@@ -16,7 +16,9 @@ MOVED = {
     "archive": "utils.torch_archive",
     "atomic": "utils.atomic",
     "checkpoint": "training.checkpoint",
+    "clip.heap": "clip.text",
     "engine": "compat.engine",
+    "frozen": "clip.zero_shot",
     "images": "utils.images",
     "interrupt": "training.signals",
     "keys": "config.defaults",
@@ -28,6 +30,7 @@ MOVED = {
     "repairs": "compat.patches",
     "results.record": "training.result",
     "scaling": "training.loss_scale",
+    "templates": "clip.templates",
 }
 
 

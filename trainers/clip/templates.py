@@ -1,7 +1,7 @@
 """The sentences that the published methods put class names into."""
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 
-from .clip import clean
+from . import clean
 
 # The 60 of PromptSRC's textual diversity: the first 60 in the published order of CLIP's 80 ImageNet templates.
 DIVERSE = [template("{}") for template in OPENAI_IMAGENET_TEMPLATES[:60]]

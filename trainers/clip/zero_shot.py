@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save
 
-from .clip import arrange, plain_rows
+from ..utils import atomic
+from . import arrange, plain_rows
 from .templates import fill
-from .utils import atomic
 
 log = logging.getLogger("promptreg")
 LIMIT_BYTES = 512 << 20
