@@ -12,19 +12,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 from yacs.config import CfgNode
 
-from trainers.clip import (
-    arrange,
-    block,
-    fetch,
-    load,
-    load_clip,
-    openai,
-    plain_rows,
-    prompt_rows,
-    text,
-    weights,
-    zero_shot,
-)
+from trainers.cli import weights as fetch
+from trainers.clip import arrange, block, load, load_clip, openai, plain_rows, prompt_rows, text, weights, zero_shot
 from trainers.errors import InputError
 
 STORED = reference.openai_state("vit")
@@ -72,7 +61,7 @@ def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"ViT-B/16 \(ViT-B-16.pt\).*looked for .*\.cache/clip/ViT-B-16.pt and "
                                          r"timm/\S+ in the model hub's cache; fetch them with: "
-                                         "python -m trainers.clip.fetch"):
+                                         "python -m trainers.cli.weights"):
         weights.locate("ViT-B/16")
     cache = tmp_path / ".cache" / "clip"
     cache.mkdir(parents=True)

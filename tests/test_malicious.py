@@ -33,12 +33,13 @@ from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
-from trainers import export, interpret, load
+from trainers.cli import export, gram_browse, nearest_words
+from trainers.cli.results import main as results_main
 from trainers.clip import load_clip, weights
 from trainers.config.build import setup_cfg
-from trainers.meta import browse, pairs
+from trainers.inference import prompted_clip
+from trainers.meta import pairs
 from trainers.results import pictures, render, report
-from trainers.results.__main__ import main as results_main
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
@@ -464,8 +465,8 @@ def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
     torch.save({"state_dict": {"ctx": torch.zeros(4, 64)}, "epoch": 1, "trainer": "CoOp", "classnames": ["a"],
                 "config": wicked_yaml(trap)}, path)
     with pytest.raises(InputError, match="its config cannot be used"):
-        load.PromptedCLIP.from_checkpoint(path)
-    assert interpret.main([str(path), "1"]) == 2
+        prompted_clip.PromptedCLIP.from_checkpoint(path)
+    assert nearest_words.main([str(path), "1"]) == 2
     (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
     with pytest.raises(InputError, match="is not a whole result"):
         result.read(path.parent)
@@ -595,7 +596,7 @@ def test_hierarchy_page(tmp_path):
                            about={"options": {"least": CLOSE}}, domains=[{"pairs": 2, "agreement": 1.0, "classes": [
                                {"number": 0, "name": CLOSE, "pairs": 2, "agreement": 1.0}]}])
     features = SimpleNamespace(root=tmp_path, records=lambda rows: [(QUOTE, "0.png"), (SCRIPT, f"{SCRIPT}.png")])
-    shown = Page(browse.page(tree, features))
+    shown = Page(gram_browse.page(tree, features))
     shown.check(0, CLOSE, QUOTE, SCRIPT)
     assert f"at least {CLOSE}." in shown.text
 

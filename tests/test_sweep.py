@@ -14,9 +14,9 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
+from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
 from trainers.sweep import guard, live, pool
-from trainers.sweep.__main__ import main
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
 from trainers.training.run import parser as train_parser

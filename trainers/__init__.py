@@ -65,6 +65,6 @@ def register(override=False, datasets=True):
 
 
 def __getattr__(name):
-    if name == "PromptedCLIP":  # not imported above, so that `python -m promptreg.load` finds it unimported
-        return importlib.import_module(".load", __name__).PromptedCLIP
+    if name == "PromptedCLIP":  # which training does not need
+        return importlib.import_module(".inference.prompted_clip", __name__).PromptedCLIP
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -120,7 +120,7 @@ def locate(name):
         if path:
             return Path(path)
         looked.append(f"{repository} in the model hub's cache")
-    fetch = f"python -m {PACKAGE}.clip.fetch {name}"
+    fetch = f"python -m {PACKAGE}.cli.weights {name}"
     file = looked[0] if source.get("url") else (wanted or HUB_FILES[0])
     raise InputError(f"the weights of {name} ({os.path.basename(file)}) are not on this machine: looked for "
                      f"{' and '.join(looked)}; fetch them with: {fetch}")

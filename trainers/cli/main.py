@@ -8,11 +8,11 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from .errors import InputError
-from .utils.console import answered
-from .utils.paths import packaged
+from ..errors import InputError
+from ..utils.console import answered
+from ..utils.paths import PACKAGE, packaged
 
-COMMANDS = {"train": "training.run", "init": "host", "doctor": "doctor"}  # command -> module
+COMMANDS = {"train": "training.run", "init": "cli.init", "doctor": "cli.doctor"}  # command -> module
 
 
 @answered
@@ -25,7 +25,7 @@ def main(argv=None):
     command, rest = words[0], words[1:]
     if command not in COMMANDS:
         raise InputError(f"there is no command {command}: give one of {', '.join(COMMANDS)}")
-    return import_module(f".{COMMANDS[command]}", __package__).main(
+    return import_module(f"{PACKAGE}.{COMMANDS[command]}").main(
         with_packaged_configs(rest) if command == "train" else rest)
 
 

@@ -3,10 +3,10 @@ import difflib
 import os
 from pathlib import Path
 
-from .errors import EnvironmentFault, InputError
-from .utils import atomic
-from .utils.console import Parser
-from .utils.paths import PACKAGE, packaged
+from ..errors import EnvironmentFault, InputError
+from ..utils import atomic
+from ..utils.console import Parser
+from ..utils.paths import PACKAGE, packaged
 
 
 def main(argv=None):

@@ -1,11 +1,11 @@
-"""The report on held-out domains of several seeds: python -m trainers.meta.report FOLDER…"""
+"""The report on held-out domains of several seeds: python -m trainers.cli.gram_report FOLDER…"""
 import sys
 
 from ..compat import engine  # noqa: F401
 from ..errors import InputError
+from ..meta.trainer import describe
 from ..training.result import read
 from ..utils.console import Parser, answered
-from .trainer import describe
 
 
 @answered

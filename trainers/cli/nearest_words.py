@@ -1,44 +1,14 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
+import sys
 from pathlib import Path
 
-import torch
-
-from .clip import load_clip
-from .config.build import keys as flatten
-from .errors import InputError
-from .training import identity
-from .training.trained import read_trained
-from .utils.console import Parser, answered, plain
-
-
-def nearest_words(clip, context, topk):
-    """Return for each context vector its nearest words.
-
-    Args:
-        clip: a ``FrozenCLIP``.
-        context: [n, D].
-        topk: how many words.
-
-    Returns:
-        n lists of (word, Euclidean distance), nearest first.
-    """
-    distances, tokens = torch.cdist(context.float(), clip.text.embedding.float()).topk(topk, largest=False)
-    return [[(clip.tokenizer.decode([token]).strip(), distance) for token, distance in zip(t, d, strict=True)]
-            for t, d in zip(tokens.tolist(), distances.tolist(), strict=True)]
-
-
-def contexts(state):
-    """Return {what: [n, D]} of all text context in a checkpoint's state dict: input, deep layers, each class's own."""
-    found = {}
-    for name, value in state.items():
-        if not torch.is_tensor(value) or value.dim() not in (2, 3):
-            continue
-        if name in ("ctx", "prompt_learner.ctx"):
-            classes = value if value.dim() == 3 else [value]
-            found.update({f"class {c}" if value.dim() == 3 else "context": x for c, x in enumerate(classes)})
-        elif "compound_prompts_text" in name or (name.startswith("text_encoder") and name.endswith("VPT_shallow")):
-            found[name] = value
-    return found
+from ..clip import load_clip
+from ..config.build import keys as flatten
+from ..errors import InputError
+from ..inference.nearest_words import contexts, nearest_words
+from ..training import identity
+from ..training.trained import read_trained
+from ..utils.console import Parser, answered, plain
 
 
 @answered
@@ -76,3 +46,7 @@ def main(argv=None):
         for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
             print(f"{i}: " + "  ".join(f"{plain(word)} ({distance:.4f})" for word, distance in words))
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

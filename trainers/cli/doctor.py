@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .utils.console import Parser
+from ..utils.console import Parser
+from ..utils.paths import PACKAGE
 
 # import name -> name for pip; torch first, since the others stand on it
 NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL": "Pillow", "yacs": "yacs",
@@ -111,9 +112,9 @@ def devices(torch):
 def dassl(report):
     """Report on Dassl and on our trainers; returns whether they can be imported."""
     try:
-        for part in sys.modules[__package__].PARTS:
-            importlib.import_module(f".{part}", __package__)
-        from .compat import engine
+        for part in sys.modules[PACKAGE].PARTS:
+            importlib.import_module(f"{PACKAGE}.{part}")
+        from ..compat import engine
     except Exception as error:
         report.fail(f"the trainers cannot be imported ({reason(error)})",
                     "mend what it names; if it is Dassl, uninstalling it helps too")
@@ -125,8 +126,8 @@ def dassl(report):
 
 
 def weights(report):
-    from .clip.weights import locate
-    from .errors import InputError
+    from ..clip.weights import locate
+    from ..errors import InputError
     folder = Path("~/.cache/clip").expanduser()
     try:
         if folder.exists():
@@ -137,7 +138,7 @@ def weights(report):
         try:
             report.ok(f"weights of {name}: {locate(name)}")
         except InputError as error:
-            fetch = f"fetch them with python -m {__package__}.clip.fetch {name}"
+            fetch = f"fetch them with python -m {PACKAGE}.cli.weights {name}"
             report.note(f"weights of {name} are not there", fetch if name != "demo" else str(error))
         except OSError as error:
             report.fail(f"weights of {name} cannot be looked for ({error.strerror}: {error.filename})",
@@ -145,7 +146,7 @@ def weights(report):
 
 
 def cache(report):
-    from .clip.zero_shot import folder
+    from ..clip.zero_shot import folder
     try:
         folder().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder(), prefix=".doctor-"):
@@ -158,7 +159,7 @@ def cache(report):
 
 def datasets(report, root):
     try:
-        package = importlib.import_module(".compat.engine", __package__).sibling("datasets")
+        package = importlib.import_module(f"{PACKAGE}.compat.engine").sibling("datasets")
     except Exception as error:
         report.fail(f"the datasets cannot be imported ({reason(error)})", "mend what it names")
         return

@@ -1,11 +1,11 @@
-"""Fetches CLIP weights, on the user's own command and never otherwise: python -m trainers.clip.fetch ViT-B/16 …"""
+"""Fetches CLIP weights, on the user's own command and never otherwise: python -m trainers.cli.weights ViT-B/16 …"""
 import sys
 
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
+from ..clip.weights import COOP_NAMES, is_file_name, locate, split_name
 from ..errors import EnvironmentFault, InputError
 from ..utils.console import Parser, answered
-from .weights import COOP_NAMES, is_file_name, locate, split_name
 
 
 @answered

@@ -1,21 +1,17 @@
-"""CoOp's baseline, a linear probe on CLIP's features (arXiv 2109.01134, 4.1): python -m trainers.lpclip --root DATA …
+"""CoOp's baseline, a linear probe on CLIP's features (arXiv 2109.01134, 4.1).
 
 Logistic regression on frozen, unnormalized image features of the few-shot training images. Its regularization is sought
 on the few-shot validation images as CoOp does: seven values of C over twelve decades, then a binary search around the
 best; the test accuracy is of the C found. scikit-learn's L-BFGS, at most 1,000 iterations.
 """
-import sys
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from .clip import load_clip
-from .compat import engine
-from .config.build import setup_cfg
-from .errors import InputError
-from .training import validation
-from .utils.console import answered
+from ..clip import load_clip
+from ..errors import InputError
+from ..training import validation
 
 SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 
@@ -74,21 +70,3 @@ def _check(manager, name):
         raise InputError(f"{name} has one class only: a probe tells classes apart, choose a dataset of two or more")
     for text in validation.remarks(manager.dataset, name, "linear probe"):
         print(f"note: {text}")
-
-
-@answered
-def main(argv=None):
-    from .training.run import parser
-    args = parser().parse_args(argv)
-    args.trainer = args.trainer or "ZeroshotCLIP"
-    datasets = engine.sibling("datasets")
-    cfg, _ = setup_cfg(args)
-    datasets.check(cfg)
-    c, val, test = run(cfg)
-    print(f"linear probe: {cfg.DATASET.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}: C {c:.3g}, "
-          f"validation {val:.2f}%, test {test:.2f}%")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

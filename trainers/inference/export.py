@@ -1,16 +1,14 @@
-"""python -m promptreg.export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
+"""Trained prompts as plain data, or the classifier as an ONNX model.
 
 FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
-``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C]. With
---published FILE is a folder, and the checkpoint goes there as the method's published implementation names and reads it.
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C].
+``to_published`` writes a checkpoint as the method's published implementation names and reads it.
 """
-import argparse
 import contextlib
 import inspect
 import io
 import json
 import logging
-import sys
 import warnings
 from pathlib import Path
 
@@ -18,13 +16,12 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from .config.build import dumped
-from .errors import EnvironmentFault, InputError
-from .load import add_arguments, from_arguments, method_of
-from .training import checkpoint
-from .training.trained import read_trained
-from .utils import atomic
-from .utils.console import Parser, answered
+from ..config.build import dumped
+from ..errors import EnvironmentFault, InputError
+from ..training import checkpoint
+from ..training.trained import read_trained
+from ..utils import atomic
+from .prompted_clip import method_of
 
 OPSET = 18
 
@@ -112,28 +109,3 @@ def to_published(source, folder, trainer=None):
 
 
 FORMATS = {".safetensors": to_safetensors, ".onnx": to_onnx}
-
-
-@answered
-def main(argv=None):
-    """Run the command line; returns the exit code."""
-    parser = Parser(prog=f"python -m {__package__}.export", description=__doc__.split(": ", 1)[1],
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
-    parser.add_argument("--published", action="store_true",
-                        help="write the checkpoint as the method's published implementation reads it")
-    args = parser.parse_args(argv)
-    if args.published:
-        print(to_published(args.checkpoint, args.file, args.trainer))
-        return 0
-    if args.file.suffix not in FORMATS:
-        raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
-    model = from_arguments(args)
-    FORMATS[args.file.suffix](model, args.file)
-    print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""One HTML page of a hierarchy: python -m trainers.meta.browse HIERARCHY [--out PAGE]
+"""One HTML page of a hierarchy: python -m trainers.cli.gram_browse HIERARCHY [--out PAGE]
 
 Domains, their pseudo-classes with sample images and captions, sizes and agreement: how many of a cluster's pairs have
 an image that lies nearest to the same cluster's images.
@@ -13,10 +13,10 @@ import numpy as np
 
 from ..compat import engine  # noqa: F401
 from ..errors import InputError
+from ..meta import hierarchy, pairs
+from ..meta.features import Features
 from ..utils import atomic
 from ..utils.console import Parser, answered
-from . import hierarchy, pairs
-from .features import Features
 
 STYLE = """body{font:15px/1.45 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;
 color:#222;background:#fff}
