@@ -1,7 +1,7 @@
 """Nearest words of each learned context token: python interpret_prompt.py CHECKPOINT TOPK [--backbone NAME]."""
 import sys
 
-from trainers.interpret import main
+from trainers.cli.nearest_words import main
 
 if __name__ == "__main__":
     sys.exit(main())

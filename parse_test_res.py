@@ -32,7 +32,7 @@ class Impossible(NothingFound):
 
 
 def plain(text):
-    """Return a text with its control characters written as escapes, as trainers.answer.plain does."""
+    """Return a text with its control characters written as escapes, as trainers.utils.console.plain does."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -190,7 +190,7 @@ def summarize_all(directories, keyword, signals, ci95):
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line, as trainers.answer.Parser does: this file needs no package beside it."""
+    """Refuses in one line, as trainers.utils.console.Parser does: this file needs no package beside it."""
 
     def error(self, message):
         self.exit(2, f"error: {message}; all flags are listed by --help\n")

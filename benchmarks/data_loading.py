@@ -31,7 +31,7 @@ import trainers  # noqa: F401  adds its keys to the default config
 from dassl.config import get_cfg_default
 from dassl.data import DataManager
 from dassl.utils import set_random_seed
-from trainers import loader
+from trainers.training import loader
 
 SIZE, BATCH = 224, 4
 MEAN, STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from trainers.main import main as train_py  # noqa: E402
+from trainers.training.run import main as train_py  # noqa: E402
 
 TRAINERS = {"ZeroshotCLIP": "ZEROSHOT", "ZeroshotCLIP2": "ZEROSHOT", "CoOp": "COOP", "CoCoOp": "COCOOP", "VPT": "VPT",
             "IVLP": "IVLP", "MaPLe": "MAPLE", "KgCoOp": "COOP", "ProGrad": "COOP", "PromptSRC": "PROMPTSRC"}

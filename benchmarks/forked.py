@@ -18,7 +18,7 @@ import torch.utils.tensorboard  # noqa: E402, F401
 from PIL import Image  # noqa: E402
 
 import trainers  # noqa: E402, F401
-from trainers import main  # noqa: E402
+from trainers.training import run  # noqa: E402
 
 Image.init()
 
@@ -53,7 +53,7 @@ def start(argv, folder, console="console.txt", environment=None, gate=None, prep
         prepare()
         if gate is not None:
             os.read(gate, 1)
-        code = main.main(argv)
+        code = run.main(argv)
     except BaseException:
         import traceback
         traceback.print_exc()

@@ -24,7 +24,9 @@ from pathlib import Path
 import torch
 from common import keep
 
-from trainers import atomic, base, checkpoint
+from trainers import base
+from trainers.training import checkpoint
+from trainers.utils import atomic
 
 TRAINERS = {"CoOp": "prompt_learner", "ProGrad": "prompt_learner", "PromptSRC": "VLPromptLearner"}
 WHEN = ("anytime", "writing", "stepwise")

@@ -30,8 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from trainers.base import PromptTrainer
 from trainers.clip import arrange, load_clip, plain_rows, prompt_rows
 from trainers.clip.load import build_from_openai
+from trainers.clip.templates import DIVERSE, fill
 from trainers.clip.weights import read
-from trainers.templates import DIVERSE, fill
 
 
 def show(title, rows):

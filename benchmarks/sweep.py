@@ -23,7 +23,7 @@ from pathlib import Path
 from common import ROOT, keep
 from rich.console import Console
 
-from trainers.sweep import __main__ as sweep
+from trainers.cli import sweep
 from trainers.sweep import live
 
 METHODS, SHOTS, SEEDS = ("CoOp", "ProGrad", "PromptSRC"), (4, 16), (1, 2, 3)

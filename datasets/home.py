@@ -6,12 +6,12 @@ In a checkout the packages lie side by side (``datasets``, ``trainers``); instal
 from importlib import import_module
 
 _above = __package__.rpartition(".")[0] or "trainers"
-engine = import_module(f"{_above}.engine")
+engine = import_module(f"{_above}.compat.engine")
 errors = import_module(f"{_above}.errors")
-answer = import_module(f"{_above}.answer")
-atomic = import_module(f"{_above}.atomic")
-Shelf = import_module(f"{_above}.registry").Shelf
+console = import_module(f"{_above}.utils.console")
+atomic = import_module(f"{_above}.utils.atomic")
+Shelf = import_module(f"{_above}.compat.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
-images = import_module(f"{_above}.images")
+images = import_module(f"{_above}.utils.images")
 EnvironmentFault = errors.EnvironmentFault

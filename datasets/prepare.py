@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import read_json
-from .home import EnvironmentFault, InputError, PromptRegError, answer, atomic, images
+from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -238,7 +238,7 @@ def work(cls, root, arguments):
 
 def main(argv=None):
     """Run the command line; return the exit code."""
-    parser = answer.Parser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
+    parser = console.Parser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(CLASSES)}; or all")
     parser.add_argument("--root", default=os.environ.get("DATA") or "data", help="data folder (default: $DATA or data)")
     parser.add_argument("--check", action="store_true", help="fetch nothing; count and read every image")
@@ -257,14 +257,14 @@ def main(argv=None):
             except PromptRegError as error:
                 first, *more = getattr(error, "lines", [str(error)])
                 for line in [f"error: {first}", *(f"  {line}" for line in more)]:
-                    answer.say(line)
+                    console.say(line)
                 code = max(code, error.exit_code)
             except OSError as error:
-                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(answer.one_line(error))
-                answer.say(f"error: {fault}")
-                code = max(code, answer.exit_code(error) or fault.exit_code)
+                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(console.one_line(error))
+                console.say(f"error: {fault}")
+                code = max(code, console.exit_code(error) or fault.exit_code)
     except PromptRegError as error:
-        answer.say(f"error: {error}")
+        console.say(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; run the same command again, it continues", file=sys.stderr)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dassl.config import get_cfg_default
 from dassl.utils import read_image, set_random_seed
 
-from .home import InputError, answer, atomic
+from .home import InputError, atomic, console
 from .prepare import find_classes
 
 THUMBNAIL = 96  # pixels of the longer side
@@ -105,10 +105,10 @@ def page(cls, root, shots, seed):
                        rows=rows, sections=sections)
 
 
-@answer.answered
+@console.answered
 def main(argv=None):
     """Run the command line; return the exit code."""
-    parser = answer.Parser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
+    parser = console.Parser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
     parser.add_argument("name", metavar="NAME", help="a dataset, as registered")
     parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
     parser.add_argument("--shots", type=int, default=16, help="training images a class; -1 for all")

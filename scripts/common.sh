@@ -23,7 +23,7 @@ OUTPUT=${OUTPUT:-output}
 # shellcheck disable=SC2034,SC2206  # read by the scripts; split at blanks
 seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
-if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.main); fi  # installed: ROOT is the package's folder
+if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.training.run); fi  # installed: ROOT is the package's folder
 set -f  # a star in OPTS is no file's name
 # shellcheck disable=SC2206  # split at blanks; a here-string would need room on the disk
 options=(${OPTS:-})

@@ -107,7 +107,7 @@ def make_plain(trainer):
 def template_features(clip, classnames, templates, normalize_each=False):
     """The published way: one template after the other, all 77 positions."""
     from trainers.clip import plain_rows
-    from trainers.templates import fill
+    from trainers.clip.templates import fill
     total = 0
     for template in templates:
         features = text_features(clip, plain_rows(fill(template, classnames), clip.tokenizer))

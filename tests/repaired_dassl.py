@@ -20,8 +20,7 @@ from PIL import Image
 import trainers
 from dassl.config import get_cfg_default
 from dassl.utils import load_checkpoint, save_checkpoint
-from trainers import engine, repairs
-from trainers.compat import checkpoints
+from trainers.compat import checkpoints, engine, patches
 from trainers.errors import EnvironmentFault, InputError
 
 pytestmark = pytest.mark.skipif(engine.is_mini, reason="for Dassl, or its stand-in")
@@ -160,14 +159,14 @@ def test_its_schedulers_are_left_alone_where_pytorch_takes_verbose(monkeypatch):
         self.successor, self.warmup_epoch = successor, warmup_epoch
         super(module._BaseWarmupScheduler, self).__init__(optimizer, last_epoch, verbose)
     monkeypatch.setattr(module._BaseWarmupScheduler, "__init__", init)
-    assert repairs.schedulers() is None and module._BaseWarmupScheduler.__init__ is init  # as before PyTorch 2.7
+    assert patches.schedulers() is None and module._BaseWarmupScheduler.__init__ is init  # as before PyTorch 2.7
 
 
 def test_augmentations_find_numpys_and_pillows_old_names():
     assert np.array([1.9]).astype(np.int).tolist() == [1]
     assert Image.LANCZOS == getattr(Image, "ANTIALIAS", Image.LANCZOS)
-    assert repairs.numpy_names(engine.dassl) is None  # nothing is left to do
-    assert repairs.pillow_names(engine.dassl) is None
+    assert patches.numpy_names(engine.dassl) is None  # nothing is left to do
+    assert patches.pillow_names(engine.dassl) is None
 
 
 def test_warnings_stay_on_after_the_import():
@@ -175,12 +174,12 @@ def test_warnings_stay_on_after_the_import():
 
 
 def test_wilds_is_left_out_only_where_it_is_not_installed(monkeypatch):
-    monkeypatch.delitem(sys.modules, repairs.WILDS)
+    monkeypatch.delitem(sys.modules, patches.WILDS)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    assert repairs.without_wilds(engine.dassl) is None and repairs.WILDS not in sys.modules
+    assert patches.without_wilds(engine.dassl) is None and patches.WILDS not in sys.modules
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "wilds" in repairs.without_wilds(engine.dassl)
-    assert sys.modules[repairs.WILDS].__doc__.startswith("Stands for")
+    assert "wilds" in patches.without_wilds(engine.dassl)
+    assert sys.modules[patches.WILDS].__doc__.startswith("Stands for")
 
 
 def test_a_damaged_image_is_named(tmp_path):
@@ -199,7 +198,7 @@ def test_a_dassl_that_cannot_be_imported_is_named_with_what_to_do(monkeypatch):
         raise ModuleNotFoundError("No module named 'tensorboard'")
     monkeypatch.setattr(importlib, "import_module", fail)
     with pytest.raises(EnvironmentFault, match="tensorboard.*uninstall it: minidassl"):
-        repairs.run(engine.dassl)
+        patches.run(engine.dassl)
 
 
 def test_the_trainers_stand_on_it():

@@ -7,7 +7,7 @@ import time
 import pytest
 from conftest import ROOT  # noqa: F401  puts trainers/ on the path
 
-from trainers import atomic
+from trainers.utils import atomic
 
 
 def test_the_old_content_stays_where_a_write_fails(tmp_path):

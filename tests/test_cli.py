@@ -7,7 +7,9 @@ import sys
 import pytest
 from conftest import ROOT
 
-from trainers import cli, host
+from trainers import cli
+from trainers.cli import init
+from trainers.cli.main import with_packaged_configs
 from trainers.errors import InputError
 
 # ---------------------------------------------------------------- train
@@ -20,16 +22,16 @@ from trainers.errors import InputError
 def test_configs_that_are_not_there_come_from_the_package(given, found, joined, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = [f"--dataset-config-file={given}"] if joined else ["--dataset-config-file", given]
-    *before, path = " ".join(cli.with_packaged_configs(["--seed", "1", *words])).replace("=", " ").split(" ")
+    *before, path = " ".join(with_packaged_configs(["--seed", "1", *words])).replace("=", " ").split(" ")
     assert path == str(ROOT / "configs" / found) and before == ["--seed", "1", "--dataset-config-file"]
 
 
 def test_configs_that_are_there_are_taken(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "dtd").write_text("")
-    assert cli.with_packaged_configs(["--dataset-config-file", "dtd"])[1] == "dtd"
-    assert cli.with_packaged_configs(["--config-file", "PromptSRC/no_such"])[1] == "PromptSRC/no_such"
-    assert cli.with_packaged_configs(["--config-file"]) == ["--config-file"]
+    assert with_packaged_configs(["--dataset-config-file", "dtd"])[1] == "dtd"
+    assert with_packaged_configs(["--config-file", "PromptSRC/no_such"])[1] == "PromptSRC/no_such"
+    assert with_packaged_configs(["--config-file"]) == ["--config-file"]
 
 
 def test_train_says_what_is_wrong_in_one_line(capsys):
@@ -52,7 +54,7 @@ def written(folder):
 
 def test_init_writes_configs_and_scripts_once(tmp_path, capsys):
     (tmp_path / "train.py").write_text("import dassl\n")
-    assert host.main([str(tmp_path)]) == 0
+    assert init.main([str(tmp_path)]) == 0
     first = capsys.readouterr().out
     files = [name for name in written(tmp_path) if name != "train.py"]
     assert {"configs/datasets/dtd.yaml", "scripts/common.sh", "scripts/promptsrc/base2new_train.sh"} <= set(files)
@@ -60,7 +62,7 @@ def test_init_writes_configs_and_scripts_once(tmp_path, capsys):
     assert first.startswith(f"{len(files)} files written, 0 replaced, 0 there already, 0 differ")
     assert "add this line" in first and "import trainers" in first  # promptreg's own name, where it is installed
     assert os.access(tmp_path / "scripts/promptsrc/base2new_train.sh", os.X_OK)
-    assert host.main([str(tmp_path)]) == 0
+    assert init.main([str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith(f"0 files written, 0 replaced, {len(files)} there already, 0 differ")
 
 
@@ -68,18 +70,18 @@ def test_init_shows_and_leaves_what_differs(tmp_path, capsys):
     own = tmp_path / "configs/datasets/dtd.yaml"
     own.parent.mkdir(parents=True)
     own.write_text("DATASET:\n  NAME: Mine\n")
-    assert host.main([str(tmp_path)]) == 0
+    assert init.main([str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "-  NAME: Mine" in told and '+  NAME: "DescribableTextures"' in told and "1 differ and are left" in told
     assert own.read_text() == "DATASET:\n  NAME: Mine\n"
-    assert host.main([str(tmp_path), "--force", "--dry-run"]) == 0
+    assert init.main([str(tmp_path), "--force", "--dry-run"]) == 0
     assert "1 would be replaced" in capsys.readouterr().out and "Mine" in own.read_text()
-    assert host.main([str(tmp_path), "--force"]) == 0
+    assert init.main([str(tmp_path), "--force"]) == 0
     assert own.read_bytes() == (ROOT / "configs/datasets/dtd.yaml").read_bytes()
 
 
 def test_init_with_dry_run_writes_nothing(tmp_path, capsys):
-    assert host.main([str(tmp_path), "--dry-run"]) == 0
+    assert init.main([str(tmp_path), "--dry-run"]) == 0
     assert list(tmp_path.iterdir()) == [] and "files would be written" in capsys.readouterr().out
 
 
@@ -88,7 +90,7 @@ def test_init_names_what_is_in_the_way(tmp_path, capsys):
     assert "none is not a folder" in capsys.readouterr().err
     (tmp_path / "scripts/common.sh").mkdir(parents=True)
     with pytest.raises(InputError, match="common.sh is a folder where we have a file"):
-        host.main([str(tmp_path)])
+        init.main([str(tmp_path)])
     (tmp_path / "scripts/common.sh").rmdir()
     (tmp_path / "scripts").rmdir()
     (tmp_path / "scripts").write_text("a file")
@@ -123,7 +125,7 @@ def test_doctor_says_what_to_do_without_weights_and_cache(tmp_path):
     assert f"{tmp_path}/.cache/clip cannot be read (Not a directory): mend its permissions, or move it away" in weights
     assert "set PROMPTREG_CACHE to a folder of your own" in cache
     for name in ("ViT-B/16", "RN50"):
-        assert f"fetch them with python -m promptreg.clip.fetch {name}" in told
+        assert f"fetch them with python -m promptreg.cli.weights {name}" in told
     assert f"python -m promptreg.datasets.prepare OxfordPets --root {tmp_path}/data" in told
     assert re.search(r"dataset DescribableTextures is not under \S+ \(no images\): python -m", told)
     assert re.search(r"^ok    (mini)?[dD]assl.* 0\.6\.3 at ", told, re.M)
@@ -147,7 +149,7 @@ def test_doctor_survives_a_broken_torchvision(tmp_path, text, reason):
 
 
 def test_doctor_tells_a_missing_package_from_a_broken_one(capsys, monkeypatch):
-    from trainers import doctor as module
+    from trainers.cli import doctor as module
     monkeypatch.setattr(module, "NEEDED", {"no_such_package": "no-such-package"})
     assert module.main([]) == 3
     assert "FAIL  no_such_package is not installed: pip install no-such-package" in capsys.readouterr().out

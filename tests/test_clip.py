@@ -12,8 +12,8 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 from yacs.config import CfgNode
 
-from trainers import frozen
-from trainers.clip import arrange, block, fetch, load, load_clip, openai, plain_rows, prompt_rows, text, weights
+from trainers.cli import weights as fetch
+from trainers.clip import arrange, block, load, load_clip, openai, plain_rows, prompt_rows, text, weights, zero_shot
 from trainers.errors import InputError
 
 STORED = reference.openai_state("vit")
@@ -50,7 +50,7 @@ def test_weights_are_read_bit_for_bit(form, tmp_path):
         torchscript(state, path)
     else:
         {"state dict": torch.save, "safetensors": save_file}[form](STORED, path)
-    assert weights.archive.is_torchscript(path) == ("torchscript" in form)
+    assert weights.torch_archive.is_torchscript(path) == ("torchscript" in form)
     loaded = load_clip(str(path)).model.state_dict()
     for name, value in state.items():
         assert torch.equal(loaded[name], value.float()), name
@@ -61,7 +61,7 @@ def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"ViT-B/16 \(ViT-B-16.pt\).*looked for .*\.cache/clip/ViT-B-16.pt and "
                                          r"timm/\S+ in the model hub's cache; fetch them with: "
-                                         "python -m trainers.clip.fetch"):
+                                         "python -m trainers.cli.weights"):
         weights.locate("ViT-B/16")
     cache = tmp_path / ".cache" / "clip"
     cache.mkdir(parents=True)
@@ -217,28 +217,28 @@ def test_name_too_long_is_named(clip):
 
 def test_frozen_features_are_kept_and_found_again(clip, tmp_path, monkeypatch):
     monkeypatch.setenv("PROMPTREG_CACHE", str(tmp_path))
-    first = frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."])
+    first = zero_shot.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."])
     file, = tmp_path.glob("text-*.safetensors")
     stamp = file.read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr(type(clip.text), "__call__", lambda *_: pytest.fail("computed again"))
-        assert torch.equal(frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
+        assert torch.equal(zero_shot.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
     for names, templates in ((["cat", "cow"], ["a photo of a {}.", "{}."]), (["cat", "dog"], ["{}."])):
-        assert not torch.equal(frozen.template_features(clip, names, templates), first)
+        assert not torch.equal(zero_shot.template_features(clip, names, templates), first)
     assert len(list(tmp_path.glob("text-*"))) == 3
     file.write_bytes(stamp[:100])  # a full disk's leftover
-    assert torch.equal(frozen.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
-    monkeypatch.setattr(frozen, "LIMIT_BYTES", 1)
-    frozen.template_features(clip, ["one"], ["{}."])
+    assert torch.equal(zero_shot.template_features(clip, ["cat", "dog"], ["a photo of a {}.", "{}."]), first)
+    monkeypatch.setattr(zero_shot, "LIMIT_BYTES", 1)
+    zero_shot.template_features(clip, ["one"], ["{}."])
     assert len(list(tmp_path.glob("text-*"))) == 1
-    frozen.template_features(clip, ["two"], ["{}."], cache=False)
+    zero_shot.template_features(clip, ["two"], ["{}."], cache=False)
     assert len(list(tmp_path.glob("text-*"))) == 1
 
 
 def test_template_features_equal_the_plain_way(clip):
     names = ["egyptian_mau", "cat", "a very long name of a cat"]
     for normalize in (False, True):
-        ours = frozen.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize, cache=False)
+        ours = zero_shot.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize, cache=False)
         theirs = plain.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize)
         assert (ours - theirs).abs().max() < 1e-6
     assert [t for t, _ in plain_rows(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id

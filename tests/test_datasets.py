@@ -281,7 +281,7 @@ def test_check_leaves_foreign_datasets_alone(monkeypatch):
 
 
 def test_a_host_keeps_its_own_dataset():
-    host = ("import trainers.engine\n"
+    host = ("import trainers.compat.engine\n"
             "from dassl.data.datasets import DATASET_REGISTRY\n"
             "@DATASET_REGISTRY.register()\n"
             "class OxfordPets: pass\n"
@@ -552,7 +552,7 @@ def test_split_by_class_keeps_a_training_image_of_small_classes():
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_truncated_image_is_named_when_it_is_read(tree, workers):
     from dassl.data import DataManager
-    from trainers.main import one_line
+    from trainers.training.run import one_line
 
     root, *_ = tree("OxfordPets")
     damaged = root / "oxford_pets" / "images" / "Bengal_17.jpg"
@@ -611,7 +611,7 @@ def test_odd_images_are_read_without_a_warning(tmp_path):
     palette.info["transparency"] = bytes([0, 128, 255])
     palette.save(tmp_path / "palette.png")
     Image.new("RGB", (4, 4)).save(tmp_path / "exif.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x0f\x01\x02\0")
-    code = "import sys; from trainers.images import read_image; [read_image(path) for path in sys.argv[1:]]"
+    code = "import sys; from trainers.utils.images import read_image; [read_image(path) for path in sys.argv[1:]]"
     said = subprocess.run([sys.executable, "-c", code, *map(str, sorted(tmp_path.iterdir()))], cwd=ROOT, check=True,
                           capture_output=True, text=True).stderr
     assert said == ""

@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import datasets
 import trainers  # noqa: F401  it adds its keys to the default config
-from trainers import loader
+from trainers.training import loader
 
 from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
 from dassl.data import DataManager  # isort: skip
@@ -73,7 +73,7 @@ def test_other_samplers_and_views_are_left_to_dassl(manager):
 def test_a_loader_that_is_alive_at_exit_does_not_hold_the_process():
     """Its workers ignore SIGTERM, by which multiprocessing would end them before it waits for them."""
     script = """
-from trainers.loader import EpochLoader, SeededBatches
+from trainers.training.loader import EpochLoader, SeededBatches
 class Images:
     def __getitem__(self, pair):
         return pair[0]

@@ -188,9 +188,9 @@ def test_the_command_trains_in_any_directory(installed, material, tmp_path):
 
 # In a folder whose own packages are poison: whoever imports one of them dies of it.
 LOOK = """
-import promptreg, promptreg.datasets, promptreg.cli, sys
+import promptreg, promptreg.datasets, promptreg.utils.paths, sys
 promptreg.register(override=True)
-print(promptreg.__file__, promptreg.datasets.__file__, promptreg.cli.packaged("configs"))
+print(promptreg.__file__, promptreg.datasets.__file__, promptreg.utils.paths.packaged("configs"))
 print([name for name in ("trainers", "datasets", "minidassl", "clip") if name in sys.modules])
 sys.path = [folder for folder in sys.path if folder]
 for name in ("trainers", "datasets", "minidassl"):

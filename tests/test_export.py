@@ -12,10 +12,11 @@ from conftest import GOLDEN, ROOT
 from PIL import Image
 from reference import tiny_clip
 
-from trainers import checkpoint, export, load
+from trainers.cli import classify, export
 from trainers.errors import InputError
-from trainers.load import PromptedCLIP
+from trainers.inference.prompted_clip import PromptedCLIP
 from trainers.prompts import Prompts
+from trainers.training import checkpoint
 from trainers.training.compatibility import fit
 
 CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",
@@ -229,12 +230,12 @@ def test_images_are_classified_from_the_shell(weights, tmp_path_factory, tmp_pat
     picture = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 50, 3), dtype=np.uint8))
     picture.save(tmp_path / "one.png")
     (tmp_path / "names.txt").write_text("cat\ndog\n\n")
-    assert load.main([str(output), str(tmp_path / "one.png"), "--classnames", str(tmp_path / "names.txt"),
+    assert classify.main([str(output), str(tmp_path / "one.png"), "--classnames", str(tmp_path / "names.txt"),
                       "--top", "2"]) == 0
     path, best, second = capsys.readouterr().out.splitlines()[-1].split("\t")
     assert path.endswith("one.png") and {best.split()[0], second.split()[0]} == {"cat", "dog"}
     assert float(best.split()[1][:-1]) + float(second.split()[1][:-1]) == pytest.approx(100, abs=0.2)
-    assert load.main([str(output), str(tmp_path / "none.png")]) == 2
+    assert classify.main([str(output), str(tmp_path / "none.png")]) == 2
     assert "none.png: there is no such image" in capsys.readouterr().err
 
 
@@ -250,6 +251,6 @@ def test_class_names_from_the_shell(given, code, words, weights, tmp_path_factor
     (tmp_path / "latin.txt").write_text("caf\xe9\n", encoding="latin-1")
     (tmp_path / "bom.txt").write_text("cat\n", encoding="utf-8-sig")
     (tmp_path / "cat").mkdir()
-    assert load.main([str(output), "one.png", "--classnames", given]) == code
+    assert classify.main([str(output), "one.png", "--classnames", given]) == code
     said = capsys.readouterr()
     assert words in (said.err if code else said.out) and said.err.count("\n") == bool(code)

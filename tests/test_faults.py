@@ -80,7 +80,7 @@ def train(flags="", opts="", method="CoOp"):
              "--dataset-config-file", f"{ROOT}/configs/datasets/image_folder.yaml",
              "--config-file", f"{ROOT}/configs/trainers/{method}/demo.yaml", *shlex.split(flags),
              "DATASET.NUM_SHOTS", "1", "OPTIM.MAX_EPOCH", "1", "USE_CUDA", "False", *shlex.split(opts)]
-    return "trainers.main", tuple(words)
+    return "trainers.training.run", tuple(words)
 
 
 def call(module, words=""):
@@ -552,10 +552,10 @@ row("an output folder that another run holds", 3, "is in use by process", train(
 
 def occupied(place, patch):
     """Hold the output folder, as this very process, which is alive."""
-    from trainers import lock
+    from trainers.utils import lock
     holder = lock.held(place.out)
     holder.__enter__()
-    patch.setattr("trainers.lock.TESTED", holder, raising=False)  # kept until the case is over, then let go
+    patch.setattr("trainers.utils.lock.TESTED", holder, raising=False)  # kept until the case is over, then let go
 
 
 section("Reading results")
@@ -574,40 +574,40 @@ row("`parse_test_res` of a cut `result.json`", 2, "not a whole result", call("pa
     lambda place, patch: place.text("runs/seed1/result.json", RESULT[:40]))
 row("`parse_test_res` of an unknown keyword", 2, "holds no recall", call("parse_test_res", "runs --keyword recall"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT))
-row("`results` of a folder that is not there", 2, "there is no folder none", call("trainers.results.__main__", "none"))
-row("`results` of a folder without runs", 2, "there is no finished run", call("trainers.results.__main__", "data"))
-row("`results` of a cut `result.json`", 2, "is not a whole result", call("trainers.results.__main__", "runs"),
+row("`results` of a folder that is not there", 2, "there is no folder none", call("trainers.cli.results", "none"))
+row("`results` of a folder without runs", 2, "there is no finished run", call("trainers.cli.results", "data"))
+row("`results` of a cut `result.json`", 2, "is not a whole result", call("trainers.cli.results", "runs"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT[:40]))
 row("`results` of a `result.json` that is a list", 2, "is not a whole result",
-    call("trainers.results.__main__", "runs"),
+    call("trainers.cli.results", "runs"),
     lambda place, patch: place.text("runs/seed1/result.json", "[1, 2]"))
-row("`results` of an accuracy that is text", 2, "is not a whole result", call("trainers.results.__main__", "runs"),
+row("`results` of an accuracy that is text", 2, "is not a whole result", call("trainers.cli.results", "runs"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("50.0", '"high"')))
 for given, old, new in (("of NaN", "50.0", "NaN"), ("above 100", "50.0", "250"), ("that is true", "50.0", "true")):
-    row(f"`results` of an accuracy {given}", 2, "ValueError: accuracy is", call("trainers.results.__main__", "runs"),
+    row(f"`results` of an accuracy {given}", 2, "ValueError: accuracy is", call("trainers.cli.results", "runs"),
         lambda place, patch, old=old, new=new: place.text("runs/seed1/result.json", RESULT.replace(old, new)))
-row("`results` of unknown classes", 2, "classes is 'foo'", call("trainers.results.__main__", "runs --html page.html"),
+row("`results` of unknown classes", 2, "classes is 'foo'", call("trainers.cli.results", "runs --html page.html"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("all", "foo")))
 row("`results --compare` with a file that is not there", 2, "none.csv",
-    call("trainers.results.__main__", "runs --compare none.csv"),
+    call("trainers.cli.results", "runs --compare none.csv"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT))
 row("`results --html` on a full disk", 3, "No space left on device",
-    call("trainers.results.__main__", "runs --html page/x.html"),
+    call("trainers.cli.results", "runs --html page/x.html"),
     lambda place, patch: (place.text("runs/seed1/result.json", RESULT), full(patch, place.folder / "page")))
 row("`results --paired` with a method that has no runs", 2, "Xyzzy",
-    call("trainers.results.__main__", "runs --paired CoOp Xyzzy"),
+    call("trainers.cli.results", "runs --paired CoOp Xyzzy"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT))
 
 section("Other commands")
 row("`promptreg frobnicate`", 2, "train, init, doctor", call("trainers.cli", "frobnicate"))
 row("`promptreg init` into a folder that is not there", 2, "none is not a folder", call("trainers.cli", "init none"))
 row("`sweep` of an unknown method", 2, "did you mean ProGrad?",
-    call("trainers.sweep.__main__", "--methods ProGard --setting base2new"))
+    call("trainers.cli.sweep", "--methods ProGard --setting base2new"))
 row("`sweep` of an unknown dataset", 2, "did you mean digits?",
-    call("trainers.sweep.__main__", "--methods CoOp --setting base2new --datasets digit"))
-row("`sweep` of an unknown setting", 2, "--setting", call("trainers.sweep.__main__", "--methods CoOp --setting xyz"))
+    call("trainers.cli.sweep", "--methods CoOp --setting base2new --datasets digit"))
+row("`sweep` of an unknown setting", 2, "--setting", call("trainers.cli.sweep", "--methods CoOp --setting xyz"))
 row("`sweep --jobs 0`", 2, "--jobs 0: give 1 or more",
-    call("trainers.sweep.__main__", "--methods CoOp --setting xd --jobs 0"))
+    call("trainers.cli.sweep", "--methods CoOp --setting xd --jobs 0"))
 row("`prepare` of an unknown dataset", 2, "did you mean ImageFolder?",
     call("datasets.prepare", "ImageFolde --root data"))
 row("`prepare --check` without the dataset", 2, "no folder", call("datasets.prepare", "OxfordPets --check --root data"))
@@ -615,50 +615,53 @@ row("`prepare` below a file", 2, "Not a directory", call("datasets.prepare", "Ox
     lambda place, patch: place.text("file", "mine"))
 row("`show` of an unknown dataset", 2, "did you mean Digits?", call("datasets.show", "Digit --root data"))
 row("`show --seed 4294967296`", 2, "--seed 4294967296", call("datasets.show", "Digits --root data --seed 4294967296"))
-row("`clip.fetch` of an unknown name", 2, "names no CLIP", call("trainers.clip.fetch", "ViT-B/17"))
-row("`lpclip` without data", 2, "nowhere", ("trainers.lpclip", train("--root nowhere --trainer ''")[1]))
-row("`interpret` of a checkpoint that is not there", 2, "none is not there", call("trainers.interpret", "none 3"))
-row("`interpret` of a run's folder", 2, "run is a folder: give a checkpoint", call("trainers.interpret", "run 3"),
+row("`cli.weights` of an unknown name", 2, "names no CLIP", call("trainers.cli.weights", "ViT-B/17"))
+row("`lpclip` without data", 2, "nowhere", ("trainers.cli.linear_probe", train("--root nowhere --trainer ''")[1]))
+row("`interpret` of a checkpoint that is not there", 2, "none is not there",
+    call("trainers.cli.nearest_words", "none 3"))
+row("`interpret` of a run's folder", 2, "run is a folder: give a checkpoint",
+    call("trainers.cli.nearest_words", "run 3"),
     lambda place, patch: place.run("CoOp"))
-row("`interpret` for more words than there are", 2, "TOPK is 60000", call("trainers.interpret",
+row("`interpret` for more words than there are", 2, "TOPK is 60000", call("trainers.cli.nearest_words",
     "run/prompt_learner/model.pth.tar-2 60000"), lambda place, patch: place.run("CoOp"))
 row("`interpret` of a cut checkpoint", 2, "cannot be read as a checkpoint",
-    call("trainers.interpret", "run/prompt_learner/model.pth.tar-2 3"), in_run("cut"))
-row("`interpret` for 0 words", 2, "at least 1 word", call("trainers.interpret", "run/prompt_learner/model.pth.tar-2 0"),
+    call("trainers.cli.nearest_words", "run/prompt_learner/model.pth.tar-2 3"), in_run("cut"))
+row("`interpret` for 0 words", 2, "at least 1 word",
+    call("trainers.cli.nearest_words", "run/prompt_learner/model.pth.tar-2 0"),
     lambda place, patch: place.run("CoOp"))
 row("`interpret` with another backbone", 2, "correct --backbone",
-    call("trainers.interpret", "run/prompt_learner/model.pth.tar-2 3 --backbone tiny_wide.safetensors"),
+    call("trainers.cli.nearest_words", "run/prompt_learner/model.pth.tar-2 3 --backbone tiny_wide.safetensors"),
     lambda place, patch: (place.run("CoOp"), importlib.import_module("reference").weights_file("wide", place.folder)))
-row("`export` to a file of no known kind", 2, ".safetensors or .onnx", call("trainers.export", "run x.pt"))
-row("`export` of a run that is not there", 2, "run", call("trainers.export", "run x.safetensors"))
+row("`export` to a file of no known kind", 2, ".safetensors or .onnx", call("trainers.cli.export", "run x.pt"))
+row("`export` of a run that is not there", 2, "run", call("trainers.cli.export", "run x.safetensors"))
 row("`export` of a cut checkpoint", 2, "cannot be read as a checkpoint",
-    call("trainers.export", "run/prompt_learner/model.pth.tar-2 x.safetensors"), in_run("cut"))
+    call("trainers.cli.export", "run/prompt_learner/model.pth.tar-2 x.safetensors"), in_run("cut"))
 row("`export --published` into the run's own folder", 2, "give another folder",
-    call("trainers.export", "run run --published"), lambda place, patch: place.run("CoOp"))
+    call("trainers.cli.export", "run run --published"), lambda place, patch: place.run("CoOp"))
 row("`export --published` of an exported file", 2, "is an exported file already",
-    call("trainers.export", "x.safetensors there --published"),
-    lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.export", "run x.safetensors"))))
-row("`export` on a full disk", 3, "No space left on device", call("trainers.export", "run there/x.safetensors"),
+    call("trainers.cli.export", "x.safetensors there --published"),
+    lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.cli.export", "run x.safetensors"))))
+row("`export` on a full disk", 3, "No space left on device", call("trainers.cli.export", "run there/x.safetensors"),
     lambda place, patch: (place.run("CoOp"), full(patch, place.folder, "x.safetensors")))
-row("`load` with an image that is not there", 2, "no such image", call("trainers.load", "run none.png"),
+row("`load` with an image that is not there", 2, "no such image", call("trainers.cli.classify", "run none.png"),
     lambda place, patch: place.run("CoOp"))
-row("`load` with an image of 0 bytes", 2, "damaged or not an image", call("trainers.load", "run x.png"),
+row("`load` with an image of 0 bytes", 2, "damaged or not an image", call("trainers.cli.classify", "run x.png"),
     lambda place, patch: (place.run("CoOp"), place.text("x.png", "")))
 row("`load` with an exported file cut in half", 2, "export it again",
-    call("trainers.load", "x.safetensors data/cat/0.png"),
-    lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.export", "run x.safetensors")),
+    call("trainers.cli.classify", "x.safetensors data/cat/0.png"),
+    lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.cli.export", "run x.safetensors")),
                           damage(place.folder / "x.safetensors", "cut")))
 row("`load` with a config that is not one", 2, "its config cannot be used",
-    call("trainers.load", "run/prompt_learner/model.pth.tar-2 data/cat/0.png"),
+    call("trainers.cli.classify", "run/prompt_learner/model.pth.tar-2 data/cat/0.png"),
     rewritten(lambda content: content.update(config="]: nonsense")))
 row("`load` with a file of class names that is not there", 2, "there is no such file",
-    call("trainers.load", "run data/cat/0.png --classnames nofile.txt"), lambda place, patch: place.run("CoOp"))
+    call("trainers.cli.classify", "run data/cat/0.png --classnames nofile.txt"), lambda place, patch: place.run("CoOp"))
 row("`load` with an empty file of class names", 2, "no names in it",
-    call("trainers.load", "run data/cat/0.png --classnames /dev/null"), lambda place, patch: place.run("CoOp"))
+    call("trainers.cli.classify", "run data/cat/0.png --classnames /dev/null"), lambda place, patch: place.run("CoOp"))
 row("`load` with class names that are not UTF-8", 2, "not a text in UTF-8",
-    call("trainers.load", "run data/cat/0.png --classnames names.txt"),
+    call("trainers.cli.classify", "run data/cat/0.png --classnames names.txt"),
     lambda place, patch: (place.run("CoOp"), place.text("names.txt", b"caf\xe9\n")))
-row("`load --top 0`", 2, "--top", call("trainers.load", "run data/cat/0.png --top 0"),
+row("`load --top 0`", 2, "--top", call("trainers.cli.classify", "run data/cat/0.png --top 0"),
     lambda place, patch: place.run("CoOp"))
 row("GRAM's meta-training without its corpus", 2, "none.tsv",
     train(f"--config-file {ROOT}/configs/trainers/GRAM/demo.yaml", "TRAINER.GRAM.CORPUS none.tsv", method="GRAM"))

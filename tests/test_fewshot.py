@@ -237,7 +237,7 @@ def test_a_folder_that_cannot_be_written_still_gives_sets(tmp_path, monkeypatch,
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trainers.atomic.temporary", full)
+    monkeypatch.setattr("trainers.utils.atomic.temporary", full)
     random.seed(1)
     first = few_shot(SPLITS, 4, 1, str(tmp_path / "caches"))
     assert len(first.train) == 80 and "No space left" in caplog.text

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 import parse_test_res
 from datasets.fewshot import few_shot
 from datasets.splits import Item, Splits, lines_of_json, read_split_file
-from trainers import checkpoint
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.errors import InputError, PromptRegError
 from trainers.meta import file as meta_file
 from trainers.regulate.regulator import Regulator
 from trainers.results.collect import read_run
+from trainers.training import checkpoint
 from trainers.training.trained import read_trained
 
 settings.register_profile("same each time", derandomize=True, deadline=None, max_examples=150, database=None)

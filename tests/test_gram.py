@@ -5,9 +5,9 @@ import torch
 from conftest import ROOT
 
 from trainers.errors import InputError
-from trainers.main import main
 from trainers.meta import file
 from trainers.regulate.regulator import Regulator
+from trainers.training.run import main
 
 PAIRS = {"coop_end": "GRAMCoOp", "vpt": "GRAMVPT", "ivlp": "UNIGRAM", "prograd": "GRAMProGrad", "cocoop": "GRAMCoCoOp",
          "promptsrc": "GRAMPromptSRC"}

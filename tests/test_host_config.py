@@ -8,8 +8,8 @@ import trainers
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import Registry
-from trainers.keys import settings
-from trainers.registry import Shelf
+from trainers.compat.registry import Shelf
+from trainers.config.defaults import settings
 
 
 def classes(*names):
@@ -109,11 +109,11 @@ def test_the_hosts_values_win_over_our_defaults():
 
 
 def test_sections_that_the_host_added_to_dassls_defaults_before_us_stay(monkeypatch):
-    from dassl.config import defaults
-    from trainers import keys
-    monkeypatch.setattr(keys, "_DECLARED", {})
-    monkeypatch.setitem(defaults._C.TRAINER, "NEWONE", CfgNode({"N_CTX": 7}))
-    keys.declare("NEWONE", N_CTX=16, PREC="fp16")
+    from dassl.config import defaults as defaults_of_dassl
+    from trainers.config import defaults
+    monkeypatch.setattr(defaults, "_DECLARED", {})
+    monkeypatch.setitem(defaults_of_dassl._C.TRAINER, "NEWONE", CfgNode({"N_CTX": 7}))
+    defaults.declare("NEWONE", N_CTX=16, PREC="fp16")
     assert get_cfg_default().TRAINER.NEWONE == {"N_CTX": 7, "PREC": "fp16"}
 
 

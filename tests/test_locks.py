@@ -11,8 +11,8 @@ import time
 import pytest
 from conftest import ROOT
 
-from trainers import lock
 from trainers.errors import EnvironmentFault, FolderInUse, InputError
+from trainers.utils import lock
 
 
 def forked(work):

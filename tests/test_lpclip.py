@@ -7,22 +7,24 @@ import torch
 from conftest import ROOT
 from sklearn.linear_model import LogisticRegression
 
-from trainers import lpclip
-from trainers.main import parser
+from trainers.cli.linear_probe import main
+from trainers.config.build import setup_cfg
+from trainers.inference import linear_probe
+from trainers.training.run import parser
 
 
 def test_the_probe_is_a_logistic_regression_on_frozen_features(tmp_path, capsys, monkeypatch):
     seen = {}
-    features = lpclip.features
+    features = linear_probe.features
 
     def kept(clip, loader):
         seen[len(seen)] = clip, features(clip, loader), [batch["img"] for batch in loader]
         return seen[len(seen) - 1][1]
-    monkeypatch.setattr(lpclip, "features", kept)
+    monkeypatch.setattr(linear_probe, "features", kept)
     configs = ROOT / "configs"
     words = ["--root", str(tmp_path), "--seed", "1", "--dataset-config-file", str(configs / "datasets/digits.yaml"),
              "--config-file", str(configs / "trainers/ZeroshotCLIP/demo.yaml"), "DATASET.NUM_SHOTS", "4"]
-    assert lpclip.main(words) == 0
+    assert main(words) == 0
     said = capsys.readouterr().out.splitlines()[-1]
     c, val, test = map(float, re.fullmatch(r"linear probe: Digits, 4 shots, seed 1: C (\S+), validation (\S+)%, "
                                            r"test (\S+)%", said).groups())
@@ -36,5 +38,5 @@ def test_the_probe_is_a_logistic_regression_on_frozen_features(tmp_path, capsys,
         model = LogisticRegression(C=c, max_iter=1000).fit(*train)
         assert 100 * model.score(*other) == pytest.approx(accuracy, abs=1.0)  # C is printed to three digits
     assert test > 60
-    again = lpclip.run(lpclip.setup_cfg(parser().parse_args([*words[:2], "--trainer", "ZeroshotCLIP", *words[2:]]))[0])
+    again = linear_probe.run(setup_cfg(parser().parse_args([*words[:2], "--trainer", "ZeroshotCLIP", *words[2:]]))[0])
     assert again == (pytest.approx(c, rel=0.01), pytest.approx(val, abs=0.01), pytest.approx(test, abs=0.01))

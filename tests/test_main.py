@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from trainers import answer, parallel
-from trainers.config import setup_cfg
+from trainers.config.build import setup_cfg
 from trainers.errors import EnvironmentFault, InputError
-from trainers.main import main, parser
+from trainers.training import distributed
+from trainers.training.run import main, parser
+from trainers.utils import console
 
 DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),
         "--config-file", str(ROOT / "configs/trainers/CoOp/demo.yaml"), "--seed", "1"]
@@ -148,18 +149,18 @@ def test_a_reader_that_has_gone_stops_nothing(data, tmp_path, monkeypatch):
     assert "* accuracy: " in (tmp_path / "out" / "log.txt").read_text()
     with broken() as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        assert answer.answered(lambda _: print("a figure"))() == 0
+        assert console.answered(lambda _: print("a figure"))() == 0
 
 
 def test_a_broken_pipe_of_another_kind_is_no_success():
     def command(_):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     with pytest.raises(BrokenPipeError):
-        answer.answered(command)()
+        console.answered(command)()
 
 
 def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
-    @answer.answered
+    @console.answered
     def command(_):
         print("ü \udce4")
         print("ü", file=sys.stderr)
@@ -176,7 +177,7 @@ def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
 def test_ctrl_c_is_one_line_or_none(capsys):
     def stopped(_):
         raise KeyboardInterrupt
-    assert answer.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
+    assert console.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
     command = subprocess.Popen([sys.executable, "-m", "trainers.results", "nowhere"], cwd=ROOT, stderr=subprocess.PIPE,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(1.2)  # amid the imports
@@ -200,14 +201,14 @@ def test_a_signal_amid_the_imports_is_an_interruption(number):
     ({"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, None),
     ({"RANK": "1", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}, (1, 2))])
 def test_what_launchers_leave_in_the_environment(given, found, monkeypatch, capsys):
-    for name in parallel.NAMES:
+    for name in distributed.NAMES:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
     if found:
-        assert parallel.launched() == found
+        assert distributed.launched() == found
         return
     with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset them"):
-        parallel.launched()
+        distributed.launched()
     assert main([*DEMO, "--trainer", "CoOp", "--root", "nowhere"]) == 3
     assert capsys.readouterr().err.startswith("error: RANK is ")

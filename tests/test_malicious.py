@@ -33,19 +33,22 @@ from datasets.download import _receive, unpack
 from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
-from trainers import archive, atomic, checkpoint, export, images, interpret, load, lock, results
-from trainers.answer import answered
+from trainers.cli import export, gram_browse, nearest_words
+from trainers.cli.results import main as results_main
 from trainers.clip import load_clip, weights
-from trainers.config import setup_cfg
-from trainers.main import Log, main
-from trainers.meta import browse, pairs
+from trainers.config.build import setup_cfg
+from trainers.inference import prompted_clip
+from trainers.meta import pairs
 from trainers.results import pictures, render, report
-from trainers.results.__main__ import main as results_main
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import Books, Pool
+from trainers.training import checkpoint, result
+from trainers.training.run import main
 from trainers.training.trained import read_trained
+from trainers.utils import atomic, images, lock, torch_archive
+from trainers.utils.console import Log, answered
 
 from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
@@ -166,7 +169,7 @@ def test_torchscript_that_only_pytorch_sees(tmp_path, capfd):
     path.write_bytes(two_tables_of_contents(path.read_bytes()))
     torch.jit.load(str(path))
     assert "the program ran" in capfd.readouterr().out and zipfile.ZipFile(path).namelist() == ["archive/x"]
-    assert archive.is_torchscript(path) and torchtools._is_program(str(path))
+    assert torch_archive.is_torchscript(path) and torchtools._is_program(str(path))
     for name, read in READERS.items():
         with pytest.raises((InputError, OSError), match="model.pt") as caught:
             read(path)
@@ -462,11 +465,11 @@ def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
     torch.save({"state_dict": {"ctx": torch.zeros(4, 64)}, "epoch": 1, "trainer": "CoOp", "classnames": ["a"],
                 "config": wicked_yaml(trap)}, path)
     with pytest.raises(InputError, match="its config cannot be used"):
-        load.PromptedCLIP.from_checkpoint(path)
-    assert interpret.main([str(path), "1"]) == 2
+        prompted_clip.PromptedCLIP.from_checkpoint(path)
+    assert nearest_words.main([str(path), "1"]) == 2
     (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
     with pytest.raises(InputError, match="is not a whole result"):
-        results.read(path.parent)
+        result.read(path.parent)
 
 
 # ---------------------------------------------------------------- JSON
@@ -476,7 +479,7 @@ def hold(folder):
         pass
 
 
-JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (results.read, "is not a whole result"),
+JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (result.read, "is not a whole result"),
         "run/result.json": (lambda folder: read_run(folder / "run"), "is not a whole result"),
         "split.json": (lambda folder: read_split_file(str(folder / "split.json"), "mend it"), "not valid JSON"),
         ".promptreg/manifest.json": (prepare.Manifest, "not valid JSON")}
@@ -512,7 +515,7 @@ def test_names_are_no_paths_and_no_commands(tmp_path, monkeypatch):
                  "USE_CUDA", "False"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
     assert not list(tmp_path.rglob("*evil*")) and not (tmp_path.parent / "evil").exists()
-    per_class = results.read(tmp_path / "out")["results"]["test"]["per_class"]
+    per_class = result.read(tmp_path / "out")["results"]["test"]["per_class"]
     assert set(per_class) == set(names.values())
 
 
@@ -593,7 +596,7 @@ def test_hierarchy_page(tmp_path):
                            about={"options": {"least": CLOSE}}, domains=[{"pairs": 2, "agreement": 1.0, "classes": [
                                {"number": 0, "name": CLOSE, "pairs": 2, "agreement": 1.0}]}])
     features = SimpleNamespace(root=tmp_path, records=lambda rows: [(QUOTE, "0.png"), (SCRIPT, f"{SCRIPT}.png")])
-    shown = Page(browse.page(tree, features))
+    shown = Page(gram_browse.page(tree, features))
     shown.check(0, CLOSE, QUOTE, SCRIPT)
     assert f"at least {CLOSE}." in shown.text
 

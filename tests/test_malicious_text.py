@@ -18,15 +18,17 @@ from yacs.config import CfgNode
 
 import parse_test_res
 from datasets import prepare
-from trainers import answer, interpret, load
+from trainers.cli import classify, gram_browse, nearest_words
+from trainers.cli.results import main as results_main
 from trainers.clip import load_clip
-from trainers.config import dumped, parsed, setup_cfg
+from trainers.config.build import dumped, parsed, setup_cfg
 from trainers.errors import InputError
-from trainers.main import check_unfinished
-from trainers.meta import browse, hierarchy
+from trainers.inference import prompted_clip
+from trainers.meta import hierarchy
 from trainers.results import pictures, render
-from trainers.results.__main__ import main as results_main
 from trainers.sweep.pool import Worker
+from trainers.training.run import check_unfinished
+from trainers.utils import console
 
 # ---------------------------------------------------------------- configs and JSON
 
@@ -49,8 +51,8 @@ def test_config_that_unfolds(text, tmp_path):
     torch.save({"state_dict": {"ctx": torch.zeros(4, 64)}, "epoch": 1, "trainer": "CoOp", "classnames": ["a"],
                 "config": text}, tmp_path / "model.pth")
     with pytest.raises(InputError, match="model.pth: its config cannot be used"):
-        load.PromptedCLIP.from_checkpoint(tmp_path / "model.pth")
-    assert interpret.main([str(tmp_path / "model.pth"), "1"]) == 2
+        prompted_clip.PromptedCLIP.from_checkpoint(tmp_path / "model.pth")
+    assert nearest_words.main([str(tmp_path / "model.pth"), "1"]) == 2
 
 
 def test_what_we_write_holds_no_alias():
@@ -74,13 +76,13 @@ def test_config_value_that_unfolds(value, tmp_path):
 def test_config_of_another_kind(config, tmp_path, capsys):
     torch.save({"state_dict": {"ctx": torch.zeros(4, 64)}, "epoch": 1, "trainer": "CoOp", "classnames": ["a"],
                 "config": config}, tmp_path / "model.pth")
-    assert load.main([str(tmp_path / "model.pth"), "x.png"]) == 2
+    assert classify.main([str(tmp_path / "model.pth"), "x.png"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_json_that_nests(tmp_path, capsys):
     save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors", {"promptreg": "[" * 100000})
-    assert load.main([str(tmp_path / "a.safetensors"), "x.png"]) == 2
+    assert classify.main([str(tmp_path / "a.safetensors"), "x.png"]) == 2
     (tmp_path / "seed1").mkdir()
     (tmp_path / "seed1" / "result.json").write_text("[" * 100000)
     assert parse_test_res.main([str(tmp_path)]) == 2
@@ -119,10 +121,10 @@ def test_error_is_one_plain_line(tmp_path, capsys):
         open(tmp_path / HARM)
 
     for command, begin in ((refuse, "error: a.json: "), (miss, f"error: {tmp_path}")):
-        assert answer.answered(command)() == 2
+        assert console.answered(command)() == 2
         said = capsys.readouterr().err
         assert said.startswith(begin + ("" if command is refuse else "/") + SHOWN) and harmless(said, 1)
-    answer.say(f"note: {HARM}")
+    console.say(f"note: {HARM}")
     assert harmless(capsys.readouterr().err, 1)
     (tmp_path / "file").write_text("")
     assert prepare.main(["EuroSAT", "--root", str(tmp_path / "file" / HARM)])
@@ -143,7 +145,7 @@ class Refuses(torch.utils.data.Dataset):
 def test_error_of_a_worker_process():
     with pytest.raises(InputError) as caught:
         next(iter(torch.utils.data.DataLoader(Refuses(), num_workers=1)))
-    said = answer.one_line(caught.value)
+    said = console.one_line(caught.value)
     assert said.startswith(f"a.png: {SHOWN}") and said.endswith(": correct it") and harmless(said, 0)
 
 
@@ -151,17 +153,17 @@ def test_class_names_steer_no_terminal(tmp_path, capsys):
     names = [HARM, "dog"]
     cfg = setup_cfg(argparse.Namespace(config_file=f"{ROOT}/configs/trainers/CoOp/demo.yaml", dataset_config_file="",
                                        trainer="CoOp", opts=["TRAINER.COOP.CSC", "True"], no_cache=False))[0]
-    prompts = load.SHELF.ours["CoOp"].without_data(cfg, load_clip("demo"), ["a", "b"]).prompts
+    prompts = prompted_clip.SHELF.ours["CoOp"].without_data(cfg, load_clip("demo"), ["a", "b"]).prompts
     torch.save({"state_dict": prompts.state_dict(), "epoch": 1, "trainer": "CoOp", "classnames": names,
                 "config": cfg.dump()}, tmp_path / "model.pth")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
-    assert load.main([str(tmp_path / "model.pth"), str(tmp_path / "a.png"), "--top", "2"]) == 0
+    assert classify.main([str(tmp_path / "model.pth"), str(tmp_path / "a.png"), "--top", "2"]) == 0
     out = capsys.readouterr().out
     assert SHOWN in out and harmless(out.replace("\t", ""), 1)
     for classnames in (names, names[:1], 5):
         content = torch.load(tmp_path / "model.pth", weights_only=True)
         torch.save({**content, "classnames": classnames}, tmp_path / "other.pth")
-        assert interpret.main([str(tmp_path / "other.pth"), "1"]) == 0
+        assert nearest_words.main([str(tmp_path / "other.pth"), "1"]) == 0
         out = capsys.readouterr().out
         assert (SHOWN in out) == (classnames != 5) and harmless(out, 2 * (1 + cfg.TRAINER.COOP.N_CTX))
 
@@ -247,18 +249,18 @@ def test_hierarchy_of_words_for_numbers(change, tmp_path):
              "domains": [{"pairs": 2, "agreement": 1, "classes": [found]}]}
     numbers = torch.zeros(2, dtype=torch.int32)
     save_file({"domain": numbers, "pseudo": numbers.clone()}, tmp_path / "a.tree", {"about": json.dumps(about)})
-    assert browse.sound(hierarchy.read(tmp_path / "a.tree")) is not bool(change)
+    assert gram_browse.sound(hierarchy.read(tmp_path / "a.tree")) is not bool(change)
     if change:
-        assert browse.main([str(tmp_path / "a.tree")]) == 2
+        assert gram_browse.main([str(tmp_path / "a.tree")]) == 2
 
 
 def test_warnings_and_wrong_flags_are_plain_too(caplog, capsys):
-    answer.prepare()
+    console.prepare()
     logger = logging.getLogger("promptreg")
-    logger.addFilter(answer.plain_record)
+    logger.addFilter(console.plain_record)
     logger.warning("%s: cannot be saved", "a\nb\x1b[2J")
-    logger.removeFilter(answer.plain_record)
+    logger.removeFilter(console.plain_record)
     assert caplog.messages == ["a\\nb\\x1b[2J: cannot be saved"]
     with pytest.raises(SystemExit):
-        load.main(["--bogus\x1b[2J\nerror:", "x", "y"])
+        classify.main(["--bogus\x1b[2J\nerror:", "x", "y"])
     assert "\x1b" not in (said := capsys.readouterr().err) and said.count("\n") == 1

@@ -12,9 +12,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from torchvision import transforms
 
+from trainers.cli import gram_browse
 from trainers.clip import load_clip
 from trainers.errors import InputError
-from trainers.meta import browse, features, hierarchy
+from trainers.meta import features, hierarchy
 from trainers.meta.names import name_clusters
 from trainers.meta.pairs import Corpus, picture
 
@@ -237,13 +238,14 @@ def test_page_shows_the_hierarchy(clip, tmp_path, capsys):
     found = features.extract(Corpus(make("tars", tmp_path / "c", 40)), clip, TRANSFORM, tmp_path / "f")
     options = {"domains": 2, "classes": 2, "least": 1, "sample": 100, "seed": 1, "backend": "sklearn"}
     tree = hierarchy.build(found, tmp_path / "f" / "h.tree", options, {"corpus": found.digest, "root": str(found.root)})
-    assert browse.main([str(tmp_path / "f" / "h.tree"), "--samples", "2"]) == 0
+    assert gram_browse.main([str(tmp_path / "f" / "h.tree"), "--samples", "2"]) == 0
     text = (tmp_path / "f" / "h.html").read_text()
     classes = [c for d in tree.domains for c in d["classes"]]
     assert text.count("<section>") == len(classes)
     assert text.count("data:image/png") == sum(min(2, c["pairs"]) for c in classes)
     assert all(f"<h3>{c['name']}</h3>" in text for c in classes) and f"{len(tree.domains)} domains" in text
-    assert browse.main([str(tmp_path / "nowhere.tree")]) == 2 and "there is no hierarchy" in capsys.readouterr().err
+    assert gram_browse.main([str(tmp_path / "nowhere.tree")]) == 2
+    assert "there is no hierarchy" in capsys.readouterr().err
 
 
 def test_shard_is_data_with_its_faults(clip, tmp_path):

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from trainers.errors import InputError
-from trainers.main import main
 from trainers.meta import file
 from trainers.meta.trainer import GRAM, STATE
+from trainers.training.run import main
 
 ROOT = Path(__file__).resolve().parents[1]
 COLOURS = ("red", "green", "blue", "white", "orange", "purple")

@@ -231,7 +231,7 @@ import sys, types
 package = types.ModuleType("trainers")
 package.__path__ = ["trainers"]  # the engine alone, without the trainers
 sys.modules["trainers"] = package
-from trainers import engine
+from trainers.compat import engine
 if not engine.is_mini:
     sys.exit("Dassl itself is installed")
 from dassl.engine import TRAINER_REGISTRY, TrainerX

@@ -16,9 +16,9 @@ from datasets.fewshot import choose_classes, few_shot, sample
 from datasets.splits import Item, check_items, split_by_class
 from trainers.clip import arrange, prompt_rows
 from trainers.clip.load import FrozenCLIP
-from trainers.loader import PADDING, SeededBatches
 from trainers.regulate.aggregation import Aggregation, gaussian_weights
 from trainers.regulate.projection import project
+from trainers.training.loader import PADDING, SeededBatches
 
 settings.register_profile("same each time", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("same each time")

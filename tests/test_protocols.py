@@ -16,8 +16,8 @@ from conftest import GOLDEN, ROOT
 
 import trainers  # noqa: F401  adds its keys to the default config
 from dassl.config import get_cfg_default
-from trainers import templates
-from trainers.config import keys
+from trainers.clip import templates
+from trainers.config.build import keys
 from trainers.errors import InputError
 
 COMMON = {

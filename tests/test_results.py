@@ -15,9 +15,10 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from trainers.config import get_cfg_default
+from trainers.cli.results import main
+from trainers.cli.sweep import print_tables
+from trainers.config.build import get_cfg_default
 from trainers.results import compare, pictures, render, report
-from trainers.results.__main__ import main
 from trainers.results.cell import Cell
 from trainers.results.collect import collect
 from trainers.results.identity import following
@@ -25,7 +26,6 @@ from trainers.results.line import epochs_by_shots
 from trainers.results.notes import texts
 from trainers.results.published import DATASETS
 from trainers.results.table import tables
-from trainers.sweep.__main__ import print_tables
 from trainers.sweep.plan import plan
 
 NAMES = {key: name for name, (key, _) in DATASETS.items()}

@@ -16,16 +16,18 @@ import torch
 from conftest import ROOT
 from test_training import make, weights  # noqa: F401  (a fixture)
 
-import trainers.main
-from trainers import atomic, base, checkpoint, interrupt, loader, lock
+import trainers.training.run
+from trainers import base
 from trainers.errors import InputError, Interrupted
-from trainers.main import main
+from trainers.training import checkpoint, loader, signals
+from trainers.training.run import main
+from trainers.utils import atomic, lock
 
 
 @pytest.fixture(autouse=True)
 def nothing_held():
     yield
-    interrupt._reset()
+    signals._reset()
 
 
 class Stop(Exception):
@@ -215,20 +217,20 @@ class Numbers(torch.utils.data.Dataset):
 
 # ---- signals
 
-@pytest.mark.parametrize("name", interrupt.NAMES)
+@pytest.mark.parametrize("name", signals.NAMES)
 def test_signal_waits_while_a_trainer_holds(name):
-    with interrupt.watched():
-        interrupt.hold()
+    with signals.watched():
+        signals.hold()
         os.kill(os.getpid(), getattr(signal, name))
-        assert interrupt.asked()
+        assert signals.asked()
         with pytest.raises(Interrupted, match=f"interrupted by {name}, saved"):
-            interrupt.release("saved")
-    assert not interrupt.asked()
+            signals.release("saved")
+    assert not signals.asked()
 
 
 def test_signal_ends_what_nobody_holds():
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Interrupted, match="interrupted by SIGTERM$"), interrupt.watched():
+    with pytest.raises(Interrupted, match="interrupted by SIGTERM$"), signals.watched():
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(5)
     assert signal.getsignal(signal.SIGTERM) is before
@@ -238,7 +240,7 @@ def test_signals_are_left_alone_in_other_threads():
     before = signal.getsignal(signal.SIGTERM)
 
     def work():
-        with interrupt.watched():
+        with signals.watched():
             assert signal.getsignal(signal.SIGTERM) is before
             found.append(1)
     found = []
@@ -254,7 +256,7 @@ def test_signal_to_a_loaders_worker_does_not_end_it():
     batches = iter(numbers)
     next(batches)
     for worker in batches._workers:
-        for name in interrupt.NAMES:
+        for name in signals.NAMES:
             os.kill(worker.pid, getattr(signal, name))
     assert len(list(batches)) == 3
     assert all(worker.is_alive() for worker in batches._workers)
@@ -322,7 +324,7 @@ class Swallows:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_second_signal_disturbs_no_run_that_leaves_and_ends_one_that_does_not(monkeypatch):
-    with pytest.raises(Interrupted), interrupt.watched():
+    with pytest.raises(Interrupted), signals.watched():
         try:
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(1)
@@ -331,8 +333,8 @@ def test_a_second_signal_disturbs_no_run_that_leaves_and_ends_one_that_does_not(
             time.sleep(0.01)
             cleaned = True
     assert cleaned
-    monkeypatch.setattr(interrupt, "PATIENCE", 0.0)
-    with pytest.raises(Interrupted, match="SIGUSR1"), interrupt.watched():
+    monkeypatch.setattr(signals, "PATIENCE", 0.0)
+    with pytest.raises(Interrupted, match="SIGUSR1"), signals.watched():
         Swallows()
         os.kill(os.getpid(), signal.SIGUSR1)
         time.sleep(1)
@@ -344,7 +346,7 @@ def test_a_launcher_that_dies_takes_its_processes_along(tmp_path):
     if launcher == 0:
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, lambda *_: ((tmp_path / "asked").touch(), os._exit(0)))
-            interrupt.end_with_parent()
+            signals.end_with_parent()
             (tmp_path / "ready").touch()
             time.sleep(30)
             os._exit(1)
@@ -454,7 +456,7 @@ def test_under_torchrun_the_first_process_alone_locks(data, tmp_path, monkeypatc
                         ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
     out = tmp_path / "out"
-    monkeypatch.setattr(trainers.main, "build_and_run", lambda *_: None)
+    monkeypatch.setattr(trainers.training.run, "build_and_run", lambda *_: None)
     with lock.held(out):
         assert main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK]) == 0
 
@@ -462,6 +464,6 @@ def test_under_torchrun_the_first_process_alone_locks(data, tmp_path, monkeypatc
 def test_ctrl_c_is_one_line(data, tmp_path, monkeypatch, capsys):
     def stop(*_):
         raise KeyboardInterrupt
-    monkeypatch.setattr(trainers.main, "build_and_run", stop)
+    monkeypatch.setattr(trainers.training.run, "build_and_run", stop)
     assert main([*DEMO, "--root", data, "--output-dir", str(tmp_path / "out"), *QUICK]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on from there\n"

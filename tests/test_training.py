@@ -10,8 +10,8 @@ import torch
 from conftest import GOLDEN, ROOT
 from test_golden_trainers import assert_close
 
-from trainers import checkpoint
 from trainers.errors import InputError
+from trainers.training import checkpoint
 
 SECTION = {"CoOp": "COOP", "KgCoOp": "COOP", "ProGrad": "COOP", "CoCoOp": "COCOOP", "PromptSRC": "PROMPTSRC",
            "MaPLe": "MAPLE", "IVLP": "IVLP", "VPT": "VPT"}

@@ -35,9 +35,10 @@ def _quiet_to_stop():
 
 
 COMMANDS = ("train.py", "interpret_prompt.py", "parse_test_res.py", "promptreg")
-# engine comes first: it settles which Dassl answers to the name, before anything asks.
-PARTS = ("engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
+# compat.engine comes first: it settles which Dassl answers to the name, before anything asks.
+PARTS = ("compat.engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
 
+importlib.import_module(".compat.old_names", __name__).install(__name__)
 if __name__ != "trainers":  # in a host repository; ours has command lines that catch what they can
     importlib.import_module(".compat.excepthook", __name__).install()
 
@@ -55,15 +56,15 @@ def register(override=False, datasets=True):
             names are to be had as ``PromptReg.NAME``.
         datasets: the datasets too; ``import promptreg`` alone brings none.
     """
-    shelves = [importlib.import_module(".base", __name__).SHELF]
+    shelves = [importlib.import_module(".compat.registry", __name__).SHELF]
     if datasets:
-        shelves.append(importlib.import_module(".engine", __name__).sibling("datasets").SHELF)
+        shelves.append(importlib.import_module(".compat.engine", __name__).sibling("datasets").SHELF)
     for shelf in shelves:
         for name in shelf.ours:
             shelf.enter(name, override)
 
 
 def __getattr__(name):
-    if name == "PromptedCLIP":  # not imported above, so that `python -m promptreg.load` finds it unimported
-        return importlib.import_module(".load", __name__).PromptedCLIP
+    if name == "PromptedCLIP":  # which training does not need
+        return importlib.import_module(".inference.prompted_clip", __name__).PromptedCLIP
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,25 +17,24 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
-from dassl.engine import TRAINER_REGISTRY, TrainerX
+from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
 
-from . import checkpoint, interrupt, parallel
 from .clip import arrange, load_clip
-from .config import dumped
+from .clip.zero_shot import template_features
+from .compat.registry import SHELF
+from .config.build import dumped
+from .config.defaults import HOUSE, declare, settings
 from .errors import InputError
-from .frozen import template_features
-from .keys import HOUSE, declare, settings
-from .loader import batches_from, train_loader
 from .prompts import Prompts
-from .registry import Shelf
-from .results import figures
-from .scaling import LossScale, all_finite
-from .training import identity, input_checks, validation
+from .training import checkpoint, distributed, identity, input_checks, signals, validation
 from .training.compatibility import OVERRIDE, load_into
 from .training.evaluation import shared_out
+from .training.loader import batches_from, train_loader
+from .training.loss_scale import LossScale, all_finite
+from .training.result import figures
 from .training.resume import resume
 from .training.trained import read_trained
 
@@ -50,7 +49,6 @@ declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
-SHELF = Shelf(TRAINER_REGISTRY)
 register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
 
 
@@ -78,9 +76,9 @@ class PromptTrainer(TrainerX):
 
     def build_data_loader(self):
         """Dassl's data manager, with the training loader that ``loader.py`` describes."""
-        parallel.start(self.device)
+        distributed.start(self.device)
         if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
-            parallel.share_seed()
+            distributed.share_seed()
             checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
             self.beginning = checkpoint.random_state()
         super().build_data_loader()
@@ -103,7 +101,7 @@ class PromptTrainer(TrainerX):
             return
         if cfg.MODEL.INIT_WEIGHTS:
             self.load_prompts(cfg.MODEL.INIT_WEIGHTS, as_start=True)
-        parallel.broadcast(self.parameters)
+        distributed.broadcast(self.parameters)
         self.optim = build_optimizer(self.prompts, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.FOLDER, self.prompts, self.optim, self.sched)
@@ -207,7 +205,7 @@ class PromptTrainer(TrainerX):
         self._unsound = 0
         with shared_out(self):
             accuracy = super().test(split)
-        unsound = parallel.total(self._unsound)
+        unsound = distributed.total(self._unsound)
         if unsound:
             raise InputError(f"the logits of {unsound} images of the {split or self.cfg.TEST.SPLIT} set are not finite "
                              f"under PREC {self.clip.precision}: try fp32 or bf16")
@@ -237,7 +235,7 @@ class PromptTrainer(TrainerX):
         self.images, self.finite = 0 if "padding" in batch else len(batch["label"]), True
         loss, summary = self.compute(*self.parse_batch_train(batch))
         self.step(self.gradients(loss))
-        return dict(zip(summary, parallel.mean(summary.values(), self.images), strict=True))
+        return dict(zip(summary, distributed.mean(summary.values(), self.images), strict=True))
 
     images = 1  # of this process's share of the batch: its weight among the processes
     finite: bool | torch.Tensor = True  # whether all gradients of the step are that were not left out
@@ -256,7 +254,7 @@ class PromptTrainer(TrainerX):
                                     retain_graph=retain_graph, allow_unused=True)
         if self.loss_scale:
             grads = [g if g is None else g / scale for g in grads]
-        grads = parallel.mean(grads, self.images)
+        grads = distributed.mean(grads, self.images)
         self.finite = self.finite & all_finite(grads)
         return grads
 
@@ -281,7 +279,7 @@ class PromptTrainer(TrainerX):
 
     def run_epoch(self):
         """Train one epoch, or the rest of one. Figures stay on the device and are read where a line is printed."""
-        interrupt.hold()
+        signals.hold()
         self.saved_at = self.saved_at or time.monotonic()
         self.set_model_mode("train")
         losses, batch_time, data_time = MetricMeter(), AverageMeter(), AverageMeter()
@@ -295,7 +293,7 @@ class PromptTrainer(TrainerX):
             pending.append((self.batch_idx, summary, self.finite, batch.get("impath")))
             last = self.batch_idx + 1 == self.num_batches
             shown = (self.batch_idx + 1) % every == 0 or self.num_batches < every
-            save = not last and parallel.rank() == 0 and (interrupt.asked() or self.interim_due())
+            save = not last and distributed.rank() == 0 and (signals.asked() or self.interim_due())
             if shown or last or save or self.device.type == "cpu":
                 self.read_figures(pending, losses)
                 pending = []
@@ -334,7 +332,7 @@ class PromptTrainer(TrainerX):
             bad += [] if finite else ["the gradient is not finite"]
             if bad:
                 files = ", ".join(map(str, paths or ["unnamed images"]))
-                share = " (this process's share)" if parallel.world_size() > 1 else ""
+                share = " (this process's share)" if distributed.world_size() > 1 else ""
                 raise InputError(f"{bad[0]} in epoch {self.epoch + 1}, batch {batch_idx + 1} of {self.num_batches}, on "
                                  f"{files}{share}: lower OPTIM.LR, try another PREC, or check these files")
             losses.update(figures)
@@ -357,7 +355,7 @@ class PromptTrainer(TrainerX):
 
     def init_writer(self, log_dir):
         """Start writing to tensorboard, in the first process."""
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             super().init_writer(log_dir)
 
     def print_progress(self, losses, batch_time, data_time):
@@ -403,9 +401,9 @@ class PromptTrainer(TrainerX):
 
     def save_model(self, epoch, directory, is_best=False, val_result=None, model_name=""):
         """Write the prompts and all that an exact resumption needs (see ``checkpoint``)."""
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
-        parallel.barrier()  # the others may be about to read it
+        distributed.barrier()  # the others may be about to read it
         self.saved = None if model_name else (directory, epoch)
         self.saved_at = time.monotonic()
 
@@ -425,15 +423,15 @@ class PromptTrainer(TrainerX):
         """
         checkpoint.save_interim(self, self.batch_idx + 1, self.output_dir)
         self.saved_at = time.monotonic()
-        if interrupt.asked():
-            interrupt.leave(f"saved in epoch {self.epoch + 1} after batch {self.batch_idx + 1} of {self.num_batches}")
+        if signals.asked():
+            signals.leave(f"saved in epoch {self.epoch + 1} after batch {self.batch_idx + 1} of {self.num_batches}")
 
     def after_epoch(self):
         """Dassl's (best model, CHECKPOINT_FREQ, last epoch), and a checkpoint every epoch, which is small."""
         super().after_epoch()
         if self.saved != (self.output_dir, self.epoch):
             self.save_model(self.epoch, self.output_dir)
-        interrupt.release(f"saved after epoch {self.epoch + 1} of {self.max_epoch}")
+        signals.release(f"saved after epoch {self.epoch + 1} of {self.max_epoch}")
 
     def resume_model_if_exist(self, directory):
         """Continue from the newest whole state in the output folder, else in ``directory``, even within an epoch.
@@ -445,9 +443,9 @@ class PromptTrainer(TrainerX):
             found = resume(self, place)
             if found:
                 epoch, self.first_batch = found
-                if place == self.output_dir and self.first_batch == 0 and parallel.rank() == 0:
+                if place == self.output_dir and self.first_batch == 0 and distributed.rank() == 0:
                     checkpoint.drop_before(Path(place) / self.FOLDER, epoch, self.cfg.TRAIN.CHECKPOINT_FREQ)
-                parallel.barrier()
+                distributed.barrier()
                 return epoch
         return 0
 

@@ -3,9 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import templates
 from .base import PromptTrainer, declare, register
-from .clip import arrange
+from .clip import arrange, templates
 from .errors import InputError
 from .prompts import prompt_rows, sentence_to_context, words_to_context
 

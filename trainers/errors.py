@@ -1,6 +1,6 @@
 """The errors a user can mend: each is one line saying what, where and what to do.
 
-The command line (trainers/main.py) prints the message alone and leaves with the class's exit code;
+The command line (trainers/training/run.py) prints the message alone and leaves with the class's exit code;
 anything else is a defect of ours and keeps its traceback.
 """
 

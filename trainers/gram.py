@@ -7,10 +7,10 @@ import torch
 from .base import PromptTrainer, register
 from .clip import weights
 from .cocoop import CoCoOp
+from .config.defaults import settings
 from .coop import CoOp
 from .errors import InputError
 from .ivlp import IVLP
-from .keys import settings
 from .meta import file
 from .meta.trainer import GRAM
 from .prograd import ProGrad

@@ -1,8 +1,8 @@
 """KgCoOp: context words kept near the hand-written ones (Yao et al., arXiv 2303.13283)."""
 import torch.nn.functional as F
 
-from . import templates
 from .base import accuracy, register
+from .clip import templates
 from .coop import CoOp
 
 

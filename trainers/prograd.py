@@ -2,9 +2,8 @@
 import torch
 import torch.nn.functional as F
 
-from . import templates
 from .base import accuracy, declare, register
-from .clip import prompt_rows
+from .clip import prompt_rows, templates
 from .coop import CoOp
 from .errors import InputError
 from .prompts import sentence_to_context

@@ -3,11 +3,11 @@ import torch
 import torch.nn.functional as F
 
 from .base import declare, register
+from .clip.templates import DIVERSE
 from .errors import InputError
 from .ivlp import IVLP
 from .regulate.aggregation import Aggregation
 from .regulate.consistency import agreement, logit_agreement
-from .templates import DIVERSE
 
 declare("PROMPTSRC", N_CTX_VISION=4, N_CTX_TEXT=4, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=9,
         PROMPT_DEPTH_TEXT=9, TEXT_LOSS_WEIGHT=25, IMAGE_LOSS_WEIGHT=10, GPA_MEAN=15, GPA_STD=1)

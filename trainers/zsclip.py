@@ -1,8 +1,8 @@
 """Zero-shot CLIP, with one sentence a class or an ensemble of eight (arXiv 2103.00020; CoOp's baselines)."""
 import logging
 
-from . import templates
 from .base import PromptTrainer, declare, register
+from .clip import templates
 
 log = logging.getLogger("promptreg")
 

@@ -10,7 +10,7 @@ from scipy.io import savemat
 import datasets
 from datasets import prepare
 from datasets.home import InputError
-from trainers.clip import fetch
+from trainers.cli import weights
 
 from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
 
@@ -89,8 +89,8 @@ def test_faults_stand_on_lines_of_their_own(tmp_path, capsys):
 
 
 def test_fetch_names_no_key_that_nobody_gave(capsys):
-    assert fetch.main(["demo"]) == 0
+    assert weights.main(["demo"]) == 0
     assert "demo: nothing to fetch" in capsys.readouterr().out
-    assert fetch.main(["ViT-B16"]) == 2
+    assert weights.main(["ViT-B16"]) == 2
     said = capsys.readouterr().err
     assert "'ViT-B16' names no CLIP" in said and "MODEL.BACKBONE" not in said

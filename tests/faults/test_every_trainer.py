@@ -11,13 +11,14 @@ from conftest import ROOT
 from PIL import Image, ImageDraw
 
 from dassl.config import get_cfg_default
-from trainers import checkpoint
-from trainers.base import SHELF, PromptTrainer
+from trainers.base import PromptTrainer
+from trainers.compat.registry import SHELF
 from trainers.errors import InputError
 from trainers.gram import GRAM, Regulated
-from trainers.main import main
 from trainers.meta import file
 from trainers.regulate.regulator import Regulator
+from trainers.training import checkpoint
+from trainers.training.run import main
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 METHODS = sorted(name for name, cls in SHELF.ours.items() if issubclass(cls, PromptTrainer))

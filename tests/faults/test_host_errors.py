@@ -20,8 +20,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("light")
     shutil.copytree(ROOT / "trainers" / "compat", folder / "promptreg" / "compat",
                     ignore=lambda _, names: {*names} - {"__init__.py", "excepthook.py"})
-    for name in ("answer.py", "errors.py"):
-        shutil.copy(ROOT / "trainers" / name, folder / "promptreg")
+    (folder / "promptreg" / "utils").mkdir()
+    for name in ("errors.py", "utils/__init__.py", "utils/console.py", "utils/atomic.py"):
+        shutil.copy(ROOT / "trainers" / name, folder / "promptreg" / name)
     (folder / "promptreg" / "__init__.py").write_text("from .compat import excepthook\nexcepthook.install()\n")
 
     def run(code, *options, **environment):

@@ -5,9 +5,9 @@ import pytest
 import reference
 import torch
 
-from trainers import checkpoint
 from trainers.errors import InputError
-from trainers.scaling import LossScale, all_finite
+from trainers.training import checkpoint
+from trainers.training.loss_scale import LossScale, all_finite
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support.photos import CLASSES, evaluate, photos, result, train, words
 
-import trainers.main as run
 from dassl.config import get_cfg_default
-from trainers import checkpoint
 from trainers.clip.weights import DEMO
 from trainers.errors import InputError, Interrupted
 from trainers.meta.trainer import GRAM
 from trainers.sweep import plan
-from trainers.training import identity
+from trainers.training import checkpoint, identity, run
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +111,11 @@ def test_other_weights_at_the_same_path_are_another_run(place, capsys):
 
 def interrupt_after_one_epoch(monkeypatch, *call, **options):
     """Leave an unfinished run: a signal comes after its first epoch."""
-    from trainers import interrupt
+    from trainers.training import signals
     with monkeypatch.context() as patch:
         def release(what):
             raise Interrupted(what)
-        patch.setattr(interrupt, "release", release)
+        patch.setattr(signals, "release", release)
         assert train(*call, epochs=3, **options) == 75
 
 

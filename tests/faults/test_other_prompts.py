@@ -7,10 +7,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.photos import CLASSES, evaluate, photos, result, train
 
-from trainers import checkpoint, export, interpret
+from trainers.cli import export, nearest_words
 from trainers.clip.weights import DEMO
 from trainers.errors import InputError
-from trainers.load import PromptedCLIP
+from trainers.inference.prompted_clip import PromptedCLIP
+from trainers.training import checkpoint
 
 CSC = ("TRAINER.COOP.CSC", "True")
 ALLOW = ("TRAINER.PROMPTREG.ALLOW_MISMATCH", "True")
@@ -96,7 +97,7 @@ def test_prompts_of_other_weights(runs, tmp_path, capsys):
         PromptedCLIP.from_checkpoint(runs("coop"), backbone=clip)
     model = PromptedCLIP.from_checkpoint(runs("coop"), backbone=clip, opts=ALLOW)
     assert model.classnames == list(CLASSES)
-    assert interpret.main([str(next(runs("coop").rglob("model.pth.tar-1"))), "1", "--backbone", str(clip)]) == 2
+    assert nearest_words.main([str(next(runs("coop").rglob("model.pth.tar-1"))), "1", "--backbone", str(clip)]) == 2
     assert "other CLIP weights" in capsys.readouterr().err
 
 

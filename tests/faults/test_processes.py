@@ -10,16 +10,15 @@ import reference
 import torch
 from conftest import ROOT
 
-from trainers import checkpoint, loader, parallel
 from trainers.errors import EnvironmentFault, InputError
-from trainers.main import main
-from trainers.training import evaluation
+from trainers.training import checkpoint, distributed, evaluation, loader
+from trainers.training.run import main
 
 SCRIPT = """
 import json, sys, time
 sys.path.insert(0, {root!r})
 from trainers import base, checkpoint, parallel
-from trainers.main import main
+from trainers.training.run import main
 
 save = checkpoint.save
 told, infer, load = {{}}, base.PromptTrainer.model_inference, base.train_loader
@@ -129,11 +128,11 @@ def test_a_run_is_resumed_with_its_joint_batch(tmp_path, monkeypatch):
     weights = reference.weights_file("vit", tmp_path)
     reference.make("coop_end", weights, tmp_path).train()
     again = reference.make("coop_end", weights, tmp_path)
-    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(InputError, match=r"model.pth.tar-3 is of a run with 32 images a step, and 2 processes with "
                                          "DATALOADER.TRAIN_X.BATCH_SIZE 32 have 64: resume with as many processes"):
         again.resume_model_if_exist(str(tmp_path))
-    parallel.compare_joint_batch(again.cfg, None, "a checkpoint from before")
+    distributed.compare_joint_batch(again.cfg, None, "a checkpoint from before")
 
 
 class Group:
@@ -141,20 +140,20 @@ class Group:
 
     def __init__(self, monkeypatch, rank=0):
         self.other, self.rank = [], rank
-        monkeypatch.setattr(parallel, "world_size", lambda: 2)
-        monkeypatch.setattr(parallel, "rank", lambda: rank)
-        monkeypatch.setattr(parallel.dist, "all_reduce", lambda flat: flat.add_(self.other.pop(0)))
-        monkeypatch.setattr(parallel.dist, "get_backend", lambda: "gloo")
-        monkeypatch.setattr(parallel.dist, "broadcast", lambda tensor, _: tensor)
+        monkeypatch.setattr(distributed, "world_size", lambda: 2)
+        monkeypatch.setattr(distributed, "rank", lambda: rank)
+        monkeypatch.setattr(distributed.dist, "all_reduce", lambda flat: flat.add_(self.other.pop(0)))
+        monkeypatch.setattr(distributed.dist, "get_backend", lambda: "gloo")
+        monkeypatch.setattr(distributed.dist, "broadcast", lambda tensor, _: tensor)
 
 
 def test_means_are_weighted_by_images(monkeypatch):
     group = Group(monkeypatch)
     group.other = [torch.tensor([3 * 8.0, 3 * 4.0, 3])]  # three images, gradients 8 and 4
-    found = parallel.mean([torch.tensor([4.0]), None, torch.tensor(0.0)], 1)
+    found = distributed.mean([torch.tensor([4.0]), None, torch.tensor(0.0)], 1)
     assert found[1] is None and [float(found[0]), float(found[2])] == [7.0, 3.0]
     group.other = [torch.tensor([10.0, 5])]
-    assert float(parallel.mean([torch.tensor(float("nan"))], 0)[0]) == 2.0  # what stands for no images is not used
+    assert float(distributed.mean([torch.tensor(float("nan"))], 0)[0]) == 2.0  # what stands for no images is not used
 
 
 @pytest.mark.parametrize("size, shares", [(8, [4, 4]), (5, [4, 1]), (4, [4, 0]), (3, [3, 0])])
@@ -170,7 +169,7 @@ def test_a_set_below_the_joint_batch_is_shared_without_repeating(size, shares):
 
 
 def test_samplers_that_are_not_shared_out_are_refused(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(parallel, "world_size", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     assert main([*words("even", tmp_path, tmp_path, 2), "DATALOADER.TRAIN_X.SAMPLER", "SequentialSampler"]) == 2
     assert "DATALOADER.TRAIN_X.SAMPLER SequentialSampler, K_TRANSFORMS 1" in capsys.readouterr().err
 
@@ -196,7 +195,7 @@ def test_more_processes_than_gpus_is_one_line(local, here, gpus, wanted, monkeyp
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     with pytest.raises(EnvironmentFault, match=f"{wanted} processes were started and this machine shows {gpus} GPU"):
-        parallel.start("cuda")
+        distributed.start("cuda")
 
 
 def test_processes_that_do_not_meet_are_one_line(monkeypatch):
@@ -205,9 +204,9 @@ def test_processes_that_do_not_meet_are_one_line(monkeypatch):
 
     def fails(_):
         raise RuntimeError("The client socket has timed out\nand so on")
-    monkeypatch.setattr(parallel.dist, "init_process_group", fails)
+    monkeypatch.setattr(distributed.dist, "init_process_group", fails)
     with pytest.raises(EnvironmentFault, match=r"at localhost:1 \(The client socket has timed out\)"):
-        parallel.start("cpu")
+        distributed.start("cpu")
 
 
 class Recorder:
@@ -234,7 +233,7 @@ def test_the_evaluator_gets_every_processes_batches_in_order(monkeypatch):
         turn = 2 * (len(given) - 1)
         return [*rows[turn:turn + 2], rows[0][:0]][:2]
     Group(monkeypatch, rank=1)
-    monkeypatch.setattr(parallel, "gather", gather)
+    monkeypatch.setattr(distributed, "gather", gather)
     trainer = type("T", (), {"val_loader": None, "test_loader": batches, "evaluator": Recorder(),
                              "device": torch.device("cpu")})()
     inner = trainer.evaluator

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainers import checkpoint
 from trainers.clip import weights
 from trainers.errors import InputError
+from trainers.training import checkpoint
 
 
 class Harmful:

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from trainers.results.__main__ import main
-from trainers.sweep.__main__ import print_tables
+from trainers.cli.results import main
+from trainers.cli.sweep import print_tables
 
 A, B = "a" * 32, "b" * 32
 

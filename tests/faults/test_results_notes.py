@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 import parse_test_res
+from trainers.cli.results import main
 from trainers.results import pictures
-from trainers.results.__main__ import main
 from trainers.results.collect import collect
 from trainers.results.table import tables
 

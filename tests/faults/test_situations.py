@@ -25,6 +25,7 @@ from PIL import Image
 
 import trainers  # noqa: F401  finds Dassl
 from trainers.errors import InputError
+from trainers.inference.prompted_clip import PromptedCLIP
 
 PAGE = ROOT / "docs" / "appendix" / "situations.md"
 
@@ -53,7 +54,7 @@ def invoke(module, *words):
 def train(flags="", opts="", method="CoOp", dataset="image_folder", root="data", out="out", seed=1, shots=2, epochs=2,
           config=None):
     """Run train.py's command line; returns (exit code, standard output, standard error)."""
-    return invoke("trainers.main", "--root", root, "--output-dir", out, "--seed", seed, "--trainer", method,
+    return invoke("trainers.training.run", "--root", root, "--output-dir", out, "--seed", seed, "--trainer", method,
                   "--dataset-config-file", ROOT / f"configs/datasets/{dataset}.yaml",
                   "--config-file", ROOT / f"configs/trainers/{config or method}/demo.yaml", *shlex.split(flags),
                   "DATASET.NUM_SHOTS", shots, "OPTIM.MAX_EPOCH", epochs, "TRAIN.CHECKPOINT_FREQ", 1,
@@ -144,7 +145,7 @@ def digit(lab, name="eight", number=0):
 
 
 def loaded(lab, *args, **more):
-    return importlib.import_module("trainers.load").PromptedCLIP.from_checkpoint(lab / "run/seed1", *args, **more)
+    return PromptedCLIP.from_checkpoint(lab / "run/seed1", *args, **more)
 
 
 # ---------------------------------------------------------------- names and labels
@@ -155,7 +156,7 @@ def test_numeric_folders_keep_their_names(place):
     pictures("data", names)
     done(train())
     assert sorted(figures()["per_class"]) == sorted(names)
-    model = importlib.import_module("trainers.load").PromptedCLIP.from_checkpoint("out")
+    model = PromptedCLIP.from_checkpoint("out")
     assert [place / "data" / name for name in model.classnames] == sorted(place.glob("data/[0-9]*"))
 
 
@@ -291,8 +292,8 @@ def test_the_same_image_in_another_mode(lab, place, mode):
         plain.convert(mode).save("x.png")
     path = next(place.glob("x.*"))
     assert loaded(lab).classify(Image.open(path)).allclose(loaded(lab).classify(plain), atol=1e-4)
-    expected = invoke("trainers.load", lab / "run/seed1", digit(lab))[1].split("\t")[1]
-    assert invoke("trainers.load", lab / "run/seed1", path)[1].split("\t")[1] == expected
+    expected = invoke("trainers.cli.classify", lab / "run/seed1", digit(lab))[1].split("\t")[1]
+    assert invoke("trainers.cli.classify", lab / "run/seed1", path)[1].split("\t")[1] == expected
 
 
 def test_exif_orientation_is_not_applied(lab, place):
@@ -301,7 +302,7 @@ def test_exif_orientation_is_not_applied(lab, place):
     exif[0x0112] = 6  # turn by 90 degrees to show it
     image.save("turned.jpg", exif=exif, quality=95)
     image.save("plain.jpg", quality=95)
-    turned, plain = (invoke("trainers.load", lab / "run/seed1", f"{name}.jpg")[1].split("\t")[1:]
+    turned, plain = (invoke("trainers.cli.classify", lab / "run/seed1", f"{name}.jpg")[1].split("\t")[1:]
                      for name in ("turned", "plain"))
     assert turned == plain  # as in training, here and in the published code
 
@@ -406,9 +407,9 @@ def test_a_class_that_is_added_after_the_training(lab):
 
 
 def test_exported_prompts_give_the_same_figures(lab, place):
-    assert invoke("trainers.export", lab / "run/seed1", "x.safetensors")[0] == 0
+    assert invoke("trainers.cli.export", lab / "run/seed1", "x.safetensors")[0] == 0
     image = Image.open(digit(lab))
-    exported = importlib.import_module("trainers.load").PromptedCLIP.from_checkpoint("x.safetensors")
+    exported = PromptedCLIP.from_checkpoint("x.safetensors")
     assert torch.equal(exported.classify(image), loaded(lab).classify(image))
 
 
@@ -470,7 +471,7 @@ def test_a_mean_over_seeds_needs_no_word(lab):
 
 
 def tables(folder):
-    code, out, err = invoke("trainers.results.__main__", folder)
+    code, out, err = invoke("trainers.cli.results", folder)
     assert code == 0, err
     return out + err
 

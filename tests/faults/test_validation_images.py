@@ -6,9 +6,9 @@ import miniature
 import pytest
 from conftest import ROOT
 
-from trainers import lpclip
-from trainers.main import main
+from trainers.cli import linear_probe
 from trainers.training import validation
+from trainers.training.run import main
 
 from dassl.engine import SimpleTrainer  # isort: skip  trainers has found Dassl
 
@@ -88,12 +88,13 @@ def test_nothing_is_trained_on_test_images(place, capsys):
 
 
 def test_the_linear_probe_asks_for_validation_images_and_two_classes(place, capsys):
-    refused(lpclip.main(place(trainer="ZeroshotCLIP")), capsys, "no validation images in ImageFolder")
+    refused(linear_probe.main(place(trainer="ZeroshotCLIP")), capsys, "no validation images in ImageFolder")
     miniature._image(place.folder / "data" / "val" / "cat" / "0.jpg")
     base = place((), ["DATASET.SUBSAMPLE_CLASSES", "base"], trainer="ZeroshotCLIP")
-    refused(lpclip.main(base), capsys, "shot_1-seed_1.json", "val: no image of class 'cat'")  # it was drawn before
+    # it was drawn before
+    refused(linear_probe.main(base), capsys, "shot_1-seed_1.json", "val: no image of class 'cat'")
     shutil.rmtree(place.folder / "data" / "split_fewshot")
-    refused(lpclip.main(base), capsys, "one class only")
+    refused(linear_probe.main(base), capsys, "one class only")
 
 
 def test_a_host_without_our_keys_is_understood():

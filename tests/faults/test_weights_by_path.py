@@ -9,7 +9,8 @@ import torch
 from clip_files import ARCHS, OWN, config, far, features, model_of, put, refused, register, wanted
 from safetensors.torch import save_file
 
-from trainers.clip import architecture, fetch, load_clip, openai, weights
+from trainers.cli import weights as fetch
+from trainers.clip import architecture, load_clip, openai, weights
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 from conftest import ROOT
 from PIL import Image
 
-from trainers.main import main
+from trainers.training.run import main
 
 CLASSES = ("cat", "cow", "dog")
 

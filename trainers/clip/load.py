@@ -8,8 +8,8 @@ import numpy as np
 import open_clip
 import torch
 
-from .. import archive
 from ..errors import InputError
+from ..utils import torch_archive
 from . import architecture, identify, weights
 from .openai import BROKEN, build_from_openai, first_line
 from .text import TextEncoder
@@ -197,7 +197,7 @@ def _published(name, path):
         if not architecture.has_sizes(config, state):
             raise InputError(f"{path} holds another model than {name}, by its shapes: fetch the file again")
         return model
-    if archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
+    if torch_archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
         raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
     if path.suffix != ".safetensors":
         weights.read(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is

@@ -5,11 +5,13 @@ name see only each other. So the prefix (start-of-text and shared context; a new
 layer) is run once, not once per class; the classes' own tokens attend to its keys and values and to themselves. At the
 last layer only the end-of-text tokens go on.
 """
+import ctypes
+import functools
+
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from .block import Block, attend, attend_after_prefix, linear, norm
-from .heap import give_back
 
 
 class TextEncoder:
@@ -139,3 +141,21 @@ def _check(tower):
         raise TypeError("its feature is not read at the end-of-text token")
     if not isinstance(tower.text_projection, torch.nn.Parameter):
         raise TypeError("its projection is no plain matrix")
+
+
+@functools.cache
+def _trim():
+    """glibc's malloc_trim, or nothing to call where the C library is another."""
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):
+        return lambda _: 0
+
+
+def give_back(*_):
+    """Release the heap's free pages.
+
+    glibc keeps what tensors free, in gaps that the next chunk's aligned tensors of the same sizes do not fit into: a
+    process would grow with every chunk, a step of 10,000 classes to 8.8 GB, most of it free, instead of 3.3 GB.
+    """
+    _trim()(0)

@@ -9,10 +9,11 @@ import torch
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 from safetensors.torch import load_file
 
-from .. import archive
 from ..errors import InputError
+from ..utils import torch_archive
+from ..utils.paths import PACKAGE, PACKAGE_ROOT
 
-DEMO = Path(__file__).parent / "demo" / "demo_clip.safetensors"
+DEMO = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"
 COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
               "ViT-B/16": "ViT-B-16", "ViT-L/14": "ViT-L-14", "ViT-L/14@336px": "ViT-L-14-336"}
 FINAL_NORMS = "ln_final.weight", "final_layer_norm.weight"  # of a text tower, whoever saved it
@@ -119,7 +120,7 @@ def locate(name):
         if path:
             return Path(path)
         looked.append(f"{repository} in the model hub's cache")
-    fetch = f"python -m {__package__}.fetch {name}"
+    fetch = f"python -m {PACKAGE}.cli.weights {name}"
     file = looked[0] if source.get("url") else (wanted or HUB_FILES[0])
     raise InputError(f"the weights of {name} ({os.path.basename(file)}) are not on this machine: looked for "
                      f"{' and '.join(looked)}; fetch them with: {fetch}")
@@ -171,8 +172,8 @@ def read(path):
     try:
         if str(path).endswith(".safetensors"):
             return _without_prefix(load_file(path))
-        if archive.is_torchscript(path):
-            return archive.parameters(archive.read(path))
+        if torch_archive.is_torchscript(path):
+            return torch_archive.parameters(torch_archive.read(path))
         return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
     except (PermissionError, MemoryError, SeveralModels):
         raise

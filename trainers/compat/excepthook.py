@@ -5,8 +5,8 @@ Our command line catches them itself; a host calls ``build_trainer`` in a main o
 import os
 import sys
 
-from ..answer import one_line, say
 from ..errors import PromptRegError
+from ..utils.console import one_line, say
 
 
 def install() -> None:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from ..errors import InputError
-from ..images import DamagedImage, MissingImage, read_image, rgb
+from ..utils.images import DamagedImage, MissingImage, read_image, rgb
 
 log = logging.getLogger("promptreg")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from .. import atomic, parallel
+from ..training import distributed
+from ..utils import atomic
 from .pairs import Corpus
 
 DEMO_PAIRS, DEMO_SEED = 6000, 31  # another seed than the demo CLIP's training scenes
@@ -21,9 +22,9 @@ def open_corpus(name, root):
     if name != "demo":
         return Corpus(name)
     path = Path(root) / "demo.tar"
-    if not path.exists() and parallel.rank() == 0:
+    if not path.exists() and distributed.rank() == 0:
         draw_demo(path)
-    parallel.barrier()
+    distributed.barrier()
     return Corpus(path)
 
 

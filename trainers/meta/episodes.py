@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..errors import InputError
-from ..loader import cores
+from ..training.loader import cores
 from . import pairs
 
 

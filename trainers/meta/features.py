@@ -18,10 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from .. import atomic, parallel
 from ..clip import arrange
 from ..errors import InputError
-from ..loader import cores
+from ..training import distributed
+from ..training.loader import cores
+from ..utils import atomic
 from . import pairs
 
 BLOCK = 4096  # pairs a shard
@@ -46,10 +47,10 @@ def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
     if not (folder / "done.json").exists():
         seen = bad = 0
         with concurrent.futures.ThreadPoolExecutor(cores()) as pool, \
-                tqdm(unit="pair", desc="features", mininterval=2, disable=parallel.rank() > 0) as bar:
+                tqdm(unit="pair", desc="features", mininterval=2, disable=distributed.rank() > 0) as bar:
             for number, content in corpus.blocks(block):
                 path = _shard(folder, number)
-                if number % parallel.world_size() == parallel.rank():
+                if number % distributed.world_size() == distributed.rank():
                     if not path.exists():
                         atomic.write(path, _encode(content, corpus.root, clip, transform, pool))
                     with safe_open(path, "pt") as file:
@@ -58,10 +59,10 @@ def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
                     if seen >= EARLY:
                         _limit(bad, seen, bad_limit, corpus, faults)
                 bar.update(len(content))
-        parallel.barrier()
-        if parallel.rank() == 0:
+        distributed.barrier()
+        if distributed.rank() == 0:
             _finish(folder, corpus, bad_limit)
-        parallel.barrier()
+        distributed.barrier()
     return Features(folder, corpus.root)
 
 

@@ -6,12 +6,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from .. import atomic
 from ..errors import InputError
 from ..regulate.regulator import Regulator
+from ..utils import atomic
+from ..utils.paths import PACKAGE_ROOT
 
 FORMAT = "promptreg gram 1"
-DEMO = Path(__file__).parent / "demo"
+DEMO = PACKAGE_ROOT / "meta" / "demo"
 
 
 def write(path, start, regulator, about):

@@ -17,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from .. import atomic, parallel
 from ..errors import InputError
+from ..training import distributed
+from ..utils import atomic
 from .names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample
@@ -156,13 +157,13 @@ def build(features, path, options, provenance=None):
     path = Path(path)
     about = {"format": FORMAT, "options": options, "pairs": len(features), **(provenance or {})}
     with contextlib.ExitStack() as stack:
-        if parallel.rank() == 0 and not path.exists():  # another run on the same features waits, then finds it built
+        if distributed.rank() == 0 and not path.exists():  # another run on the same features waits, then finds it built
             stack.enter_context(atomic.alone(path.with_suffix(".lock")))
-        parallel.barrier()
+        distributed.barrier()
         if not path.exists():
             _build(features, path, options, about)
-        parallel.barrier()
-        if parallel.rank() == 0:
+        distributed.barrier()
+        if distributed.rank() == 0:
             shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
     return read(path)
 
@@ -171,14 +172,14 @@ def _build(features, path, options, about):
     parts = path.with_suffix(".parts")
     first = parts / "domains.safetensors"
     seed, backend = options["seed"], chosen(options["backend"], len(features))
-    if parallel.rank() == 0 and not first.exists():
+    if distributed.rank() == 0 and not first.exists():
         domain = split_domains(features, options["domains"], options["sample"], seed, backend)
         atomic.write(first, save({"domain": torch.from_numpy(domain)}))
-    parallel.barrier()
+    distributed.barrier()
     domain = load_file(first)["domain"].numpy()
     count = int(domain.max()) + 1
-    for d in tqdm(range(parallel.rank(), count, parallel.world_size()), "pseudo-classes", unit="domain",
-                  mininterval=2, disable=parallel.rank() > 0):
+    for d in tqdm(range(distributed.rank(), count, distributed.world_size()), "pseudo-classes", unit="domain",
+                  mininterval=2, disable=distributed.rank() > 0):
         part, rows = parts / f"domain-{d:05d}.safetensors", np.flatnonzero(domain == d)
         if part.exists() or not len(rows):
             continue
@@ -187,8 +188,8 @@ def _build(features, path, options, about):
         names = _name(features, rows, cluster, len(rates), seed)
         found = {"names": names, "rates": rates, "agreement": agreement}
         atomic.write(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
-    parallel.barrier()
-    if parallel.rank() == 0:
+    distributed.barrier()
+    if distributed.rank() == 0:
         _join(parts, domain, count, path, about)
 
 

@@ -3,10 +3,10 @@ from torch import nn
 from torch.func import functional_call
 
 from ..cocoop import CoCoOp
+from ..config.defaults import settings
 from ..coop import CoOp
 from ..errors import InputError
 from ..ivlp import IVLP
-from ..keys import settings
 from ..vpt import VPT
 
 METHODS = {"coop": CoOp, "cocoop": CoCoOp, "vpt": VPT, "unigram": IVLP}  # TRAINER.GRAM.PROMPTS: whose prompts

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..images import opened, rgb
+from ..utils.images import opened, rgb
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 HEADERS = {b"path", b"filepath", b"file", b"image", b"image_path"}  # first field of a TSV's heading

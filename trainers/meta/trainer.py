@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from dassl.data.transforms import build_transform
 
-from .. import checkpoint, interrupt, parallel
 from ..base import register
 from ..clip import load_clip
 from ..clip.weights import is_file_name
-from ..config import difference
+from ..config.build import difference
+from ..config.defaults import HOUSE, declare, settings
 from ..errors import InputError
-from ..keys import HOUSE, declare, settings
 from ..regulate.regulator import Regulator
-from ..results import peak_memory
-from ..scaling import all_finite
+from ..training import checkpoint, distributed, signals
+from ..training.loss_scale import all_finite
+from ..training.result import peak_memory
 from . import file, hierarchy
 from .bilevel import adapt, meta_gradients, twice_differentiable
 from .corpus import open_corpus
@@ -87,7 +87,7 @@ class GRAM:
             raise InputError("TRAINER.GRAM.CLUSTER is 'faiss', which is not installed: pip install faiss-cpu, or "
                              "take sklearn")
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
-        parallel.start(self.device)
+        distributed.start(self.device)
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, own.PREC, self.device)
         self.clip.compare_normalization(cfg.INPUT)
         self.clip.text.budget = int(self.house.TEXT_MEMORY * 2 ** 30)
@@ -179,7 +179,7 @@ class GRAM:
         """Learn start, regulator and (as an option) step sizes; leaves the file. Resumes from the state beside it."""
         own = self.own
         self.plain = {name: value.to(self.device) for name, value in self.learner.start().items()}
-        parallel.broadcast(list(self.plain.values()))
+        distributed.broadcast(list(self.plain.values()))
         self.start = {name: value.clone().requires_grad_() for name, value in self.plain.items()}
         shapes = {name: value.shape for name, value in self.start.items()}
         self.regulator = Regulator(shapes, own.RANK, max(self.cfg.SEED, 0), own.GATE).to(self.device)
@@ -193,7 +193,7 @@ class GRAM:
         about = json.loads(json.dumps(about))
         done = self.resume(about)
         bar = tqdm(range(done, own.STEPS), "meta-training", own.STEPS, initial=done, unit="step", mininterval=2,
-                   disable=parallel.rank() > 0)
+                   disable=distributed.rank() > 0)
         mean = None
         with concurrent.futures.ThreadPoolExecutor(1) as ahead:
             waiting = ahead.submit(self.load, tasks, done)
@@ -205,21 +205,21 @@ class GRAM:
                 losses = self.outer_step(episodes, learned)
                 mean = losses if mean is None else 0.98 * mean + 0.02 * losses
                 bar.set_postfix(query=f"{mean[0]:.3f}", other=f"{mean[1]:.3f}", refresh=False)
-                asked = parallel.rank() == 0 and interrupt.asked()
+                asked = distributed.rank() == 0 and signals.asked()
                 if (step + 1) % own.SAVE_EVERY == 0 or step + 1 == own.STEPS or asked:
                     self.save(step + 1, about)
-                    interrupt.release(f"saved after outer step {step + 1} of {own.STEPS}")
-                interrupt.hold()
+                    signals.release(f"saved after outer step {step + 1} of {own.STEPS}")
+                signals.hold()
             waiting.cancel()
-        interrupt.release("all outer steps are saved")
-        if parallel.rank() == 0:
+        signals.release("all outer steps are saved")
+        if distributed.rank() == 0:
             file.write(self.path, self.start, self.regulator, {**about, "rates": self.rates_by_name()})
-        parallel.barrier()
+        distributed.barrier()
 
     def load(self, tasks, step):
         """Return this process's episodes of an outer step, with what the learner sees of them."""
-        count, world = self.own.EPISODES, parallel.world_size()
-        episodes = (tasks.draw(step * count + e) for e in range(parallel.rank(), count, world))
+        count, world = self.own.EPISODES, distributed.world_size()
+        episodes = (tasks.draw(step * count + e) for e in range(distributed.rank(), count, world))
         return [[None if part is None else (part, self.inputs(part.rows))
                  for part in (episode.support, episode.query, episode.other)] for episode in episodes]
 
@@ -242,8 +242,8 @@ class GRAM:
                 losses += torch.stack([values[0], values[-1]])
         if total is None:  # more processes than episodes
             total = [torch.zeros_like(p) for p in learned]
-        share = parallel.world_size() / own.EPISODES  # the processes may have different numbers of episodes
-        found = parallel.mean([g * share for g in total] + [losses * share])
+        share = distributed.world_size() / own.EPISODES  # the processes may have different numbers of episodes
+        found = distributed.mean([g * share for g in total] + [losses * share])
         *gradients, losses = found
         norm = torch.stack([g.norm() for g in gradients]).norm()
         if not torch.isfinite(norm):
@@ -261,7 +261,7 @@ class GRAM:
 
     def save(self, step, about):
         """Write all that an exact resumption needs."""
-        if parallel.rank() == 0:
+        if distributed.rank() == 0:
             checkpoint.write({"step": step, "start": {n: v.detach().cpu() for n, v in self.start.items()},
                               "plain": {n: v.cpu() for n, v in self.plain.items()},
                               "regulator": {n: v.cpu() for n, v in self.regulator.state_dict().items()},
@@ -314,8 +314,8 @@ def compare(trainer, tasks, ways, rates, count):
         {name: {"loss": mean query loss, "accuracy": percent of the queries, "before": mean query loss unadapted}}.
     """
     sums = {way: torch.zeros(3) for way in ways}
-    for i in tqdm(range(parallel.rank(), count, parallel.world_size()), "held-out episodes", unit="episode",
-                  mininterval=2, disable=parallel.rank() > 0):
+    for i in tqdm(range(distributed.rank(), count, distributed.world_size()), "held-out episodes", unit="episode",
+                  mininterval=2, disable=distributed.rank() > 0):
         episode = tasks.draw(i)
         support = trainer.loss(episode.support, trainer.inputs(episode.support.rows))
         logits, labels = trainer.learner.on(episode.query.names), episode.query.labels.to(trainer.device)
@@ -327,8 +327,8 @@ def compare(trainer, tasks, ways, rates, count):
                 sums[way] += torch.stack([F.cross_entropy(after, labels),
                                           100 * (after.argmax(1) == labels).float().mean(),
                                           F.cross_entropy(before, labels)]).cpu()
-    share = parallel.world_size() / count
-    means = parallel.mean([total.to(trainer.device) * share for total in sums.values()])
+    share = distributed.world_size() / count
+    means = distributed.mean([total.to(trainer.device) * share for total in sums.values()])
     if not all_finite(means):
         raise InputError(f"the losses on held-out episodes are not finite under PREC {trainer.own.PREC}: take fp32, or "
                          "lower TRAINER.GRAM.INNER_LR")

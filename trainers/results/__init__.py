@@ -1,2 +1,6 @@
-"""What runs leave behind and what papers print: ``result.json`` of one run, tables, pictures and a report of many."""
-from .record import FILE, figures, git_state, peak_memory, read, told, write
+"""The tables, pictures and report of many runs, and what papers print."""
+from ..compat import old_names
+
+
+def __getattr__(name):
+    return old_names.attribute(__name__, name, "training.result")

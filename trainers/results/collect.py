@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import InputError
+from ..training.result import FILE
 from .identity import OWN, dataset_names, encodable, following, tell_apart
 from .published import KEYS, ZERO_SHOT
-from .record import FILE
 
 UNKNOWN_SOURCE = "a dataset that is not recorded"
 

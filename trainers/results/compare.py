@@ -3,19 +3,17 @@ import csv
 import itertools
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
+from ..utils import paths
 from .line import labels, line_of, shots_words
 from .notes import Note
 from .published import KEYS, VARIANTS, ZERO_SHOT
 from .table import TITLES, Row, column_name, gather
 
-HOUSE = Path(__file__).resolve().parents[1]
-PUBLISHED = next((path for path in (HOUSE.parent / "results" / "published", HOUSE / "published") if path.is_dir()),
-                 HOUSE / "published") / "published.csv"
+PUBLISHED = paths.PUBLISHED / "published.csv"
 ELEVEN = [key for key in KEYS if key not in (*VARIANTS, "digits")]
 
 

@@ -5,7 +5,7 @@ import io
 import re
 import sys
 
-from ..answer import plain, say, silence
+from ..utils.console import plain, say, silence
 from .cell import Cell
 from .line import EPOCHS_BY_SHOTS, learned_shots, shots_words
 from .notes import texts

@@ -4,7 +4,7 @@ import html
 import tempfile
 from pathlib import Path
 
-from .. import atomic
+from ..utils import atomic
 from . import pictures, render
 from .identity import encodable
 from .line import line_of, shots_words

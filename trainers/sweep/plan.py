@@ -10,18 +10,14 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from .. import main, results
-from ..config import setup_cfg
+from ..config.build import setup_cfg
 from ..errors import EnvironmentFault, InputError
-from ..results import FILE
 from ..results.published import KEYS, VARIANTS
-from ..training import identity
+from ..training import identity, run
+from ..training.result import FILE, told
+from ..utils.paths import SCRIPTS
 
-HOUSE = Path(__file__).resolve().parents[1]
-PLACES = HOUSE.parent / "scripts", HOUSE / "scripts"  # of a checkout, of an installed package
-SCRIPTS = next((folder for folder in PLACES if folder.is_dir()), PLACES[0])
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
 SHOTS = (1, 2, 4, 8, 16)
 BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets
@@ -249,7 +245,7 @@ def check_finished(jobs):
         for step in job.steps:
             for command, folder in zip(step.commands, step.folders, strict=True):
                 if os.path.isfile(os.path.join(folder, FILE)):
-                    check_result(command[command.index("--root"):], results.told(folder), collection)
+                    check_result(command[command.index("--root"):], told(folder), collection)
 
 
 def check_result(words, done, collection=identity.of_collection):
@@ -258,13 +254,13 @@ def check_result(words, done, collection=identity.of_collection):
     Where the words are those of its own command, its config needs no second look, which takes time; the dataset and the
     weights do, and ``collection`` tells the dataset's identity.
     """
-    args = main.parser().parse_args(words)
+    args = run.parser().parse_args(words)
     recorded = done.get("command") or []
     if words != recorded[-len(words):] and done.get("config"):
-        main.check_finished(setup_cfg(args)[0], args, done)
+        run.check_finished(setup_cfg(args)[0], args, done)
         return
-    main.check_prompts(args, done)
+    run.check_prompts(args, done)
     options = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
     root, seed = options.get("DATASET.ROOT", args.root), int(options.get("DATASET.SPLIT_SEED", 1))
-    main.check_content(identity.of_weights(str(done.get("backbone", "")))
-                       | collection(str(done.get("dataset", "")), root, seed), done, args.output_dir)
+    run.check_content(identity.of_weights(str(done.get("backbone", "")))
+                      | collection(str(done.get("dataset", "")), root, seed), done, args.output_dir)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import atomic, checkpoint, lock
-from ..answer import one_line
 from ..errors import EnvironmentFault, Interrupted
+from ..training import checkpoint
+from ..utils import atomic, lock
+from ..utils.console import one_line
 from . import guard
 from .plan import interpreter
 

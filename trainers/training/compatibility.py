@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from ..checkpoint import LEARNED
 from ..clip import weights
-from ..config import keys as flatten
+from ..config.build import keys as flatten
 from ..errors import InputError
 from . import identity
+from .checkpoint import LEARNED
 from .trained import TrainedPrompts
 
 OVERRIDE = "TRAINER.PROMPTREG.ALLOW_MISMATCH"

@@ -6,7 +6,7 @@ from collections import OrderedDict
 import torch
 from torch.utils.data import DataLoader
 
-from .. import parallel
+from . import distributed
 
 
 @contextlib.contextmanager
@@ -16,7 +16,7 @@ def shared_out(trainer):
     Every process's evaluator gets every batch, made up and ordered as in one process; what it makes of them (and may
     write) is the first one's affair, and its figure is everyone's. Does nothing in one process.
     """
-    if parallel.world_size() == 1:
+    if distributed.world_size() == 1:
         yield
         return
     before = trainer.val_loader, trainer.test_loader, trainer.evaluator
@@ -36,11 +36,11 @@ class SharedLoader:
         self.loader, self.joined = loader, joined
 
     def __len__(self):
-        return len(range(parallel.rank(), len(self.loader), parallel.world_size()))
+        return len(range(distributed.rank(), len(self.loader), distributed.world_size()))
 
     def __iter__(self):
         loader = self.loader
-        self.joined.rounds = -(-len(loader) // parallel.world_size())
+        self.joined.rounds = -(-len(loader) // distributed.world_size())
         if not isinstance(loader, DataLoader):
             return _share(loader)
         return iter(DataLoader(loader.dataset, batch_sampler=_Share(loader.batch_sampler), collate_fn=loader.collate_fn,
@@ -49,7 +49,7 @@ class SharedLoader:
 
 
 def _share(batches):
-    return itertools.islice(iter(batches), parallel.rank(), None, parallel.world_size())
+    return itertools.islice(iter(batches), distributed.rank(), None, distributed.world_size())
 
 
 class _Share:
@@ -84,7 +84,7 @@ class JoinedEvaluator:
     def give(self, rows):
         """Exchange one round's batches [B, C + 1]: logits and, in the last column, labels."""
         self.given += 1
-        for part in parallel.gather(rows):
+        for part in distributed.gather(rows):
             if len(part):
                 self.evaluator.process(part[:, :-1], part[:, -1].long())
 
@@ -92,6 +92,6 @@ class JoinedEvaluator:
         """Return the figures in the first process, its first figure in the others."""
         if self.given < self.rounds:  # the last round has fewer batches than processes
             self.give(torch.zeros(0, 0, device=self.device))
-        results = self.evaluator.evaluate() if parallel.rank() == 0 else OrderedDict(accuracy=0.0)
+        results = self.evaluator.evaluate() if distributed.rank() == 0 else OrderedDict(accuracy=0.0)
         name, figure = next(iter(results.items()))
-        return OrderedDict(results, **{name: parallel.first(figure)})
+        return OrderedDict(results, **{name: distributed.first(figure)})

@@ -19,9 +19,9 @@ import torch
 
 from dassl.engine import TRAINER_REGISTRY
 
-from .. import engine
 from ..clip import weights
 from ..clip.load import fingerprint_of
+from ..compat import engine
 from ..errors import InputError
 
 # part of an identity: in words, for messages

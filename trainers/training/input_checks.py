@@ -5,8 +5,8 @@ from typing import Any
 from torchvision.transforms import Normalize
 
 from ..clip.tokens import clean
+from ..config.defaults import defaults_of
 from ..errors import InputError
-from ..keys import defaults_of
 
 
 def check_normalized(loader) -> None:

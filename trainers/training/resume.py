@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import checkpoint, parallel
 from ..errors import InputError
-from . import identity
+from . import checkpoint, distributed, identity
 from .compatibility import fit
 
 log = logging.getLogger("promptreg")
@@ -66,7 +65,7 @@ def refuse_other_content(trainer: Any, content: Mapping[str, Any], path: Path) -
 
 def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
     """Give a trainer the prompts, schedule, optimizer, random states and extra state of a checkpoint's content."""
-    parallel.compare_joint_batch(trainer.cfg, content.get("joint_batch"), path)
+    distributed.compare_joint_batch(trainer.cfg, content.get("joint_batch"), path)
     fit(trainer.prompts, content["state_dict"], path)
     with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
         warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from .. import checkpoint
-from ..config import parsed
+from ..config.build import parsed
 from ..errors import InputError
+from . import checkpoint
 
 
 @dataclass(frozen=True)

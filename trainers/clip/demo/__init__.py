@@ -3,6 +3,6 @@
 `WEIGHTS` is the file, README.md beside it says what is in it, `render.render_pairs` draws captioned images,
 `python -m trainers.clip.demo.train` makes the file again.
 """
-from pathlib import Path
+from ...utils.paths import PACKAGE_ROOT
 
-WEIGHTS = Path(__file__).with_name("demo_clip.safetensors")
+WEIGHTS = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"

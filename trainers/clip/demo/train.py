@@ -21,7 +21,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save
 from tqdm import tqdm
 
-from ... import atomic
+from ...utils import atomic
 from . import WEIGHTS, language, render
 
 MODEL = {"embed_dim": 64, "image_size": 32, "patch_size": 8, "vision_width": 64, "vision_layers": 6,

@@ -1,0 +1,2 @@
+"""The command lines, one a file."""
+from .main import main

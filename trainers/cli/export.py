@@ -1,0 +1,40 @@
+"""python -m promptreg.cli.export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
+
+FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C]. With
+--published FILE is a folder, and the checkpoint goes there as the method's published implementation names and reads it.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from ..errors import InputError
+from ..inference.export import FORMATS, to_published
+from ..utils.console import Parser, answered
+from ..utils.paths import PACKAGE
+from .classify import add_arguments, from_arguments
+
+
+@answered
+def main(argv=None):
+    """Run the command line; returns the exit code."""
+    parser = Parser(prog=f"python -m {PACKAGE}.cli.export", description=__doc__.split(": ", 1)[1],
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser)
+    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
+    parser.add_argument("--published", action="store_true",
+                        help="write the checkpoint as the method's published implementation reads it")
+    args = parser.parse_args(argv)
+    if args.published:
+        print(to_published(args.checkpoint, args.file, args.trainer))
+        return 0
+    if args.file.suffix not in FORMATS:
+        raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
+    model = from_arguments(args)
+    FORMATS[args.file.suffix](model, args.file)
+    print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

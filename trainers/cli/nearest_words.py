@@ -1,0 +1,52 @@
+"""Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
+import sys
+from pathlib import Path
+
+from ..clip import load_clip
+from ..config.build import keys as flatten
+from ..errors import InputError
+from ..inference.nearest_words import contexts, nearest_words
+from ..training import identity
+from ..training.trained import read_trained
+from ..utils.console import Parser, answered, plain
+
+
+@answered
+def main(argv=None):
+    parser = Parser(description=__doc__)
+    parser.add_argument("checkpoint", help="…/prompt_learner/model.pth.tar-50, ours or a published implementation's")
+    parser.add_argument("topk", type=int, help="words to show for each token")
+    parser.add_argument("--backbone", default="", help="CLIP it was trained on, where the checkpoint does not say")
+    args = parser.parse_args(argv)
+    if args.topk < 1:
+        raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
+    if not Path(args.checkpoint).is_file():
+        what = "is a folder" if Path(args.checkpoint).is_dir() else "is not there"
+        raise InputError(f"{args.checkpoint} {what}: give a checkpoint, RUN/prompt_learner/model.pth.tar-50, say")
+    trained = read_trained(Path(args.checkpoint))
+    found = contexts(trained.state_dict)
+    if not found:
+        raise InputError(f"{args.checkpoint} has no text context: its prompts are visual alone")
+    backbone = args.backbone or flatten(trained.config or {}).get("MODEL.BACKBONE.NAME")
+    if not backbone:
+        raise InputError(f"{args.checkpoint} does not say which CLIP it was trained on: add --backbone NAME")
+    clip = load_clip(str(backbone))
+    differs = identity.differences({"weights": clip.fingerprint}, {"weights": trained.identity.get("weights")})
+    if differs:
+        raise InputError(f"{args.checkpoint} was trained on {differs[0]}: correct --backbone")
+    if args.topk > len(clip.text.embedding):
+        raise InputError(f"TOPK is {args.topk}: {backbone} knows {len(clip.text.embedding)} words")
+    for what, context in found.items():
+        if context.shape[-1] != clip.text.width:
+            raise InputError(f"{args.checkpoint} has vectors of width {context.shape[-1]}, {backbone} of "
+                             f"{clip.text.width}: correct --backbone")
+        number, names = int(what[6:]) if what.startswith("class ") else None, trained.classnames or ()
+        name = names[number] if number is not None and number < len(names) else None
+        print(plain(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
+        for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
+            print(f"{i}: " + "  ".join(f"{plain(word)} ({distance:.4f})" for word, distance in words))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

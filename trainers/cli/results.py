@@ -1,0 +1,92 @@
+"""Tables, pictures and a report of all finished runs below some folders.
+
+    python -m trainers.results output/
+"""
+import sys
+
+from ..errors import InputError
+from ..results import compare, render
+from ..results.collect import collect
+from ..results.notes import Note
+from ..results.table import TITLES, tables
+from ..sweep.missing import missing
+from ..utils.console import Parser, answered, plain, say
+
+
+def parser():
+    p = Parser(prog="python -m trainers.results", description=__doc__.splitlines()[0])
+    p.add_argument("paths", nargs="+", help="folders that hold runs' outputs")
+    p.add_argument("--setting", choices=TITLES, nargs="+", default=list(TITLES), help="only these tables")
+    p.add_argument("--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal")
+    p.add_argument("--spread", choices=("std", "ci95"), default="std",
+                   help="standard deviation over seeds, or 95%% interval of the mean")
+    p.add_argument("--compare", metavar="published", help="add the papers' figures, or those of a CSV like theirs")
+    p.add_argument("--paired", nargs=2, metavar=("FIRST", "SECOND"), action="append", default=[],
+                   help="compare two methods run by run")
+    p.add_argument("--missing", action="store_true", help="print only the commands that fill what is missing")
+    p.add_argument("--pictures", metavar="FOLDER", help="write curves, scatter and gains there, as PNG and PDF")
+    p.add_argument("--html", metavar="FILE", help="write a report page of tables, pictures, configs and logs")
+    return p
+
+
+def run(args):
+    """Do what parsed flags say."""
+    runs = collect(args.paths)
+    made = tables(runs, args.setting)
+    if not made:
+        raise InputError(f"there is no finished run in {', '.join(args.paths)}")
+    calls, reasons = missing(made, runs, args.paths[0])
+    reasons = list(map(Note, reasons))
+    if args.missing:
+        print("\n".join(map(plain, calls)), end="\n" * bool(calls))
+        render.say_notes(reasons)
+        return
+    if args.compare:
+        figures = compare.published(*([] if args.compare == "published" else [args.compare]))
+        made = [compare.against(table, figures) for table in made]
+    show(made, args)
+    for first, second in args.paired:
+        print("\n".join(map(str, compare.paired(runs, first, second))))
+    write(runs, made, args, calls, reasons)
+    if calls:
+        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
+            "one run is missing:")
+        say(f"    {calls[0]}")
+    render.say_notes([note for table in made for note in table.notes] + reasons)
+
+
+def show(made, args):
+    """Print the tables in the format that was asked for."""
+    if args.format == "csv":
+        print(render.as_csv(made), end="")
+        if args.compare:
+            say("note: csv holds our own figures alone: --compare needs another --format")
+    elif args.format == "terminal":
+        console = render.console()
+        for table in made:
+            render.terminal(table, console, args.spread)
+    else:
+        print("\n".join(getattr(render, args.format)(table, args.spread) for table in made), end="")
+
+
+def write(runs, made, args, calls, reasons):
+    """Write the files that were asked for."""
+    if args.pictures:
+        from ..results import pictures
+        for path in pictures.write(runs, made, args.pictures):
+            print(f"wrote {path}", file=sys.stderr)
+    if args.html:
+        from ..results import report
+        report.write(runs, made, args.html, calls, reasons)
+        print(f"wrote {args.html}", file=sys.stderr)
+
+
+@answered
+def main(argv=None):
+    """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
+    run(parser().parse_args(argv))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

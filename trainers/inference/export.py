@@ -1,0 +1,112 @@
+"""Trained prompts as plain data, or the classifier as an ONNX model.
+
+FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C].
+``to_published`` writes a checkpoint as the method's published implementation names and reads it.
+"""
+import contextlib
+import inspect
+import io
+import json
+import logging
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import nn
+
+from ..config.build import dumped
+from ..errors import EnvironmentFault, InputError
+from ..training import checkpoint
+from ..training.trained import read_trained
+from ..utils import atomic
+from .prompted_clip import method_of
+
+OPSET = 18
+
+
+def to_safetensors(model, path):
+    """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
+    tensors = {f"prompts.{name}": value.detach().cpu().contiguous()
+               for name, value in model.trainer.prompts.state_dict().items()}
+    with contextlib.suppress(InputError):  # CoCoOp has none
+        tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
+    about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
+             "classnames": model.classnames, "identity": model.identity,
+             "notes": list(model.trainer.notes)}
+    atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
+
+
+class ImageBranch(nn.Module):
+    """Images [B, 3, S, S] to logits [B, C], the scaled text features a constant."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.visual, self.prompts = model.trainer.clip.model.visual, model.trainer.prompts
+        self.register_buffer("classes", (model.logit_scale * model.encode_text()).T.detach().clone())
+        self.__dict__["trainer"] = model.trainer  # no submodule: what it computes with is registered above
+
+    def forward(self, images):
+        return self.trainer.image_features(images) @ self.classes
+
+
+def to_onnx(model, path):
+    """Write the image branch of a ``PromptedCLIP`` with its text features baked in; any batch size.
+
+    Raises:
+        InputError: CoCoOp, whose text features depend on the image.
+        EnvironmentFault: the packages for it are not installed.
+    """
+    branch = ImageBranch(model).eval()
+    example = torch.zeros(2, 3, model.image_size, model.image_size, device=model.device)
+    names = {"input_names": ["images"], "output_names": ["logits"], "opset_version": OPSET}
+    current = "dynamo" in inspect.signature(torch.onnx.export).parameters
+    if current:
+        names |= {"dynamo": True, "dynamic_shapes": {"images": {0: torch.export.Dim("batch")}}, "external_data": False}
+    else:
+        names["dynamic_axes"] = {"images": {0: "batch"}, "logits": {0: "batch"}}
+    level = logging.getLogger("onnxscript").level
+    try:
+        with atomic.whole(path) as file, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            logging.getLogger("onnxscript").setLevel(logging.ERROR)
+            with torch.no_grad():
+                torch.onnx.export(branch, (example,), file.name, **names)
+    except ImportError as error:
+        raise EnvironmentFault(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
+    finally:
+        logging.getLogger("onnxscript").setLevel(level)
+
+
+def to_published(source, folder, trainer=None):
+    """Write a checkpoint for a method's published implementation to read: its --model-dir is then ``folder``.
+
+    Args:
+        source: a checkpoint or a run's output folder.
+        folder: gets ``FOLDER/model.pth.tar-EPOCH``, FOLDER being the method's.
+        trainer: the method, for a checkpoint that does not say.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        InputError: no such checkpoint, a damaged one, of an unknown method, or where it would write lies another.
+    """
+    source = Path(source)
+    if source.suffix == ".safetensors":
+        raise InputError(f"{source} is an exported file already: give the run's folder, or its checkpoint")
+    if source.is_dir():
+        source = checkpoint.find(source, checkpoint.FOLDERS[0])
+    trained = read_trained(source)
+    if trained.epoch is None:
+        raise InputError(f"{source} does not say its epoch, after which the file would be named: give another")
+    method = method_of(trained, trainer)
+    target = Path(folder) / method.FOLDER / f"{checkpoint.STEM}{trained.epoch}"
+    if target.exists() or target.parent.resolve() == source.parent.resolve():  # the source can be resumed, a copy not
+        raise InputError(f"{target} would be written over, or beside, a checkpoint: give another folder")
+    checkpoint.export(trained.state_dict, trained.epoch, target, method.WHOLE_MODEL)
+    return target
+
+
+FORMATS = {".safetensors": to_safetensors, ".onnx": to_onnx}

@@ -1,0 +1,220 @@
+"""Trained prompts as a plain object, outside of Dassl's loop: a notebook, a server, another trainer's teacher.
+
+    model = PromptedCLIP.from_checkpoint("output/…/seed1", ["cat", "dog"])
+    model.classify(images)
+
+From the shell: python -m promptreg.cli.classify CHECKPOINT IMAGE…
+"""
+import argparse
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from yacs.config import CfgNode
+
+from dassl.config import get_cfg_default
+
+from ..clip import load_clip
+from ..compat.registry import PREFIX, SHELF
+from ..config.build import setup_cfg
+from ..config.defaults import HOUSE, settings
+from ..errors import InputError
+from ..training import checkpoint
+from ..training.compatibility import load_into
+from ..training.identity import digest
+from ..training.trained import read_trained
+from .inputs import class_list, image_batch
+
+KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
+
+
+class PromptedCLIP:
+    """A frozen CLIP with trained prompts and a list of classes.
+
+    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow to the images
+    where the caller lets them; the prompts are constants.
+
+    Attributes:
+        classnames: C names.
+        embed_dim: E.
+        image_size: S, pixels a side.
+        logit_scale: CLIP's own, a float32 scalar tensor.
+        preprocess: transform of a PIL image to [3, S, S], as in the trainer's evaluation.
+    """
+
+    def __init__(self, trainer, trained):
+        """Use ``from_checkpoint``. Takes a trainer without data and the ``TrainedPrompts`` to put into it."""
+        self.trainer, self._trained = trainer, trained
+        load_into(trainer, trained)
+        trainer.prompts.requires_grad_(False)
+        self.classnames, self.device = trainer.classnames, trainer.device
+        self.embed_dim, self.logit_scale = trainer.clip.embed_dim, trainer.clip.logit_scale
+        self.image_size = tuple(trainer.cfg.INPUT.SIZE)[0]
+        self.preprocess = _transform(trainer.cfg)
+        self._text = None
+
+    @classmethod
+    def from_checkpoint(cls, path, classnames=None, backbone=None, device="cpu", precision=None, trainer=None,
+                        config_file=None, opts=()):
+        """Load prompts.
+
+        Args:
+            path: a checkpoint, a run's output folder (its best or last checkpoint), or a file of ``promptreg.export``.
+            classnames: a list of the classes to tell apart; None for those of the training.
+            backbone: MODEL.BACKBONE.NAME, if not the run's: a file's path, say, which lies elsewhere here.
+            device: where to compute.
+            precision: "fp32", "fp16", "amp" or "bf16", if not the run's.
+            trainer, config_file, opts: the method, its config file and KEY VALUE pairs, for published checkpoints,
+                which do not say.
+
+        Raises:
+            InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit: of
+                another method, of other weights, or with contexts of other classes.
+        """
+        path = Path(path)
+        if path.is_dir():
+            path = checkpoint.find(path, checkpoint.FOLDERS[0])
+        trained = read_trained(path)
+        cfg, name = _config(trained, trainer, config_file, opts)
+        if backbone:
+            cfg.MODEL.BACKBONE.NAME = str(backbone)
+        method = SHELF.ours[name]
+        if precision:
+            cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
+        names = trained.classnames if classnames is None else class_list(classnames)
+        if not names:
+            raise InputError(f"{path} does not name its classes: give classnames")
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
+            clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
+        return cls(_without_data(method, cfg, clip, names), trained)
+
+    def with_classnames(self, classnames):
+        """Return the same prompts on the same CLIP, for other classes.
+
+        Args:
+            classnames: a list of names.
+
+        Raises:
+            InputError: the contexts are class-specific and of other classes, or a name does not fit into a prompt.
+        """
+        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, class_list(classnames))
+        return type(self)(other, self._trained)
+
+    @property
+    def identity(self):
+        """What the prompts were trained on, as hashes; of classes and weights, those in use."""
+        return {**self._trained.identity, "classnames": digest(self.classnames),
+                "weights": self.trainer.clip.fingerprint}
+
+    # ---- as open_clip's models do
+
+    def encode_image(self, images, normalize=True):
+        """Return prompted image features [B, E] of images: paths, PIL images, pixels or tensors (see ``batch``)."""
+        return self._scaled(self.trainer.image_features(self.batch(images)), normalize)
+
+    def encode_text(self, classnames=None, normalize=True):
+        """Return prompted text features [C, E] of a list of classnames, or of the object's own.
+
+        Raises:
+            InputError: CoCoOp's depend on the image; else as ``with_classnames``.
+        """
+        if classnames is not None:
+            return self.with_classnames(classnames).encode_text(normalize=normalize)
+        if self._text is None:
+            self._text = self.trainer.text_features()
+        return self._scaled(self._text, normalize)
+
+    @staticmethod
+    def _scaled(features, normalize):
+        if not normalize:
+            raise InputError("features are of unit length here: normalize=False is not supported")
+        return features
+
+    def logits(self, images):
+        """Return logits [B, C], the trainer's, of ``images`` as ``encode_image`` takes them."""
+        return self.trainer.logits(self.batch(images))
+
+    @torch.no_grad()
+    def classify(self, images, top=None):
+        """Return the classes' probabilities [B, C] of ``images`` as ``encode_image`` takes them.
+
+        Args:
+            top: return instead, for each image, its ``top`` most likely classes as (name, probability), best first.
+        """
+        found = self.logits(images).softmax(-1)
+        if top is None:
+            return found
+        values, indices = found.topk(min(top, len(self.classnames)), -1)
+        return [[(self.classnames[i], p) for i, p in zip(row_i, row_p, strict=True)]
+                for row_i, row_p in zip(indices.tolist(), values.tolist(), strict=True)]
+
+    def __call__(self, images):
+        """Return (image features [B, E], text features [C, E], logit scale)."""
+        return self.encode_image(images), self.encode_text(), self.logit_scale
+
+    def batch(self, images):
+        """Return images as a tensor [B, 3, S, S] on the device (see ``inference.inputs.image_batch``)."""
+        return image_batch(images, self.preprocess, self.image_size).to(self.device)
+
+
+def method_of(trained, trainer):
+    """Return the trainer class of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
+    name = str(trainer or trained.trainer).removeprefix(PREFIX)
+    if not hasattr(SHELF.ours.get(name), "without_data"):
+        raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
+                         f"trainer {name!r} is not one of ours: {', '.join(sorted(SHELF.ours))}")
+    return SHELF.ours[name]
+
+
+def _config(trained, trainer, config_file, opts):
+    """Return (config, method's name) of a file, whose own config wins where it has one."""
+    name = method_of(trained, trainer).__name__
+    if trained.trainer and not config_file:
+        try:
+            if trained.config is None:
+                raise ValueError("it is not a config in YAML")
+            cfg = CfgNode(trained.config)
+            complete(cfg, needed(SHELF.ours[name]))
+            cfg.merge_from_list(list(opts))
+        except Exception as error:  # yacs has a dozen ways to refuse
+            raise InputError(f"{trained.path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer "
+                             "and config_file") from error
+        return cfg, name
+    flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name,
+                               opts=list(opts), no_cache=False)
+    cfg, _ = setup_cfg(flags)
+    cfg.defrost()
+    return cfg, name
+
+
+def needed(method):
+    """Return the defaults of all that a config must hold for ``method`` to be built."""
+    defaults, own = get_cfg_default(), CfgNode({"TRAINER": CfgNode()})
+    return CfgNode({"MODEL": {"BACKBONE": {"NAME": ""}}, "INPUT": defaults.INPUT,
+                    "TRAINER": {section: settings(own, section) for section in (method.SECTION, HOUSE)}})
+
+
+def complete(node, defaults, section=""):
+    """Give a config the keys that it lacks; raises ValueError where one is of another type than its default."""
+    for key, default in defaults.items():
+        value = node.setdefault(key, default)
+        if value is None and isinstance(default, str):  # a host's CTX_INIT, for a random start
+            value = node[key] = ""
+        kinds = next((kinds for kinds in KINDS if isinstance(default, kinds)), object)
+        if not isinstance(value, kinds):
+            raise ValueError(f"{section}{key} is {value!r}")
+        if isinstance(default, dict):
+            complete(value, default, f"{section}{key}.")
+
+
+def _without_data(method, cfg, clip, classnames):
+    """Build a trainer; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
+    with torch.random.fork_rng(devices=[]):
+        return method.without_data(cfg, clip, classnames)
+
+
+def _transform(cfg):
+    from dassl.data.transforms import build_transform
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its steps
+        return build_transform(cfg, is_train=False)

@@ -1,0 +1,239 @@
+"""CoOp's command line, unchanged flags: train, or evaluate, one method on one dataset with one seed."""
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import time
+
+from ..clip import weights
+from ..compat import engine
+from ..compat.registry import SHELF
+from ..config.build import difference, keys, parsed, setup_cfg
+from ..errors import InputError, Interrupted
+from ..utils import lock
+from ..utils.console import Log, Parser, exit_code, one_line, plain_record, prepare, say
+from . import checkpoint, distributed, identity, result, signals, validation
+from .resume import refuse_other_content
+
+
+def parser():
+    """Return the parser of CoOp's flags and our few."""
+    p = Parser(description=__doc__)
+    p.add_argument("--root", default="", help="folder of the datasets")
+    p.add_argument("--output-dir", default="", help="folder of this run's log, checkpoints and result")
+    p.add_argument("--resume", default="", help="folder to resume from, if not the output folder")
+    p.add_argument("--seed", type=int, default=None, help="non-negative to fix all random draws")
+    p.add_argument("--source-domains", nargs="+", help="source domains, for domain adaptation")
+    p.add_argument("--target-domains", nargs="+", help="target domains, for domain adaptation")
+    p.add_argument("--transforms", nargs="+", help="training transforms")
+    p.add_argument("--config-file", default="", help="the method's config")
+    p.add_argument("--dataset-config-file", default="", help="the dataset's config")
+    p.add_argument("--trainer", default="", help="name of the method's trainer")
+    p.add_argument("--backbone", default="", help="name of CLIP's backbone")
+    p.add_argument("--head", default="", help="name of the head (none of these methods has one)")
+    p.add_argument("--eval-only", action="store_true", help="evaluate only")
+    p.add_argument("--model-dir", default="", help="folder to load prompts from, for --eval-only")
+    p.add_argument("--load-epoch", type=int, help="epoch of the prompts to load, for --eval-only")
+    p.add_argument("--no-train", action="store_true", help="build everything, train nothing")
+    p.add_argument("--no-cache", action="store_true", help="do not keep frozen text features on disk")
+    p.add_argument("--print-cfg", action="store_true", help="show the merged config and where each value came from")
+    p.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    p.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that win over the config files")
+    return p
+
+
+def run(args):
+    """Do what parsed flags say; returns the trainer, or None where there was nothing to do."""
+    engine.sibling("datasets")
+    cfg, origin = setup_cfg(args)
+    if args.print_cfg:
+        for key, source in sorted(origin.items()):
+            print(f"# {key}: from {source}")
+        print(cfg.dump())
+        return None
+    if not args.eval_only and (args.model_dir or args.load_epoch is not None):
+        raise InputError("--model-dir and --load-epoch have an effect with --eval-only alone: add it; to start a "
+                         "training from prompts give MODEL.INIT_WEIGHTS FILE")
+    if finished(cfg, args):
+        lock.release_dead(cfg.OUTPUT_DIR)  # it may have been killed when all was done
+        return None
+    first = distributed.launched()[0] == 0
+    with lock.held(cfg.OUTPUT_DIR) if first else contextlib.nullcontext():
+        if finished(cfg, args):  # meanwhile
+            return None
+        check_unfinished(cfg, args.eval_only)
+        if first:
+            checkpoint.tidy(cfg.OUTPUT_DIR)
+        return build_and_run(cfg, args)
+
+
+def finished(cfg, args):
+    """Return whether the output folder holds this very run's result.
+
+    Raises:
+        InputError: it holds that of a run with another config, on other data or weights, or of other prompts.
+    """
+    done = result.read(cfg.OUTPUT_DIR)
+    if done:
+        check_finished(cfg, args, done)
+        print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
+        for text in notes_of(done):
+            print(f"note: {text}")
+    return bool(done)
+
+
+def notes_of(done):
+    """Return the notes of a result.json's content, and one where it is of an older version."""
+    return [*done.get("notes", ()), *([] if done.get("identity") else [identity.NOT_RECORDED])]
+
+
+def check_finished(cfg, args, done):
+    """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
+    refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
+    there, here = done.get("processes", 1), distributed.launched()[1]
+    if not args.eval_only and there != here:
+        raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run in {there} processes, and there are {here} here, "
+                         "which makes other joint batches: start as many, or choose another --output-dir")
+    if done.get("identity"):
+        check_content(identity.of_config(cfg), done, cfg.OUTPUT_DIR)
+    check_prompts(args, done)
+
+
+def check_content(here, done, folder):
+    """Raise InputError where the result ``done`` in a folder was made of other data or weights than are ``here``."""
+    differs = identity.differences(here, done.get("identity"))
+    if differs:
+        raise InputError(f"{folder} holds the result of a run on {'; '.join(differs)}: choose another --output-dir, or "
+                         "delete it to run on what is there today")
+
+
+def check_prompts(args, done):
+    """Raise InputError where the result ``done`` is of other prompts than --model-dir holds today."""
+    if not (args.eval_only and args.model_dir and done.get("prompts")):
+        return
+    folder = getattr(SHELF.ours.get(done.get("trainer")), "FOLDER", "")
+    with contextlib.suppress(checkpoint.Missing):  # they may have been deleted since
+        path = checkpoint.find(args.model_dir, folder, args.load_epoch)
+        if checkpoint.digest(checkpoint.read_prompts(path)[0]) != done["prompts"]:
+            raise InputError(f"{args.output_dir} holds the result of other prompts than {path}: choose another "
+                             "--output-dir, or delete it to evaluate these")
+
+
+def check_unfinished(cfg, eval_only):
+    """Raise InputError where the output folder holds a run that this one would spoil, or --resume is of no use."""
+    found = checkpoint.unfinished(cfg.OUTPUT_DIR)
+    if not found:
+        if cfg.RESUME and not eval_only:
+            check_resume(cfg)
+        return
+    path, content = found
+    if eval_only:
+        last = keys(parsed(content["config"]) or {}).get("OPTIM.MAX_EPOCH")
+        if isinstance(last, int) and content["epoch"] < last:
+            raise InputError(f"{path} is of a training that has done {content['epoch']} of {last} epochs: finish it, "
+                             "or evaluate into another --output-dir")
+        return
+    refuse_difference(cfg, content["config"], "an unfinished run",
+                      "choose another --output-dir, or delete it to begin anew")
+
+
+def check_resume(cfg):
+    """Raise InputError unless the folder of --resume holds a state of this very run, started elsewhere."""
+    found = checkpoint.unfinished(cfg.RESUME)
+    if not found:
+        raise InputError(f"--resume {cfg.RESUME}: there is no run in this folder that could go on; correct it, or "
+                         "leave it out to begin anew")
+    refuse_difference(cfg, found[1]["config"], "a run", "resume with the config it was started with", cfg.RESUME)
+
+
+def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
+    """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
+    differs = difference(cfg, parsed(there) or {})
+    if differs:
+        more = f"; and {len(differs) - most} more" if len(differs) > most else ""
+        raise InputError(f"{folder or cfg.OUTPUT_DIR} holds {what} with another config "
+                         f"({'; '.join(differs[:most])}{more}): {remedy}")
+
+
+def check_resumption(trainer):
+    """Raise InputError where what the trainer would go on with was left by a run on other data or weights."""
+    for folder in filter(None, (trainer.cfg.OUTPUT_DIR, trainer.cfg.RESUME)):
+        found = checkpoint.unfinished(folder)
+        if found and hasattr(trainer, "identity"):
+            refuse_other_content(trainer, found[1], found[0])
+
+
+def build_and_run(cfg, args):
+    """Build the trainer and let it train or evaluate; returns it."""
+    from dassl.engine import TRAINER_REGISTRY, build_trainer
+    from dassl.utils import collect_env_info, set_random_seed
+
+    if getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "NEEDS_DATASET", True):
+        engine.sibling("datasets").check(cfg)
+    weights.locate(cfg.MODEL.BACKBONE.NAME)
+    if cfg.SEED >= 0:
+        print(f"Setting fixed seed: {cfg.SEED}")
+        set_random_seed(cfg.SEED)
+    print(f"Running on {engine.describe()}")
+    print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
+
+    begin = time.time()
+    trainer = build_trainer(cfg)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+    elif not args.no_train:
+        validation.check_training(trainer)
+        check_resumption(trainer)
+    if distributed.rank() == 0 and isinstance(sys.stdout, Log):
+        sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found
+    if args.eval_only:
+        trainer.test()
+    elif not args.no_train:
+        trainer.train()
+    if distributed.rank() == 0 and getattr(trainer, "results", None):
+        result.write(trainer, time.time() - begin)
+    return trainer
+
+
+def main(argv=None):
+    """Run the command line.
+
+    Returns:
+        The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
+        75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
+    """
+    prepare()
+    args = parser().parse_args(argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("promptreg").addFilter(plain_record)
+    console = sys.stdout
+    try:
+        sys.stdout = Log(console if distributed.launched()[0] == 0 else open(os.devnull, "w"))
+        with signals.watched():
+            if distributed.launched()[1] > 1:
+                signals.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
+            try:
+                run(args)
+            except RuntimeError:
+                if signals.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
+                    signals.leave("what was saved before is kept")
+                raise
+        return 0
+    except (Interrupted, KeyboardInterrupt) as stop:
+        say(f"{str(stop) or 'interrupted'}; the same command goes on from there")
+        return getattr(stop, "exit_code", 130)
+    except Exception as error:
+        code = exit_code(error)
+        if args.debug or code is None:
+            raise
+        say(f"error: {one_line(error)}")
+        return code
+    finally:
+        with contextlib.suppress(OSError):  # the disk of the log is full: that has been said
+            sys.stdout.flush()
+        sys.stdout = console
+
+
+if __name__ == "__main__":
+    sys.exit(main())

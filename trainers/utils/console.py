@@ -1,0 +1,187 @@
+"""How every command line answers a mistake: one line, cause and remedy, and an exit code; never half a screen."""
+import argparse
+import contextlib
+import errno
+import functools
+import os
+import re
+import select
+import sys
+from pathlib import Path
+
+from ..errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
+from . import atomic
+
+# What the system refuses for reasons that lie with the machine, and what to do about it.
+REMEDIES = {errno.ENOSPC: "free some space and run the same command again",
+            errno.EDQUOT: "free some of your quota and run the same command again",
+            errno.EACCES: "mend its permissions, or choose another folder",
+            errno.EPERM: "mend its permissions, or choose another folder",
+            errno.EROFS: "choose a folder on another disk",
+            errno.EIO: "the disk is failing: choose another",
+            errno.ENOMEM: "free some memory and run the same command again",
+            errno.EMFILE: "raise the limit of open files (ulimit -n)"}
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that refuses in one line, without its usage before it."""
+
+    def error(self, message):
+        self.exit(InputError.exit_code, f"error: {plain(message)}; all flags are listed by --help\n")
+
+
+def exit_code(error):
+    """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
+
+    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
+    """
+    if isinstance(error, PromptRegError):
+        return error.exit_code
+    frame = error.__traceback__
+    while frame.tb_next:
+        frame = frame.tb_next
+    engine = getattr(sys.modules.get("dassl"), "__name__", "")  # minidassl's own name, where it stands for Dassl
+    said_by_mini = "minidassl" in engine and frame.tb_frame.f_globals["__name__"].startswith(engine)
+    if said_by_mini and isinstance(error, (FileNotFoundError, ValueError)):
+        return InputError.exit_code
+    if isinstance(error, (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
+        return InputError.exit_code if error.filename else None
+    if memory(error) or isinstance(error, OSError) and error.errno in REMEDIES:
+        return EnvironmentFault.exit_code
+    return None
+
+
+def memory(error):
+    """Return which memory is full, if that is what the error says."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's
+        return "the GPU's memory"
+    refused = isinstance(error, RuntimeError) and "can't allocate memory" in str(error)  # torch's word for it
+    return "memory" if refused or isinstance(error, MemoryError) else None
+
+
+def plain(text):
+    """Return a text with its control characters and line breaks written as escapes: no terminal obeys it."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
+
+
+def one_line(error):
+    """Return an error's message as one plain line."""
+    if memory(error):
+        return (f"{memory(error)} is full: lower DATALOADER.TRAIN_X.BATCH_SIZE, TRAINER.PROMPTREG.TEXT_MEMORY or "
+                "IMAGE_MEMORY")
+    if isinstance(error, OSError) and not isinstance(error, PromptRegError) and error.strerror:
+        where = f"{error.filename2 or error.filename}: " if error.filename else ""
+        return plain(f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}")
+    return plain(" ".join(filter(None, map(str.strip, message(error).splitlines()))))
+
+
+def message(error):
+    """Return an error's own words: of one that crossed from a loader's worker process, what its traceback ends with."""
+    said = str(error).strip()
+    if not (said.startswith("Caught ") and "\nOriginal Traceback " in said):
+        return said
+    _, named, words = said.rpartition(f"\n{type(error).__module__}.{type(error).__name__}: ")
+    return words if named else said.splitlines()[-1]
+
+
+def say(line):
+    """Print a line, and no more, to standard error, which may itself be a file on the disk that is full."""
+    with contextlib.suppress(OSError):
+        print(plain(line), file=sys.stderr, flush=True)
+
+
+def plain_record(record):
+    """Filter of a logger: its messages on one line."""
+    record.msg, record.args = plain(record.getMessage()), ()
+    return True
+
+
+def prepare():
+    """Let a command print whatever it may; called first by every command line.
+
+    A stream that was closed swallows what is printed; one that cannot encode a name writes it with backslashes.
+    """
+    sys.stdout, sys.stderr = sys.stdout or open(os.devnull, "w"), sys.stderr or open(os.devnull, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def abandoned():
+    """Return whether whoever read our output has gone: what ``| head`` does once it has seen enough."""
+    watch = select.poll()
+    try:
+        watch.register(sys.stdout.fileno(), 0)
+    except ValueError:  # a stream without a file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+
+
+def silence():
+    """Let nothing more be printed: whoever read our output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class Log:
+    """Standard output that is also kept; from ``open`` on, in a file. Nothing is written before the run is sound."""
+
+    def __init__(self, console):
+        self.console, self.kept, self.file = console, [], None
+
+    def write(self, text):
+        self._to_console(lambda console: console.write(text))
+        if self.file:
+            with atomic.naming(self.file.name):
+                self.file.write(text)
+        else:
+            self.kept.append(text)
+        return len(text)
+
+    def flush(self):
+        self._to_console(lambda console: console.flush())
+        if self.file:
+            self.file.flush()
+
+    def _to_console(self, act):
+        try:
+            act(self.console)
+        except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
+            silence()
+
+    def open(self, directory):
+        """Begin, or in a resumed run continue, ``directory``/log.txt."""
+        os.makedirs(directory, exist_ok=True)
+        self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape",
+                         opener=atomic.no_link)
+        with atomic.naming(self.file.name):
+            self.file.writelines(self.kept)
+
+    def __getattr__(self, name):
+        return getattr(self.console, name)
+
+
+def answered(command):
+    """Decorator of a command line's ``main(argv)``: what a user can mend becomes one line and the exit code.
+
+    Ctrl-C is 130; a reader that has seen enough (``| head``) is no error.
+    """
+    @functools.wraps(command)
+    def main(argv=None):
+        prepare()
+        try:
+            code = command(argv)
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt:
+            say("interrupted")
+            return 130
+        except Exception as error:
+            if isinstance(error, BrokenPipeError) and abandoned():
+                silence()
+                return 0
+            code = exit_code(error)
+            if code is None:
+                raise
+            say(f"error: {one_line(error)}")
+            return code
+    return main
