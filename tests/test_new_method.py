@@ -14,7 +14,8 @@ def test_the_page_adds_a_method(tmp_path):
     assert module_name == "trainers/anchored.py" and config_name == "configs/trainers/AnchoredCoOp/demo.yaml"
     (tmp_path / "anchored.py").write_text(module.replace("from .", "from trainers."))
     (tmp_path / "demo.yaml").write_text(config)
-    (tmp_path / "run.py").write_text("import sys\nimport anchored\nfrom trainers.training.run import main\nsys.exit(main())\n")
+    (tmp_path / "run.py").write_text("import sys\nimport anchored\nfrom trainers.training.run import main\n"
+                                     "sys.exit(main())\n")
 
     def run(output, *more):
         subprocess.run([sys.executable, str(tmp_path / "run.py"), "--trainer", "AnchoredCoOp", "--seed", "1", "--root",
