@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 
 from trainers.cli.linear_probe import main
 from trainers.config.build import setup_cfg
+from trainers.config.flags import parser
 from trainers.inference import linear_probe
-from trainers.training.run import parser
 
 
 def test_the_probe_is_a_logistic_regression_on_frozen_features(tmp_path, capsys, monkeypatch):

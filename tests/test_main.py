@@ -13,9 +13,10 @@ import pytest
 from conftest import ROOT
 
 from trainers.config.build import setup_cfg
+from trainers.config.flags import parser
 from trainers.errors import EnvironmentFault, InputError
 from trainers.training import distributed
-from trainers.training.run import main, parser
+from trainers.training.run import main
 from trainers.utils import console
 
 DEMO = ["--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"),

@@ -21,7 +21,8 @@ from datasets import prepare
 from trainers.cli import classify, gram_browse, nearest_words
 from trainers.cli.results import main as results_main
 from trainers.clip import load_clip
-from trainers.config.build import dumped, parsed, setup_cfg
+from trainers.config.build import setup_cfg
+from trainers.config.yaml_text import dumped, parsed
 from trainers.errors import InputError
 from trainers.inference import prompted_clip
 from trainers.meta import hierarchy

@@ -45,7 +45,8 @@ def test_other_names_are_not_found():
         assert importlib.util.find_spec(name) is None, name
 
 
-@pytest.mark.parametrize("old, new", [("config.setup_cfg", "config.build"), ("results.read", "training.result")])
+@pytest.mark.parametrize("old, new", [("config.setup_cfg", "config.build"), ("config.dumped", "config.yaml_text"),
+                                     ("results.read", "training.result")])
 def test_a_name_of_a_module_that_is_a_room_now(old, new):
     room, name = old.split(".")
     with pytest.warns(DeprecationWarning, match=f"trainers.{old} is now in trainers.{new}") as told:

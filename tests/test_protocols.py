@@ -17,7 +17,7 @@ from conftest import GOLDEN, ROOT
 import trainers  # noqa: F401  adds its keys to the default config
 from dassl.config import get_cfg_default
 from trainers.clip import templates
-from trainers.config.build import keys
+from trainers.config.yaml_text import keys
 from trainers.errors import InputError
 
 COMMON = {

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
+from trainers.config.flags import parser as train_parser
 from trainers.sweep import guard, live, pool
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
-from trainers.training.run import parser as train_parser
 
 EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots",
             "1", "2", "--cfg", "demo", "--jobs", "2"]

@@ -25,8 +25,8 @@ from dassl.utils import AverageMeter, MetricMeter
 from .clip import arrange, load_clip
 from .clip.zero_shot import template_features
 from .compat.registry import SHELF
-from .config.build import dumped
 from .config.defaults import HOUSE, declare, settings
+from .config.yaml_text import dumped
 from .errors import InputError
 from .prompts import Prompts
 from .training import checkpoint, distributed, identity, input_checks, signals, validation

@@ -7,7 +7,7 @@ import miniature
 import pytest
 
 import datasets
-from trainers.config.build import difference
+from trainers.config.yaml_text import difference
 
 from dassl.config import get_cfg_default  # isort: skip  datasets has found Dassl
 

@@ -3,8 +3,8 @@ import sys
 
 from ..compat import engine
 from ..config.build import setup_cfg
+from ..config.flags import parser
 from ..inference.linear_probe import run
-from ..training.run import parser
 from ..utils.console import answered
 
 

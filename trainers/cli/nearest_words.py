@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 from ..clip import load_clip
-from ..config.build import keys as flatten
+from ..config.yaml_text import keys as flatten
 from ..errors import InputError
 from ..inference.nearest_words import contexts, nearest_words
 from ..training import identity

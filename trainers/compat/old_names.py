@@ -93,15 +93,16 @@ def install(package: str) -> None:
     sys.meta_path.append(OldNames(package))
 
 
-def attribute(package: str, name: str, room: str) -> object:
-    """Return what ``from package import name`` meant before ``package`` was a room: ``room`` has it now.
+def attribute(package: str, name: str, modules: str) -> object:
+    """Return what ``from package import name`` meant before ``package`` was a room; one of ``modules`` has it now.
 
     Raises:
-        AttributeError: it has no such name.
+        AttributeError: none has.
     """
-    module = importlib.import_module(f"{package.partition('.')[0]}.{room}")
-    if name.startswith("__") or not hasattr(module, name):
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
-    warnings.warn(f"{package}.{name} is now in {module.__name__}: the next version drops the old name",
-                  DeprecationWarning, 3)
-    return getattr(module, name)
+    for new in () if name.startswith("__") else modules.split():
+        module = importlib.import_module(f"{package.partition('.')[0]}.{new}")
+        if hasattr(module, name):
+            warnings.warn(f"{package}.{name} is now in {module.__name__}: the next version drops the old name",
+                          DeprecationWarning, 3)
+            return getattr(module, name)
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -3,4 +3,4 @@ from ..compat import old_names
 
 
 def __getattr__(name):
-    return old_names.attribute(__name__, name, "config.build")
+    return old_names.attribute(__name__, name, "config.build config.yaml_text config.checks")

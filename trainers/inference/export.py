@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from ..config.build import dumped
+from ..config.yaml_text import dumped
 from ..errors import EnvironmentFault, InputError
 from ..training import checkpoint
 from ..training.trained import read_trained

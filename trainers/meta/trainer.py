@@ -15,8 +15,8 @@ from dassl.data.transforms import build_transform
 from ..base import register
 from ..clip import load_clip
 from ..clip.weights import is_file_name
-from ..config.build import difference
 from ..config.defaults import HOUSE, declare, settings
+from ..config.yaml_text import difference
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 from ..training import checkpoint, distributed, signals

@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from ..config.build import parsed
+from ..config.yaml_text import parsed
 from .published import DATASETS, KEYS, SHORT
 
 OWN = "image_folder"  # what configs and scripts call anybody's own images

@@ -3,7 +3,7 @@ import functools
 import re
 from collections import Counter, defaultdict
 
-from ..config.build import PASSING, keys, parsed
+from ..config.yaml_text import PASSING, keys, parsed
 from ..training.identity import NOT_RECORDED
 from .line import row_name, shots_words
 from .notes import Note, listed

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from ..config.build import setup_cfg
+from ..config.flags import parser
 from ..errors import EnvironmentFault, InputError
 from ..results.published import KEYS, VARIANTS
 from ..training import identity, run
@@ -254,7 +255,7 @@ def check_result(words, done, collection=identity.of_collection):
     Where the words are those of its own command, its config needs no second look, which takes time; the dataset and the
     weights do, and ``collection`` tells the dataset's identity.
     """
-    args = run.parser().parse_args(words)
+    args = parser().parse_args(words)
     recorded = done.get("command") or []
     if words != recorded[-len(words):] and done.get("config"):
         run.check_finished(setup_cfg(args)[0], args, done)

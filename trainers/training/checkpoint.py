@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..config.build import parsed
+from ..config.yaml_text import parsed
 from ..errors import InputError
 from ..utils import atomic, torch_archive
 from . import distributed

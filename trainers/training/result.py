@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from ..config.build import dumped, parsed
+from ..config.yaml_text import dumped, parsed
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT

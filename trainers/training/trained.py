@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from ..config.build import parsed
+from ..config.yaml_text import parsed
 from ..errors import InputError
 from . import checkpoint
 
