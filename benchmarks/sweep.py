@@ -24,7 +24,7 @@ from common import ROOT, keep
 from rich.console import Console
 
 from trainers.cli import sweep
-from trainers.sweep import live
+from trainers.sweep import progress
 
 METHODS, SHOTS, SEEDS = ("CoOp", "ProGrad", "PromptSRC"), (4, 16), (1, 2, 3)
 KILLED, FAILING = "shots_16/PromptSRC/demo/seed1", "shots_4/ProGrad/demo/seed2"
@@ -50,12 +50,12 @@ def recording(frames):
     @contextlib.contextmanager
     def watching(console):
         begin = time.time()
-        with live.watching(console) as show:
+        with progress.watching(console) as show:
             def watch(pool):
                 show(pool)
                 if time.time() - begin > 5 * len(frames):
                     page = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
-                    page.print(live.view(pool, begin))
+                    page.print(progress.view(pool, begin))
                     frames.append(page.export_svg(title="python -m trainers.sweep"))
             yield watch
     return watching
@@ -115,7 +115,7 @@ def main():
         if args.pictures:
             sweep.watching = recording(frames)
         first = call(flags(data, output, args.jobs))
-        sweep.watching = live.watching
+        sweep.watching = progress.watching
         after_first = len(figures(output))
         in_the_way.unlink()
         second = call(flags(data, output, args.jobs))

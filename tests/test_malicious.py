@@ -39,7 +39,7 @@ from trainers.clip import load_clip, weights
 from trainers.config.build import setup_cfg
 from trainers.inference import prompted_clip
 from trainers.meta import pairs
-from trainers.results import pictures, render, report
+from trainers.results import plots, render, report
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
@@ -632,4 +632,4 @@ def test_names_are_not_markup_anywhere(name, tmp_path, capsys):
     assert results_main([str(tmp_path), "--format", "markdown"]) == 0
     assert in_markdown(capsys.readouterr().out).count(name) == 1
     runs = collect([tmp_path])
-    pictures.write(runs, tables(runs), tmp_path / "pictures")
+    plots.write(runs, tables(runs), tmp_path / "pictures")

@@ -26,7 +26,7 @@ from trainers.config.yaml_text import dumped, parsed
 from trainers.errors import InputError
 from trainers.inference import prompted_clip
 from trainers.meta import hierarchy
-from trainers.results import pictures, render
+from trainers.results import plots, render
 from trainers.sweep.pool import Worker
 from trainers.training.run import check_unfinished
 from trainers.utils import console
@@ -213,7 +213,7 @@ def test_csv(name, tmp_path, capsys):
 def test_log(line, tmp_path):
     (tmp_path / "log.txt").write_text(f"{line}\nepoch [7/9] loss 1.0 (0.5)\n")
     begin = time.process_time()
-    assert pictures.curve(tmp_path) == ([7], [0.5])
+    assert plots.curve(tmp_path) == ([7], [0.5])
     assert time.process_time() - begin < 3
 
 

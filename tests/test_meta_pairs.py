@@ -16,7 +16,7 @@ from trainers.cli import gram_browse
 from trainers.clip import load_clip
 from trainers.errors import InputError
 from trainers.meta import features, hierarchy
-from trainers.meta.names import name_clusters
+from trainers.meta.cluster_names import name_clusters
 from trainers.meta.pairs import Corpus, picture
 
 TRANSFORM = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor()])

@@ -61,9 +61,18 @@ def run(*words, path=ROOT / "dropin", folder=ROOT):
                           env={**os.environ, "PYTHONPATH": str(path), "OMP_NUM_THREADS": "1"})
 
 
-def test_an_old_name_runs(tmp_path):
+@pytest.mark.parametrize("words, new, code, said", [
+    ("main --trainer CoOp --config-file no.yaml", "training.run", 2, "error: there is no config file no.yaml"),
+    ("load none x.png", "cli.classify", 2, "error: "), ("clip.fetch demo", "cli.weights", 0, "demo: nothing to fetch")])
+def test_an_old_name_runs(words, new, code, said, tmp_path):
     """What scripts of before call, among them those that ``promptreg init`` has written into a host."""
-    for package, path in (("trainers", ROOT), ("promptreg", ROOT / "dropin")):
-        done = run("-m", f"{package}.main", "--trainer", "CoOp", "--config-file", "no.yaml", path=path, folder=tmp_path)
-        assert done.returncode == 2 and "error: there is no config file no.yaml" in done.stderr, done.stderr
-        assert f"python -m {package}.main is now python -m {package}.training.run" in done.stderr
+    name, *rest = words.split()
+    done = run("-m", f"promptreg.{name}", *rest, folder=tmp_path)
+    assert done.returncode == code and said in done.stdout + done.stderr, done.stderr
+    assert f"python -m promptreg.{name} is now python -m promptreg.{new}" in done.stderr
+
+
+def test_a_checkouts_old_name_runs(tmp_path):
+    done = run("-m", "trainers.meta.report", "none", path=ROOT, folder=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "python -m trainers.meta.report is now python -m trainers.cli.gram_report" in done.stderr

@@ -18,7 +18,7 @@ from rich.console import Console
 from trainers.cli.results import main
 from trainers.cli.sweep import print_tables
 from trainers.config.build import get_cfg_default
-from trainers.results import compare, pictures, render, report
+from trainers.results import compare, plots, render, report
 from trainers.results.cell import Cell
 from trainers.results.collect import collect
 from trainers.results.identity import following
@@ -616,18 +616,18 @@ def test_a_thousand_runs_in_five_seconds(tmp_path):
 
 def test_pictures(tree, tmp_path):
     runs = collect([tree[0]])
-    paths = pictures.write(runs, tables(runs), tmp_path / "p")
+    paths = plots.write(runs, tables(runs), tmp_path / "p")
     assert sorted(path.stem for path in paths) == ["base_new", "few_shot", "gains", "training"]
     for path in paths:
         assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
-    looks = pictures.look(run.method for run in runs)
-    figure = pictures.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"), looks)
+    looks = plots.look(run.method for run in runs)
+    figure = plots.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"), looks)
     panel = next(axis for axis in figure.axes if axis.get_title() == "DTD")
     line = next(c for c in panel.containers if c.get_label() == "ProGrad")[0]
     assert list(line.get_xdata()) == [1, 4, 16]
     assert line.get_ydata()[1] == pytest.approx(np.mean([tree[1]["ProGrad", "dtd", 4, seed] for seed in (1, 2, 3)]))
     steps = list(range(1, 10))
-    assert pictures.curve(next(run.folder for run in runs)) == (steps, [float(f"{3.3 / e:.4f}") for e in steps])
+    assert plots.curve(next(run.folder for run in runs)) == (steps, [float(f"{3.3 / e:.4f}") for e in steps])
     assert len({(look["color"], look["marker"]) for look in looks.values()}) == len(looks) >= 16
 
 

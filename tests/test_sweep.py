@@ -17,7 +17,7 @@ from rich.console import Console
 from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser as train_parser
-from trainers.sweep import guard, live, pool
+from trainers.sweep import guard, pool, progress
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
 
@@ -349,7 +349,7 @@ def test_live_table(monkeypatch):
 
     def watch(pool):
         console = Console(record=True, width=110, file=open(os.devnull, "w"))
-        console.print(live.view(pool, time.time() - 5))
+        console.print(progress.view(pool, time.time() - 5))
         seen.append(console.export_text())
     Pool(jobs, Books("output"), 2).run(watch)
     during = next(text for text in seen if "CoOp digits 1 shots seed 1" in text and " 25%" in text)

@@ -10,7 +10,7 @@ import yaml
 
 import parse_test_res
 from trainers.cli.results import main
-from trainers.results import pictures
+from trainers.results import plots
 from trainers.results.collect import collect
 from trainers.results.table import tables
 
@@ -201,7 +201,7 @@ def test_gains_are_of_one_setting_a_panel(tmp_path):
         for seed in (1, 2):
             put(tmp_path / f"{shots}{config}", correct, seed, shots=shots, config=config, per_class=classes(correct))
     put(tmp_path / "rn", 5.0, 1, backbone="RN50", per_class=classes(5), weights="e" * 32)
-    figure = pictures.gains(collect([tmp_path]))
+    figure = plots.gains(collect([tmp_path]))
     assert panels(figure) == {"CoOp (own)": [40.0], "CoOp (rn50)": [30.0]}
     for word in ("DTD", "16 shots", "ViT-B/16"):
         assert word in figure.get_suptitle()
@@ -213,7 +213,7 @@ def test_gains_of_base_and_new_are_panels_of_their_own(tmp_path):
         put(tmp_path / classes, correct, classes=classes, per_class=per_class)
         put(tmp_path / f"z{classes}", 50.0, classes=classes, method="ZeroshotCLIP",
             per_class={"cat": {"correct": 50, "total": 100}})
-    assert panels(pictures.gains(collect([tmp_path]))) == {"CoOp, base classes": [30.0], "CoOp, new classes": [10.0]}
+    assert panels(plots.gains(collect([tmp_path]))) == {"CoOp, base classes": [30.0], "CoOp, new classes": [10.0]}
 
 
 def test_training_curves_are_of_one_config_a_line(tmp_path):
@@ -221,7 +221,7 @@ def test_training_curves_are_of_one_config_a_line(tmp_path):
         path = put(tmp_path / config, config=config)
         (path / "log.txt").write_text("".join(f"epoch [{n}/2] batch [1/1] loss 1.0 ({loss})\n"
                                               for n, loss in enumerate(losses, 1)))
-    axis, = pictures.training(collect([tmp_path])).axes
+    axis, = plots.training(collect([tmp_path])).axes
     assert {line.get_label(): list(line.get_ydata()) for line in axis.lines} == {
         "CoOp (rn50)": [4.0, 2.0], "CoOp (own)": [2.0, 1.0]}
 
@@ -240,15 +240,15 @@ def test_a_method_has_one_colour_and_marker_on_all_pictures(tmp_path):
         return {label: (handle[0] if isinstance(handle, tuple) else handle)
                 for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     found = {}
-    looks = pictures.look(run.method for run in runs)
-    for figure in (pictures.few_shot(made["few_shot"], looks), pictures.base_new(made["base2new"], looks),
-                   pictures.training(runs, looks)):
+    looks = plots.look(run.method for run in runs)
+    for figure in (plots.few_shot(made["few_shot"], looks), plots.base_new(made["base2new"], looks),
+                   plots.training(runs, looks)):
         for label, handle in kinds(figure).items():
             line = handle[0] if hasattr(handle, "__getitem__") else handle
             found.setdefault(label, set()).add((line.get_color(), line.get_marker()))
     assert set(found) == {"ProGrad", "PromptSRC", "Mine", "Other"}
     assert all(len(kinds) == 1 for kinds in found.values()) and len(set.union(*found.values())) == 4
-    assert pictures.look(["ProGrad"])["ProGrad"] == looks["ProGrad"], "whatever stands beside it"
+    assert plots.look(["ProGrad"])["ProGrad"] == looks["ProGrad"], "whatever stands beside it"
 
 
 # ---------------------------------------------------------------- parse_test_res

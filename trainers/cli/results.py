@@ -72,8 +72,8 @@ def show(made, args):
 def write(runs, made, args, calls, reasons):
     """Write the files that were asked for."""
     if args.pictures:
-        from ..results import pictures
-        for path in pictures.write(runs, made, args.pictures):
+        from ..results import plots
+        for path in plots.write(runs, made, args.pictures):
             print(f"wrote {path}", file=sys.stderr)
     if args.html:
         from ..results import report

@@ -16,9 +16,9 @@ from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
 from ..results.collect import read_runs
 from ..results.table import tables
-from ..sweep.live import watching
 from ..sweep.plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
 from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
+from ..sweep.progress import watching
 from ..utils.console import Parser, answered, plain
 
 

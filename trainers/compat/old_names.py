@@ -34,11 +34,15 @@ MOVED = {
     "main": "training.run",
     "meta.browse": "cli.gram_browse",
     "meta.report": "cli.gram_report",
+    "meta.names": "meta.cluster_names",
     "parallel": "training.distributed",
     "registry": "compat.registry",
     "repairs": "compat.patches",
+    "results.mixed": "results.consistency",
+    "results.pictures": "results.plots",
     "results.record": "training.result",
     "scaling": "training.loss_scale",
+    "sweep.live": "sweep.progress",
     "templates": "clip.templates",
 }
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..training import distributed
 from ..utils import atomic
-from .names import name_clusters
+from .cluster_names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample
 CAPTIONS = 300  # of a pseudo-class, read for its name

@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 
 from ..utils import atomic
-from . import pictures, render
+from . import plots, render
 from .identity import encodable
 from .line import line_of, shots_words
 from .notes import Note, texts
@@ -97,7 +97,7 @@ def entry(cell):
 def image(path):
     """Return a picture as HTML, at the size its letters were made for."""
     data = path.read_bytes()
-    width = int.from_bytes(data[16:20], "big") * 110 // pictures.DPI  # of the PNG's header
+    width = int.from_bytes(data[16:20], "big") * 110 // plots.DPI  # of the PNG's header
     caption = html.escape(CAPTIONS[path.stem])
     return (f'<figure><img alt="{caption}" width="{width}" '
             f'src="data:image/png;base64,{base64.b64encode(data).decode()}">'
@@ -148,7 +148,7 @@ def page(runs, tables, missing=(), notes=()):
         missing: calls of scripts that fill the tables' gaps; notes: why some gaps have none.
     """
     with tempfile.TemporaryDirectory() as folder:
-        images = "".join(map(image, pictures.write(runs, tables, folder)))
+        images = "".join(map(image, plots.write(runs, tables, folder)))
     gaps = f"<pre>{html.escape(chr(10).join(missing))}</pre>" if missing else ""
     gaps = f"<h2>Missing runs</h2>{gaps}{notes_list(notes)}" if gaps or notes else ""
     title = html.escape(headline(runs))

@@ -1,7 +1,7 @@
 """Tables as papers print them: rows methods, columns datasets, mean and spread over seeds, an average at the end."""
 from dataclasses import dataclass, field, replace
 
-from . import mixed
+from . import consistency
 from .cell import Cell, average, harmonic_cell, rows_notes, seeds_notes
 from .line import Line, epochless, epochs_by_shots, labels, line_of, ordered_lines, shots_words
 from .notes import Note
@@ -72,7 +72,7 @@ def ordered_datasets(datasets):
 def base2new(runs):
     """Return the base-to-new table: Base, New and H of each method."""
     cells, notes, kept = gather(run for run in runs if run.setting == "base2new")
-    notes += mixed.notes(kept, line_of)
+    notes += consistency.notes(kept, line_of)
     columns = ordered_datasets(dataset for _, dataset, _ in cells)
     lines = ordered_lines(line for line, _, _ in cells)
     names, rows = labels(lines), []
@@ -105,7 +105,7 @@ def base2new_notes(line, name, columns, parts, means):
 def few_shot(runs):
     """Return the few-shot table: one row for a method and a number of shots."""
     cells, notes, kept = gather(run for run in runs if run.setting == "few_shot" and run.data not in VARIANTS)
-    notes += mixed.notes(kept, line_of)
+    notes += consistency.notes(kept, line_of)
     columns = ordered_datasets(dataset for _, dataset, _ in cells)
     found = families(cells)
     notes = [with_families(note, found) for note in notes]
@@ -173,7 +173,7 @@ def transfer(runs, found, setting, source):
     lines = ordered_lines(line for line, _, _ in there)
     here, more, trained = gather(run for run in runs if run.setting == "few_shot" and run.dataset == source
                                  and line_of(run) in lines)
-    notes += more + mixed.notes(kept + trained, line_of)
+    notes += more + consistency.notes(kept + trained, line_of)
     first = [source] if any((line, source, "all") in here for line in lines) else []
     names, rows = labels(lines), []
     for line in lines:
@@ -195,7 +195,7 @@ def finish(setting, columns, rows, notes, average_from):
 def tables(runs, settings=TITLES):
     """Return the tables, in order, that the runs give rise to; empty ones are left out."""
     runs = list(runs)
-    general = mixed.unrecorded(runs)
+    general = consistency.unrecorded(runs)
     made = {"base2new": lambda: [base2new(runs)], "few_shot": lambda: [few_shot(runs)],
             "xd": lambda: transfers(runs, "xd"), "dg": lambda: transfers(runs, "dg")}
     return [replace(table, notes=table.notes + general)

@@ -37,7 +37,7 @@ class Chunk(submitit.helpers.Checkpointable):
 
 
 class Array:
-    """The jobs of a submitted array, with what ``live`` shows of a pool: jobs, states, seconds, workers."""
+    """The jobs of a submitted array, with what ``progress`` shows of a pool: jobs, states, seconds, workers."""
 
     def __init__(self, jobs, books):
         self.jobs, self.books = jobs, books
