@@ -216,7 +216,7 @@ def test_errors_are_one_line_with_what_to_do(weights, tmp_path_factory, tmp_path
     output, images, *_ = trained("CoOp", weights, tmp_path_factory)
     with pytest.raises(InputError, match=r"\[B, 3, 32, 32\], got \[2, 3, 16, 16\]: put them through preprocess"):
         PromptedCLIP.from_checkpoint(output).classify(torch.zeros(2, 3, 16, 16))
-    with pytest.raises(InputError, match="there is no file .*none.safetensors"):
+    with pytest.raises(InputError, match="there is no checkpoint .*none.safetensors"):
         PromptedCLIP.from_checkpoint(tmp_path / "none.safetensors")
     (tmp_path / "torn.safetensors").write_bytes(b"12345")
     with pytest.raises(InputError, match="torn.safetensors cannot be read"):

@@ -10,6 +10,7 @@ from support.photos import CLASSES, evaluate, photos, result, train
 from trainers.cli import export, nearest_words
 from trainers.clip.weights import DEMO
 from trainers.errors import InputError
+from trainers.inference.export import to_safetensors
 from trainers.inference.prompted_clip import PromptedCLIP
 from trainers.training import checkpoint
 
@@ -115,7 +116,7 @@ def test_an_exported_file_carries_it_too(runs, tmp_path):
         PromptedCLIP.from_checkpoint(tmp_path / "csc.safetensors",
                                      backbone=changed_weights(tmp_path / "clip.safetensors"))
     forced = PromptedCLIP.from_checkpoint(runs("csc"), ["ant", "bee", "fly"], opts=ALLOW)
-    export.to_safetensors(forced, tmp_path / "forced.safetensors")
+    to_safetensors(forced, tmp_path / "forced.safetensors")
     again = PromptedCLIP.from_checkpoint(tmp_path / "forced.safetensors")
     assert again.classnames == ["ant", "bee", "fly"] and any("class-specific" in note for note in again.trainer.notes)
     assert export.main([str(runs("gram")), str(tmp_path / "gram.safetensors")]) == 0
