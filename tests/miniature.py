@@ -20,7 +20,7 @@ PICTURE = _picture()
 
 def _image(path):
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(PICTURE + str(path).encode())  # behind the picture's end: no two are copies
+    path.write_bytes(PICTURE + "/".join(path.parts[-3:]).encode())  # behind its end: no two in a tree are copies
 
 
 def _class_folders(folder, images, names, ignored=()):
