@@ -144,14 +144,14 @@ class FewShotDataset(DatasetBase):
     @classmethod
     def fingerprint_of(cls, root, split_seed=1):
         """Return the ``fingerprint`` of what lies under ``root``, as DATASET.ROOT and SPLIT_SEED name it."""
-        return cls._opened(os.path.abspath(os.path.expanduser(root)), split_seed)[0].fingerprint
+        return cls._opened(os.path.abspath(os.path.expanduser(root)), split_seed, writes=False)[0].fingerprint
 
     @classmethod
-    def _opened(cls, root, split_seed=1):
+    def _opened(cls, root, split_seed=1, writes=True):
         """Return (the dataset without images and few-shot set, its whole Splits); it need not be complete."""
         cls.check(root)
         self = cls.__new__(cls)
-        self.split_seed, self.writes = split_seed, False
+        self.split_seed, self.writes = split_seed, writes
         return self, self._open(root, None)
 
     @classmethod
