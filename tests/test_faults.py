@@ -643,9 +643,9 @@ row("`export --published` of an exported file", 2, "is an exported file already"
     lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.cli.export", "run x.safetensors"))))
 row("`export` on a full disk", 3, "No space left on device", call("trainers.cli.export", "run there/x.safetensors"),
     lambda place, patch: (place.run("CoOp"), full(patch, place.folder, "x.safetensors")))
-row("`load` with an image that is not there", 2, "no such image", call("trainers.cli.classify", "run none.png"),
+row("`load` with an image that is not there", 2, "there is no such image", call("trainers.cli.classify", "run none.png"),
     lambda place, patch: place.run("CoOp"))
-row("`load` with an image of 0 bytes", 2, "damaged or not an image", call("trainers.cli.classify", "run x.png"),
+row("`load` with an image of 0 bytes", 2, "cannot be read as an image", call("trainers.cli.classify", "run x.png"),
     lambda place, patch: (place.run("CoOp"), place.text("x.png", "")))
 row("`load` with an exported file cut in half", 2, "export it again",
     call("trainers.cli.classify", "x.safetensors data/cat/0.png"),
