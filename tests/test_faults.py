@@ -643,8 +643,8 @@ row("`export --published` of an exported file", 2, "is an exported file already"
     lambda place, patch: (place.run("CoOp"), invoke(*call("trainers.cli.export", "run x.safetensors"))))
 row("`export` on a full disk", 3, "No space left on device", call("trainers.cli.export", "run there/x.safetensors"),
     lambda place, patch: (place.run("CoOp"), full(patch, place.folder, "x.safetensors")))
-row("`load` with an image that is not there", 2, "there is no such image", call("trainers.cli.classify", "run none.png"),
-    lambda place, patch: place.run("CoOp"))
+row("`load` with an image that is not there", 2, "there is no such image",
+    call("trainers.cli.classify", "run none.png"), lambda place, patch: place.run("CoOp"))
 row("`load` with an image of 0 bytes", 2, "cannot be read as an image", call("trainers.cli.classify", "run x.png"),
     lambda place, patch: (place.run("CoOp"), place.text("x.png", "")))
 row("`load` with an exported file cut in half", 2, "export it again",
@@ -719,12 +719,10 @@ def examine(case, folder, templates, patch):
     Raises:
         AssertionError: something is not as it must be.
     """
-    import open_clip
     patch.chdir(folder)
     patch.setenv("HOME", str(templates / "home"))
     patch.setenv("PROMPTREG_CACHE", str(templates / "cache"))
     patch.setattr("dassl.utils.collect_env_info", lambda: "")  # Dassl's own asks pip, which takes longer than the rest
-    patch.setattr("trainers.clip.load.open_clip.tokenizer.SimpleTokenizer", tokenizer(open_clip))
     place = Place(folder, templates)
     if case.before:
         case.before(place, patch)
@@ -753,12 +751,6 @@ def plain(line, folder, templates):
         line = line.replace(path, name)
     line = re.sub(r"text-[0-9a-f]{32}", "text-*", line)
     return re.sub(r"process \d+ on \S+ since [\d: -]+\d", "process PID on HOST since TIME", line)
-
-
-@functools.cache
-def tokenizer(open_clip):
-    """Return a maker of open_clip's tokenizer that reads its vocabulary once; a case builds a CLIP or two."""
-    return functools.cache(open_clip.tokenizer.SimpleTokenizer)
 
 
 # ---------------------------------------------------------------- the table

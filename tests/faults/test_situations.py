@@ -3,7 +3,6 @@
 Each test is a row of docs/appendix/situations.md, which says where it was reported.
 """
 import contextlib
-import functools
 import importlib
 import io
 import json
@@ -17,7 +16,6 @@ from unittest import mock
 
 import miniature
 import numpy as np
-import open_clip
 import pytest
 import torch
 from conftest import ROOT
@@ -109,12 +107,6 @@ def quiet(monkeypatch, tmp_path_factory):
     """Keep to the test's own cache, and spare what takes longer than the rest."""
     monkeypatch.setenv("PROMPTREG_CACHE", str(tmp_path_factory.getbasetemp() / "situations-cache"))
     monkeypatch.setattr("dassl.utils.collect_env_info", lambda: "")
-    monkeypatch.setattr("trainers.clip.load.open_clip.tokenizer.SimpleTokenizer", tokenizer())
-
-
-@functools.cache
-def tokenizer():
-    return functools.cache(open_clip.tokenizer.SimpleTokenizer)
 
 
 @pytest.fixture
