@@ -58,7 +58,7 @@ def test_an_image_in_two_splits_is_refused(food, file, source, target):
 def test_an_image_twice_in_a_split_is_refused(food, split):
     root, content, save = food
     content[split].append(content[split][0])
-    rejects(root, "Food101", save(), f"1 images are listed twice in {split}: {content[split][0][0]};")
+    rejects(root, "Food101", save(), f"1 image is listed twice in {split}: {content[split][0][0]};")
 
 
 @pytest.mark.parametrize(("name", "one", "other"), [
