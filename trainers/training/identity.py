@@ -69,22 +69,36 @@ def of_config(cfg: Any) -> dict[str, str | None]:
     """Return the identity of the run that a config describes, without building its model.
 
     What is not on this machine any more is left out.
+
+    Raises:
+        InputError: the data or the weights are there, and cannot be read.
     """
     found, kind = of_weights(cfg.MODEL.BACKBONE.NAME), TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    with contextlib.suppress(InputError, FileNotFoundError):
-        if hasattr(kind, "data_identity"):  # a meta-training's
-            return found | kind.data_identity(cfg)
-        with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
-            return found | getattr(kind, "method_identity", lambda _: {})(cfg) | _build(cfg)
-    return found
+    of_files = getattr(kind, "data_identity", None) or getattr(kind, "method_identity", None)
+    with contextlib.suppress(InputError, FileNotFoundError):  # a corpus or a meta-trained file
+        found |= of_files(cfg) if of_files else {}
+    if hasattr(kind, "data_identity") or not _are_there(cfg):  # a meta-training, or its data are gone
+        return found
+    with _draws_kept(), contextlib.redirect_stdout(io.StringIO()):
+        return found | _build(cfg)
+
+
+def _are_there(cfg: Any) -> bool:
+    """Return whether the data that a config names are on this machine."""
+    try:
+        engine.sibling("datasets").check(cfg)
+    except InputError:
+        return False
+    return True
 
 
 def of_weights(backbone: str) -> dict[str, str | None]:
     """Return {"weights": hash} of MODEL.BACKBONE.NAME; {} where its file is not on this machine."""
-    with contextlib.suppress(InputError, FileNotFoundError):
+    try:
         about = os.stat(weights.locate(backbone))
-        return {"weights": _fingerprint(backbone, about.st_size, about.st_mtime_ns)}
-    return {}
+    except InputError:
+        return {}
+    return {"weights": _fingerprint(backbone, about.st_size, about.st_mtime_ns)}
 
 
 @functools.lru_cache
@@ -99,9 +113,11 @@ def of_collection(name: str, root: str, split_seed: int) -> dict[str, str | None
     It is the same for all seeds and shots.
     """
     kind = engine.sibling("datasets").CLASSES.get(name)
-    with contextlib.suppress(InputError, FileNotFoundError):
-        return {"dataset": kind.fingerprint_of(root, split_seed)} if kind else {}
-    return {}
+    try:
+        kind and kind.check(os.path.abspath(os.path.expanduser(root)))
+    except InputError:
+        return {}
+    return {"dataset": kind.fingerprint_of(root, split_seed)} if kind else {}
 
 
 def _build(cfg: Any) -> dict[str, str | None]:
