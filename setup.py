@@ -1,4 +1,5 @@
 """Installs one package, promptreg: trainers/ as itself, datasets/ and minidassl/ below it, the rest as data."""
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -36,7 +37,7 @@ EXTRAS["dev"] = EXTRAS["test"] + ["ruff==0.17.*", "mypy==2.4.*", "import-linter=
 
 setup(
     name="promptreg",
-    version="0.1.0",
+    version=re.search(r'__version__ = "(.+)"', (HERE / "trainers" / "__init__.py").read_text(encoding="utf-8"))[1],
     description="PromptSRC, ProGrad and GRAM as Dassl trainers: published protocols, same numbers, many times faster",
     long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").is_file() else "",
     long_description_content_type="text/markdown",

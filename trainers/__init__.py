@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 
+__version__ = "0.2.0"
+
 
 def _needs_nothing():
     """Whether this process is ``promptreg doctor`` or ``promptreg init``, which also run where torch is broken."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from .. import __version__
 from ..config.yaml_text import dumped, parsed
 from ..errors import InputError
 from ..utils import atomic
@@ -52,7 +53,7 @@ def write(trainer, seconds):
         "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "processes": distributed.world_size(),
         "backbone": cfg.MODEL.BACKBONE.NAME,
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__,
+        "versions": {"promptreg": __version__, "python": platform.python_version(), "torch": torch.__version__,
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
         "prompts": getattr(trainer, "loaded", None), "git": git_state(), "command": sys.argv, "config": dumped(cfg),
     }
