@@ -150,7 +150,7 @@ def test_the_same_names_in_another_order_are_put_in_order(runs):
     images = torch.rand(4, 3, 32, 32) - 0.5
     order = [2, 0, 1]
     other = model.with_classnames([CLASSES[i] for i in order])
-    torch.testing.assert_close(other.logits(images), model.logits(images)[:, order], atol=1e-6, rtol=0)
+    torch.testing.assert_close(other.logits(images), model.logits(images)[:, order], atol=1e-5, rtol=0)
     torch.testing.assert_close(model.encode_text([CLASSES[i] for i in order]), model.encode_text()[order])
 
 
