@@ -4,7 +4,7 @@ import os
 from collections import defaultdict
 
 from .checks import images_are
-from .home import InputError, images
+from .home import InputError, hashing, images
 
 TAIL = 4096  # bytes at a file's end, where compressed pictures of one size differ
 
@@ -42,11 +42,7 @@ def _tail(path):
 
 
 def _whole(path):
-    digest = hashlib.blake2b()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()
+    return hashing.file_digest(path, hashlib.blake2b())
 
 
 def _is_blank(path):

@@ -14,4 +14,5 @@ Shelf = import_module(f"{_above}.compat.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
 images = import_module(f"{_above}.utils.images")
+hashing = import_module(f"{_above}.utils.hashing")
 EnvironmentFault = errors.EnvironmentFault

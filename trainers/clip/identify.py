@@ -13,6 +13,7 @@ import open_clip
 from open_clip.pretrained import get_pretrained_cfg, list_pretrained
 
 from ..errors import InputError
+from ..utils.hashing import file_digest
 from . import architecture, hf, openai, weights
 from .architecture import Architecture, outline
 
@@ -136,7 +137,7 @@ def read_json(path: Path) -> dict:
 
 def _published(path):
     """Return the model of a file with the check sum of one that open_clip lists, or None."""
-    digest = weights.digest(path, hashlib.sha256())
+    digest = file_digest(path, hashlib.sha256())
     for arch, tag in list_pretrained():
         about = get_pretrained_cfg(arch, tag)
         sums = re.findall(r"/([0-9a-f]{64})/[^/]+$|-([0-9a-f]{8})\.[a-z]+$", about.get("url") or "")

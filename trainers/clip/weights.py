@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from ..errors import InputError
 from ..utils import torch_archive
+from ..utils.hashing import file_digest
 from ..utils.paths import PACKAGE, PACKAGE_ROOT
 
 DEMO = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"
@@ -149,15 +150,7 @@ def _in_hub_cache(repository, files):
 
 def fingerprint(path) -> str:
     """Return the hash of a file of weights, as FrozenCLIP, caches and results have it."""
-    return digest(path, hashlib.blake2b(digest_size=16))
-
-
-def digest(path, algorithm) -> str:
-    """Return the hexadecimal digest of a file by one of hashlib's objects."""
-    with open(path, "rb") as file:
-        while block := file.read(1 << 22):
-            algorithm.update(block)
-    return algorithm.hexdigest()
+    return file_digest(path, hashlib.blake2b(digest_size=16))
 
 
 def read(path):
