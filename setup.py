@@ -45,7 +45,7 @@ setup(
     python_requires=">=3.10",
     package_dir=PARTS,
     packages=packages(),
-    package_data={"": ["*.yaml", "*.sh", "*.safetensors", "*.json", "*.csv", "*.md", "demo/*.safetensors"]},
+    package_data={"": ["*.yaml", "*.sh", "*.html", "*.css", "*.js", "*.safetensors", "*.json", "*.csv", "*.md", "demo/*.safetensors"]},
     install_requires=(HERE / "requirements.txt").read_text().split(),
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["promptreg=promptreg.cli:main"]},

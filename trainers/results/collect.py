@@ -11,6 +11,7 @@ from ..training.result import FILE
 from .identity import OWN, dataset_names, encodable, following, tell_apart
 from .published import KEYS, ZERO_SHOT
 
+LARGEST = 2 ** 63 - 1  # of the integers in a data frame
 UNKNOWN_SOURCE = "a dataset that is not recorded"
 
 
@@ -101,8 +102,8 @@ def read_run(folder, root=os.sep):
         figures = results.get("test") or next(iter(results.values()))
         method, classes = content["trainer"], content["classes"]
         accuracy = float(number(figures, "accuracy", 0, 100))
-        shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, kinds=(int,))
-        seed = number(content, "seed", kinds=(int,))
+        shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, LARGEST, (int,))
+        seed = number(content, "seed", -LARGEST, LARGEST, (int,))
         check(content, figures)
     except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
         raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
@@ -128,8 +129,15 @@ def check(content, figures):
     for key in ("seconds", "peak_memory_mib"):
         if content.get(key) is not None:
             number(content, key, 0)
+    if figures.get("macro_f1") is not None:
+        number(figures, "macro_f1", 0, 100)
     for count in figures.get("per_class", {}).values():
         number(count, "correct", 0, number(count, "total", 0))
+    for taken_for in figures.get("confusion", {}).values():
+        for name in taken_for:
+            number(taken_for, name, 1, kinds=(int,))
+    for key in {"correct", "total"} & set(figures):
+        number(figures, key, 0, LARGEST, (int,))
     if {"correct", "total"} <= set(figures):
         share = 100 * number(figures, "correct", 0, number(figures, "total", 1)) / figures["total"]
         if abs(share - figures["accuracy"]) > 0.01:

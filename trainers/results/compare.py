@@ -10,10 +10,11 @@ from ..errors import InputError
 from ..utils import paths
 from .line import labels, line_of, shots_words
 from .notes import Note
-from .published import KEYS, VARIANTS, ZERO_SHOT
-from .table import TITLES, Row, column_name, gather
+from .published import KEYS, TITLES, VARIANTS, ZERO_SHOT
+from .table import Row, Table, column_name, gather
 
 PUBLISHED = paths.PUBLISHED / "published.csv"
+SOURCES = ("published", "rerun")
 ELEVEN = [key for key in KEYS if key not in (*VARIANTS, "digits")]
 
 
@@ -47,7 +48,7 @@ def against(table, figures):
     rows = []
     for row in table.rows:
         rows.append(row)
-        for source in ("published", "rerun"):
+        for source in SOURCES:
             theirs = [match(table, row, column, figures, source) for column in table.columns]
             if any(theirs):
                 rows.append(Row(row.line, row.label, f"{row.part} {source}".strip(),
@@ -59,6 +60,31 @@ def against(table, figures):
     notes += [Note(f"no published figures beside {', '.join(sorted(several))}: several weights bear this name")] * bool(
         several)
     return replace(table, rows=rows, notes=[*table.notes, *notes])
+
+
+def averages(table, figures):
+    """Return the block of the averages alone: of each row its own, the published one and the difference.
+
+    Returns:
+        A table whose columns are kinds of figures, or None where no average has a published figure beside it.
+    """
+    if "average" not in table.columns:
+        return None
+    last, rows = table.columns.index("average"), []
+    for row in table.rows:
+        cells = [row.cells[last]]
+        for source in SOURCES:
+            theirs = match(table, row, "average", figures, source)
+            cells += [f"{theirs['mean']:.2f}" if theirs else None, difference(row.cells[last], theirs)]
+        if any(cells[1:]):
+            rows.append(Row(row.line, row.label, row.part, cells))
+    if not rows:
+        return None
+    kinds = ["ours", *(f"{source}{word}" for source in SOURCES for word in ("", ", difference"))]
+    filled = [n for n in range(len(kinds)) if any(row.cells[n] for row in rows)]
+    rows = [replace(row, cells=[row.cells[n] for n in filled]) for row in rows]
+    title = f"{table.title}, average over {last} datasets beside published figures"
+    return Table(table.setting, title, [kinds[n] for n in filled], rows, source=table.source)
 
 
 def match(table, row, column, figures, source="published"):

@@ -36,8 +36,12 @@ class Line:
     @property
     def backbone_words(self):
         """The backbone with its weights' hash, as captions name it."""
-        name = self.backbone.removesuffix(weights_words(self.weights)) or "not recorded"
-        return f"{name} ({weights_words(self.weights).strip()})"
+        return f"{self.backbone_name or 'not recorded'} ({weights_words(self.weights).strip()})"
+
+    @property
+    def backbone_name(self):
+        """The backbone without its weights' hash, "" where it is not recorded."""
+        return self.backbone.removesuffix(weights_words(self.weights))
 
 
 def line_of(run):

@@ -1,4 +1,4 @@
-"""The published datasets, in the order of the papers' tables, and the methods that learn nothing."""
+"""The published datasets, in the order of the papers' tables, the settings, and the methods that learn nothing."""
 # registered name: (config file, short name), in the order of the papers' tables
 DATASETS = {
     "ImageNet": ("imagenet", "ImageNet"), "Caltech101": ("caltech101", "Caltech101"),
@@ -14,3 +14,5 @@ KEYS = [key for key, _ in DATASETS.values()]
 SHORT = dict(DATASETS.values())
 VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
 ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
+# setting: its table's title
+TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}

@@ -5,9 +5,8 @@ from . import consistency
 from .cell import Cell, average, harmonic_cell, rows_notes, seeds_notes
 from .line import Line, epochless, epochs_by_shots, labels, line_of, ordered_lines, shots_words
 from .notes import Note
-from .published import KEYS, SHORT, VARIANTS
+from .published import KEYS, SHORT, TITLES, VARIANTS
 
-TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
 PARTS = {"base": "Base", "new": "New", "H": "H"}
 
 
