@@ -95,6 +95,17 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def screen(self, width, height=900, dark=False):
+        """Show pages on a screen of this size in CSS pixels, a telephone's below 600, in a light or dark scheme."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                  mobile=width < 600)
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+
+    def type(self, text):
+        """Type into the element that has the focus."""
+        self.call("Input.insertText", text=text)
+
     def screenshot(self, path, whole=False):
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:

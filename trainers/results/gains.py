@@ -1,4 +1,6 @@
 """What each class gains over zero-shot CLIP."""
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -10,6 +12,8 @@ from .table import column_name, shotless
 
 MOST_PANELS = 12
 MOST_NAMES = 60  # of classes in a panel
+LONGEST_NAME = 24  # characters
+LONGEST_TITLE = 44
 
 
 def gains(runs, looks=None, across=4):
@@ -32,11 +36,12 @@ def gains(runs, looks=None, across=4):
     for axis, (line, classes) in zip(axes, drawn, strict=True):
         bars(axis, found[key][line, classes], looks[line.method]["color"])
         part = f", {classes} classes" if classes != "all" else ""
-        axis.set(title=f"{names[line]}{part}", xlabel="Points above zero-shot CLIP")
+        axis.set(title=textwrap.fill(f"{names[line]}{part}", LONGEST_TITLE), xlabel="Points above zero-shot CLIP")
     ends = [end for panel in drawn for end in found[key][panel].values()] + [0]
     plt.setp(axes, xlim=(min(ends) - 1, max(ends) + 1))
     left = f" ({len(drawn)} of {len(found[key])} panels)" if len(drawn) < len(found[key]) else ""
-    figure.suptitle(f"{TITLES[setting]}, {column_name(dataset)}, {shots_words(shots)}, {backbone}{left}")
+    title = f"{TITLES[setting]}, {column_name(dataset)}, {shots_words(shots)}, {backbone}{left}"
+    figure.suptitle(textwrap.fill(title, int(14 * figure.get_size_inches()[0])))
     figure.tight_layout()
     return figure
 
@@ -75,5 +80,6 @@ def bars(axis, found, colour):
     drawn = axis.barh(range(len(values)), values, color=colour, edgecolor="white")
     for bar, value in zip(drawn, values, strict=True):
         bar.set(hatch="////" if value < 0 else "", alpha=0.6 if value < 0 else 1)
-    axis.set_yticks(range(len(values)), list(found) if len(values) <= MOST_NAMES else [""] * len(values))
+    names = [name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME - 1]}…" for name in found]
+    axis.set_yticks(range(len(values)), names if len(values) <= MOST_NAMES else [""] * len(values))
     axis.axvline(0, color="black", linewidth=0.8)
