@@ -2,8 +2,8 @@
 
     python benchmarks/pictures.py OUTPUT [--html NAME=PAGE …] [--to docs/img]
 
-OUTPUT is any folder of finished runs; what its settings give rise to is drawn. With Chromium also report.png, the top of
-the report on a desk, report-phone.png, the same on a telephone in dark mode, and NAME.png of any other HTML page (a
+OUTPUT is any folder of finished runs; what its settings give rise to is drawn. With Chromium also report.png, the top
+of the report on a desk, report-phone.png, the same on a telephone in dark mode, and NAME.png of any other HTML page (a
 hierarchy, a gallery). Files have at most 128 colours, to be small. The ones that docs show come from:
 
     python -m trainers.sweep --methods ZeroshotCLIP CoOp ProGrad PromptSRC --setting base2new --datasets digits \

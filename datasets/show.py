@@ -56,14 +56,14 @@ def page(cls, root, shots, seed) -> str:
                         groups=count_rows(counts, dataset.num_classes, half))
 
 
-def count_rows(counts, classes, half):
+def count_rows(counts, classes, half) -> list[tuple[str, int, list[int]]]:
     """Return the rows of the table of counts: (all, base or new; classes; images of each of ``COLUMNS``)."""
     groups = {"all": range(classes), "base": range(half), "new": range(half, classes)}
     return [(name, len(labels), [sum(counts[column][label] for label in labels) for column in COLUMNS])
             for name, labels in groups.items()]
 
 
-def thumbnails(items):
+def thumbnails(items) -> dict[int, list[dict[str, str]]]:
     """Return {label: [thumbnail, …]} of Datums."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         done = tqdm(pool.map(thumbnail, items), total=len(items), unit=" images")
@@ -73,29 +73,38 @@ def thumbnails(items):
     return images
 
 
-@console.answered
-def main(argv=None):
-    """Run the command line; return the exit code."""
-    parser = console.Parser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
-    parser.add_argument("name", metavar="NAME", help="a dataset, as registered")
-    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
-    parser.add_argument("--shots", type=int, default=16, help="training images a class; -1 for all")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--out", default="page.html", help="the page to write")
-    arguments = parser.parse_args(argv)
-    classes = find_classes([arguments.name])
+def parser() -> console.Parser:
+    """Return the parser of the command."""
+    found = console.Parser(prog=f"python -m {__package__}.show", description=__doc__.partition(":")[0])
+    found.add_argument("name", metavar="NAME", help="a dataset, as registered")
+    found.add_argument("--root", default=os.environ.get("DATA", "data"), help="data folder (default: $DATA or data)")
+    found.add_argument("--shots", type=int, default=16, help="training images a class; -1 for all")
+    found.add_argument("--seed", type=int, default=1)
+    found.add_argument("--out", default="page.html", help="the page to write")
+    return found
+
+
+def run(args) -> int:
+    """Write the page; returns the exit code."""
+    classes = find_classes([args.name])
     if len(classes) > 1:
         raise InputError("one dataset a page: name it")
-    if arguments.seed >= 2 ** 32:
-        raise InputError(f"--seed {arguments.seed}: it must be below {2 ** 32}, negative for none")
-    root = os.path.abspath(os.path.expanduser(arguments.root))
-    html = page(classes[0], root, arguments.shots, arguments.seed)
+    if args.seed >= 2 ** 32:
+        raise InputError(f"--seed {args.seed}: it must be below {2 ** 32}, negative for none")
+    root = os.path.abspath(os.path.expanduser(args.root))
+    html = page(classes[0], root, args.shots, args.seed)
     try:
-        atomic.write(os.path.abspath(arguments.out), html)
+        atomic.write(os.path.abspath(args.out), html)
     except OSError as error:
-        raise InputError(f"{arguments.out}: cannot be written ({error.strerror}): give another --out") from error
-    print(f"{arguments.out}: {len(html) / 1e6:.1f} MB")
+        raise InputError(f"{args.out}: cannot be written ({error.strerror}): give another --out") from error
+    print(f"{args.out}: {len(html) / 1e6:.1f} MB")
     return 0
+
+
+@console.answered
+def main(argv=None) -> int:
+    """Run the command line; return the exit code."""
+    return run(parser().parse_args(argv))
 
 
 if __name__ == "__main__":

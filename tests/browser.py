@@ -1,5 +1,6 @@
 """Drives a headless Chromium through its DevTools protocol over a pipe; needs nothing but the browser."""
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ class Browser:
         read_there, write_here = os.pipe()
 
         def pipes():  # Chromium reads commands from 3 and answers on 4
-            a, b = os.dup(read_there), os.dup(write_there)
+            a, b = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read_there, write_there))
             os.dup2(a, 3)
             os.dup2(b, 4)
         self.process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Every HTML page in a real browser: on a desk and on a telephone, light and dark, nothing is cut off or hard to read."""
+"""Every HTML page in a real browser, on a desk and a telephone, light and dark: nothing is cut off or hard to read."""
 import json
 from types import SimpleNamespace
 
@@ -11,8 +11,7 @@ from support.photos import photos
 from datasets import show
 from trainers.cli.results import main as results_main
 from trainers.meta import hierarchy_page
-from trainers.results.compare import ELEVEN
-from trainers.results.published import DATASETS
+from trainers.results.published import BENCHMARK_DATASETS, DATASETS
 
 pytestmark = pytest.mark.skipif(not browser.find(), reason="no Chromium is installed (apt-get install chromium)")
 CLASSES = ("Brick_Wall", "dog", "Anemone_of_a_name_that_is_far_too_long_for_a_telephone_and_has_no_blank_in_it")
@@ -24,8 +23,8 @@ def put(folder, method, dataset, classes, seed, accuracy, shots=16):
     folder = folder / dataset / method / f"{classes}{shots}" / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "log.txt").write_text("".join(
-        f"epoch [{e}/3] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss {3 / e:.4f} ({3.3 / e:.4f}) lr 1e-3 {'x' * 200}\n"
-        for e in (1, 2, 3) if dataset in ELEVEN[:2]))
+        f"epoch [{e}/3] batch [5/5] time 0.1 (0.1) data 0.0 (0.0) loss {3 / e:.4f} ({3 / e:.4f}) lr 1e-3 {'x' * 200}\n"
+        for e in (1, 2, 3) if dataset in BENCHMARK_DATASETS[:2]))
     per_class = {name: {"correct": n + 2, "total": 9} for n, name in enumerate(CLASSES)}
     confusion = {name: {other: 2} for name, other in zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True)}
     (folder / "result.json").write_text(json.dumps({
@@ -39,11 +38,11 @@ def put(folder, method, dataset, classes, seed, accuracy, shots=16):
 def report_page(folder):
     draw = np.random.default_rng(1)
     for method in ("ZeroshotCLIP", "CoOp", "PromptSRC"):
-        for dataset in ELEVEN:
+        for dataset in BENCHMARK_DATASETS:
             for classes in ("base", "new"):
                 put(folder / "runs", method, dataset, classes, 1, draw.uniform(40, 95))
     for shots in (1, 16):
-        for dataset in ELEVEN[:5]:
+        for dataset in BENCHMARK_DATASETS[:5]:
             put(folder / "runs", "CoOp", dataset, "all", 1, draw.uniform(40, 95), shots)
     assert results_main([str(folder / "runs"), "--html", str(folder / "page.html"), "--compare", "published"]) == 0
     return folder / "page.html"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..training.result import FILE
-from .identity import OWN, dataset_names, encodable, following, tell_apart
+from .identity import OWN, dataset_names, following, replace_surrogates, tell_apart
 from .published import KEYS, ZERO_SHOT
 
 LARGEST = 2 ** 63 - 1  # of the integers in a data frame
@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         setting: "base2new", "xd" (trained on one dataset, evaluated on another) or "few_shot" (all classes).
-        dataset: the dataset's name, which no other of the same runs has: the config file's ("dtd"), of anybody's own
+        dataset: the dataset's name, which no other of the same runs has: the config file's ("dtd"), of the user's
             images their folder's or table's.
         classes: "base", "new" or "all".
         shots: images a class; 0 for methods that learn nothing.
@@ -30,7 +30,7 @@ class Run:
         content: all of result.json.
         source: of "xd", the dataset that was trained on.
         parts: the folders of its path that may say what it is; those above what the user named may not.
-        data: the config file's name of the dataset; "image_folder" of anybody's own images.
+        data: the config file's name of the dataset; "image_folder" of the user's images.
         weights: hash of the backbone's weights, "" where it is not known.
         split: "validation" where the figures are not of the test set, else "".
     """
@@ -56,7 +56,7 @@ class Run:
     @property
     def hashes(self):
         """The hashes of what the run was made of, {name: hash}; {} in results of earlier versions."""
-        return {key: encodable(value) for key, value in (self.content.get("identity") or {}).items() if value}
+        return {key: replace_surrogates(value) for key, value in (self.content.get("identity") or {}).items() if value}
 
 
 def collect(paths):
@@ -112,12 +112,12 @@ def read_run(folder, root=os.sep):
     parts = telling_parts(folder, root, method, command)
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
     source = trained_on(method, command) if setting == "xd" else ""
-    if setting == "xd":  # of the training: what evaluates is not told
+    if setting == "xd":  # of the training: the evaluation's command does not say
         trained = parts + Path(following(command, "--model-dir")).parts
         shots = next((int(match[1]) for part in trained if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
-    method, config, variant, backbone, *names = map(encodable, (
+    method, config, variant, backbone, *names = map(replace_surrogates, (
         method, config_name(command, parts, folder), variant or weight, str(content.get("backbone", "")),
         *dataset_names(content)))
     return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy,
@@ -169,19 +169,19 @@ def telling_parts(folder, root, method, command):
     Where ``root`` lies inside of the method's own folder, from the folder above that on: the scripts' layout.
     """
     parts, first = Path(os.path.abspath(folder)).parts, len(Path(os.path.abspath(root)).parts)
-    own = max((n for n, part in enumerate(parts) if part == method), default=first)
-    if own > first or own == first and parts[own - 1:own] != ("evaluation",):
+    at = max((n for n, part in enumerate(parts) if part == method), default=first)
+    if at > first or at == first and parts[at - 1:at] != ("evaluation",):
         return parts[first:]
-    return parts[own - (parts[own - 1] != "evaluation" or "--eval-only" in command):]
+    return parts[at - (parts[at - 1] != "evaluation" or "--eval-only" in command):]
 
 
 def trained_on(method, command):
     """Return the dataset that an evaluation's prompts were trained on, by the folder they come from: ImageNet without
     one."""
     parts = Path(following(command, "--model-dir")).parts
-    told = (before for before, part in zip(parts, parts[1:], strict=False)
+    sources = (before for before, part in zip(parts, parts[1:], strict=False)
             if part == method and before in (*KEYS, OWN))
-    return next(told, UNKNOWN_SOURCE if parts else "imagenet")
+    return next(sources, UNKNOWN_SOURCE if parts else "imagenet")
 
 
 def config_name(command, parts, folder):

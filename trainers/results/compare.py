@@ -10,12 +10,11 @@ from ..errors import InputError
 from ..utils import paths
 from .line import labels, line_of, shots_words
 from .notes import Note
-from .published import KEYS, TITLES, VARIANTS, ZERO_SHOT
+from .published import BENCHMARK_DATASETS, TITLES, ZERO_SHOT
 from .table import Row, Table, column_name, gather
 
 PUBLISHED = paths.PUBLISHED / "published.csv"
 SOURCES = ("published", "rerun")
-ELEVEN = [key for key in KEYS if key not in (*VARIANTS, "digits")]
 
 
 def published(path=PUBLISHED):
@@ -92,7 +91,7 @@ def match(table, row, column, figures, source="published"):
     average only where it is over the eleven datasets, as theirs."""
     if row.line.split or table.source not in ("", "imagenet"):
         return None
-    if column == "average" and [c for c in table.columns if c != "average"] != ELEVEN:
+    if column == "average" and [c for c in table.columns if c != "average"] != BENCHMARK_DATASETS:
         return None
     method = row.line.method if source == "published" else f"{row.line.method} ({source})"
     return figures.get((table.setting, method, row.line.backbone, row.line.shots, column,
@@ -172,8 +171,8 @@ def group(run):
 
 
 def meets(run, where):
-    mine = group(run)
-    return mine[:-1] == where[:-1] and mine[-1] in (None, where[-1])
+    place = group(run)
+    return place[:-1] == where[:-1] and place[-1] in (None, where[-1])
 
 
 def group_words(where):

@@ -25,17 +25,17 @@ def notes(runs, line_of):
         rows[line_of(run)].append(run)
     found = []
     for line, held in rows.items():
-        told = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
+        sentences = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
                 *prompt_words(held)]
-        found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in told]
-    return found + own_notes(runs, line_of) + image_notes(runs) + split_notes(runs) + alias_notes(runs)
+        found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in sentences]
+    return found + run_notes(runs, line_of) + image_notes(runs) + split_notes(runs) + alias_notes(runs)
 
 
 def config_words(runs):
     """Return what to say of the config keys in which the runs of one row differ."""
     differing, read, there = differing_keys(runs)
-    told = ", ".join(key[:80] for key in differing[:3]) + (", …" if len(differing) > 3 else "")
-    words = [f": {told} differ{'s' * (len(differing) == 1)} between its runs"] if differing else []
+    keys_text = ", ".join(key[:80] for key in differing[:3]) + (", …" if len(differing) > 3 else "")
+    words = [f": {keys_text} differ{'s' * (len(differing) == 1)} between its runs"] if differing else []
     return words + [f": {there - read} of its {there} different configs were not compared"] * (there > read)
 
 
@@ -46,8 +46,8 @@ def validation_words(line, runs):
 def epoch_words(runs):
     """Return what to say of a row's figures of several epochs, of those runs that tell theirs."""
     epochs = Counter(filter(None, map(epoch, runs)))
-    told = ", ".join(f"{number} in {counted(epochs[number], 'run')}" for number in sorted(epochs, key=int))
-    return [f": figures of different epochs: {told}"] if len(epochs) > 1 else []
+    counts = ", ".join(f"{number} in {counted(epochs[number], 'run')}" for number in sorted(epochs, key=int))
+    return [f": figures of different epochs: {counts}"] if len(epochs) > 1 else []
 
 
 def epoch(run):
@@ -96,7 +96,7 @@ def prompt_words(runs):
                     for seed, prompts in sorted(of_seed.items()) if len(prompts) > 1]
 
 
-def own_notes(runs, line_of):
+def run_notes(runs, line_of):
     """Return what runs say of their own figures, each sentence once, with the runs that say it."""
     said = defaultdict(list)
     for run in runs:
@@ -118,10 +118,10 @@ def image_notes(runs):
     said = []
     for (dataset, classes), groups in found.items():
         if len(groups) > 1:
-            told = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
+            counts = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
                              f"{counted(len(tested), 'class', 'classes')} in {listed((run.folder for run in held), 1)}"
                              for tested, held in groups.items())
-            said.append(Note(f"{shown(dataset, classes)}: figures over different images: {told}", column=dataset))
+            said.append(Note(f"{where(dataset, classes)}: figures over different images: {counts}", column=dataset))
     return said
 
 
@@ -131,7 +131,7 @@ def split_notes(runs):
     for run in runs:
         if run.method not in ZERO_SHOT and (split := run.hashes.get("split")):
             found[run.dataset, run.classes, run.content["shots"], run.seed].add(split)
-    return [Note(f"{shown(dataset, classes)}, {shots_words(shots)}, seed {seed}: not all runs have learned from the "
+    return [Note(f"{where(dataset, classes)}, {shots_words(shots)}, seed {seed}: not all runs have learned from the "
                  "same images", column=dataset)
             for (dataset, classes, shots, seed), splits in found.items() if len(splits) > 1 and shots > 0]
 
@@ -146,7 +146,7 @@ def alias_notes(runs):
             for found in names.values() if len(found) > 1]
 
 
-def shown(dataset, classes):
+def where(dataset, classes):
     return SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
 
 

@@ -4,9 +4,9 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .identity import encodable
+from .identity import replace_surrogates
 from .line import labels, line_of, ordered_lines, shots_words
-from .plot_style import look, panels
+from .plot_style import method_styles, panels
 from .published import TITLES, ZERO_SHOT
 from .table import column_name, shotless
 
@@ -16,10 +16,10 @@ LONGEST_NAME = 24  # characters
 LONGEST_TITLE = 44
 
 
-def gains(runs, looks=None, across=4):
+def gains(runs, styles=None, across=4):
     """Return the gain of each class over zero-shot CLIP with the same weights, one panel a row of the tables and subset
     of the classes, all of one setting, dataset and number of shots: that with the most runs; None without any."""
-    looks = looks or look(run.method for run in runs)
+    styles = styles or method_styles(run.method for run in runs)
     settings = {}
     for run in runs:
         if run.method not in ZERO_SHOT and run.setting != "xd" and not run.split:
@@ -34,7 +34,7 @@ def gains(runs, looks=None, across=4):
     figure, axes = panels(len(drawn), 3.4, 1.2 + 0.2 * tallest, across)
     names = labels([line for line, _ in drawn])
     for axis, (line, classes) in zip(axes, drawn, strict=True):
-        bars(axis, found[key][line, classes], looks[line.method]["color"])
+        bars(axis, found[key][line, classes], styles[line.method]["color"])
         part = f", {classes} classes" if classes != "all" else ""
         axis.set(title=textwrap.fill(f"{names[line]}{part}", LONGEST_TITLE), xlabel="Points above zero-shot CLIP")
     ends = [end for panel in drawn for end in found[key][panel].values()] + [0]
@@ -70,7 +70,7 @@ def by_class(runs):
     for run in runs:
         for name, count in run.content["results"]["test"].get("per_class", {}).items():
             if count["total"]:
-                values.setdefault(encodable(name), []).append(100 * count["correct"] / count["total"])
+                values.setdefault(replace_surrogates(name), []).append(100 * count["correct"] / count["total"])
     return {name: float(np.mean(v)) for name, v in values.items()}
 
 

@@ -51,10 +51,10 @@ def line_of(run):
 def labels(lines):
     """Return {line: label}: the method, and in brackets what tells it from others of the same method.
 
-    Backbone and shots are told wherever they differ within the table: rows stand there to be compared.
+    Backbone and shots are named wherever they differ within the table: rows stand there to be compared.
     """
     several = len({line.backbone for line in lines}) > 1, len(learned_shots(lines)) > 1
-    told = {}
+    found = {}
     for line in lines:
         same = [other for other in lines if other.method == line.method]
         more = [line.config] if len({(o.config, o.by_shots) for o in same}) > 1 else []
@@ -65,8 +65,8 @@ def labels(lines):
         learned = line.shots in learned_shots([line])
         shots = [shots_words(line.shots)] if several[1] and learned or len({o.shots for o in same}) > 1 else []
         words = list(filter(None, more + backbone + shots + [line.split]))
-        told[line] = line.method + (f" ({', '.join(words)})" if words else "")
-    return told
+        found[line] = line.method + (f" ({', '.join(words)})" if words else "")
+    return found
 
 
 def row_name(line, lines):

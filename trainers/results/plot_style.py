@@ -20,7 +20,7 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
          "lines.markersize": 5, "pdf.fonttype": 42, "legend.frameon": False}
 
 
-def look(methods):
+def method_styles(methods):
     """Return {method: {"color", "marker"}} of known methods and of those of ``methods``.
 
     Known methods have theirs whatever stands beside them; others share out, in their order, the colours that no known
@@ -34,12 +34,12 @@ def look(methods):
     return {method: {"color": colour, "marker": marker} for method, (colour, marker) in pairs.items()}
 
 
-def dressed(lines, looks):
-    """Return {line: look}: its method's colour and marker, and what tells several lines of one method apart."""
+def line_styles(lines, styles):
+    """Return {line: style}: its method's colour and marker, and what tells several lines of one method apart."""
     counts, found = {}, {}
     for line in lines:
         number = counts[line.method] = counts.get(line.method, -1) + 1
-        found[line] = {**looks[line.method], "fillstyle": FILLS[number % len(FILLS)],
+        found[line] = {**styles[line.method], "fillstyle": FILLS[number % len(FILLS)],
                        "linestyle": DASHES[number % len(DASHES)]}
     return found
 

@@ -5,11 +5,11 @@ import numpy as np
 
 from .cell import Cell
 from .gains import gains
-from .plot_style import DPI, STYLE, dressed, legend_below, look, panels, plt
+from .plot_style import DPI, STYLE, legend_below, line_styles, method_styles, panels, plt
 from .table import column_name, shotless
 from .training_curves import curve, training
 
-__all__ = ["base_new", "curve", "few_shot", "gains", "look", "training", "write"]
+__all__ = ["base_new", "curve", "few_shot", "gains", "method_styles", "training", "write"]
 MOST_PIXELS = 60_000  # of a side: matplotlib refuses 2 ** 16
 
 
@@ -36,12 +36,12 @@ def write(runs, tables, folder, formats=("png", "pdf"), narrow=False):
 def figures(runs, tables, across=4):
     """Return {name: figure}, the panels of each ``across`` in a row."""
     by_setting = {table.setting: table for table in tables}
-    looks, made = look(run.method for run in runs), {}
+    styles, made = method_styles(run.method for run in runs), {}
     if "few_shot" in by_setting:
-        made["few_shot"] = few_shot(by_setting["few_shot"], looks, across)
+        made["few_shot"] = few_shot(by_setting["few_shot"], styles, across)
     if "base2new" in by_setting:
-        made["base_new"] = base_new(by_setting["base2new"], looks)
-    made["gains"], made["training"] = gains(runs, looks, across), training(runs, looks, across)
+        made["base_new"] = base_new(by_setting["base2new"], styles)
+    made["gains"], made["training"] = gains(runs, styles, across), training(runs, styles, across)
     return {name: figure for name, figure in made.items() if figure}
 
 
@@ -55,7 +55,7 @@ def save(figure, path, formats=("png", "pdf")):
     return Path(f"{path}.{formats[0]}")
 
 
-def few_shot(table, looks, across=4):
+def few_shot(table, styles, across=4):
     """Return CoOp's figure: accuracy over shots, one panel a dataset, the average first; zero-shot at 0 shots."""
     filled = [column for number, column in enumerate(table.columns)
               if any(isinstance(row.cells[number], Cell) for row in table.rows)]
@@ -64,7 +64,7 @@ def few_shot(table, looks, across=4):
     curves = {}
     for row in table.rows:
         curves.setdefault(shotless(row.line), {})[row.line.shots] = row
-    kinds = dressed(curves, looks)
+    kinds = line_styles(curves, styles)
     for axis, column in zip(axes, columns, strict=True):
         number = table.columns.index(column)
         for line, rows in curves.items():
@@ -84,7 +84,7 @@ def few_shot(table, looks, across=4):
     return figure
 
 
-def base_new(table, looks):
+def base_new(table, styles):
     """Return the plane of base and new accuracy, averaged over the datasets, with lines of equal H."""
     column = "average" if "average" in table.columns else table.columns[0]
     names = {row.line: row.label for row in table.rows}
@@ -93,7 +93,7 @@ def base_new(table, looks):
     if not points:
         return None
     figure, axis = plt.subplots(figsize=(4.6, 4))
-    for line, kind in dressed(points, looks).items():
+    for line, kind in line_styles(points, styles).items():
         base, new = points[line]
         axis.errorbar(base.mean, new.mean, xerr=base.std, yerr=new.std, capsize=2, elinewidth=0.8,
                       label=names[line], **{**kind, "linestyle": "none"})

@@ -13,6 +13,7 @@ DATASETS = {
 KEYS = [key for key, _ in DATASETS.values()]
 SHORT = dict(DATASETS.values())
 VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+BENCHMARK_DATASETS = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven of the papers
 ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
 # setting: its table's title
 TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}

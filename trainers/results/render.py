@@ -48,9 +48,9 @@ def title(table, name=plain):
     names = [column for column in table.columns if column != "average"]
     lines = [row.line for row in table.rows]
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
-    told = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
-    told += ([name(column_name(names[0]))] if len(names) == 1 else [])
-    return ", ".join(told + ([shots_words(shots.pop())] if len(shots) == 1 else []))
+    words = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
+    words += ([name(column_name(names[0]))] if len(names) == 1 else [])
+    return ", ".join(words + ([shots_words(shots.pop())] if len(shots) == 1 else []))
 
 
 def caption(table, kind, name=plain):

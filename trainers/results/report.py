@@ -15,7 +15,7 @@ from .cell import Cell
 from .classes import MOST_CLASSES, class_rows, confusion_rows
 from .collect import Run
 from .frame import frame, run_date
-from .identity import encodable
+from .identity import replace_surrogates
 from .line import line_of, shots_words
 from .notes import Note, texts
 from .plot_style import DPI
@@ -35,7 +35,7 @@ def write(runs: Sequence[Run], tables: Sequence[Table], path: str | Path, missin
           notes: Sequence[Note] = (), compared: Sequence[tuple[Table | None, Table]] = ()) -> None:
     """Write the page to a file, whole or not at all; arguments as of ``page``."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, encodable(page(runs, tables, missing, notes, compared)))
+    atomic.write(path, replace_surrogates(page(runs, tables, missing, notes, compared)))
 
 
 def page(runs: Sequence[Run], tables: Sequence[Table], missing: Sequence[str] = (), notes: Sequence[Note] = (),

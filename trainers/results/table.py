@@ -135,10 +135,10 @@ def families(cells):
     configs = {}
     for line, _, _ in cells:
         configs.setdefault(series(line), set()).add(line.config)
-    own = {line for line, dataset, _ in cells if len(configs[series(line)]) == 1 or not published(line, dataset)}
+    separate = {line for line, dataset, _ in cells if len(configs[series(line)]) == 1 or not published(line, dataset)}
     found = {}
     for (line, dataset, _), values in cells.items():
-        if line in own:
+        if line in separate:
             found.setdefault(line, {})[dataset] = values
         if len(configs[series(line)]) > 1 and published(line, dataset):
             family = replace(series(line), shots=line.shots, by_shots=True)
@@ -165,7 +165,7 @@ def transfers(runs, setting):
 
 def transfer(runs, found, setting, source):
     """Return the table of evaluations, ``found``, of what was trained on ``source``, which is the first column."""
-    own = {run.dataset for run in found if run.dataset == source}  # the source is no target
+    on_source = {run.dataset for run in found if run.dataset == source}  # the source is no target
     found = [run for run in found if run.dataset != source] or found
     there, notes, kept = gather(found)
     targets = ordered_datasets(dataset for _, dataset, _ in there)
@@ -182,7 +182,7 @@ def transfer(runs, found, setting, source):
         cells = [Cell.of(here.get((line, source, "all"))) for _ in first] + row
         rows.append(Row(line, names[line], "", cells + ([average(row)] if len(targets) > 1 else [])))
     notes += [Note(f"evaluations of {column_name(d)} are left out where it is what was trained on")
-              for d in own - {*targets}]
+              for d in on_source - {*targets}]
     return replace(finish(setting, first + targets, rows, notes, average_from=targets), source=source)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from .line import labels, line_of, ordered_lines, shots_words
-from .plot_style import dressed, legend_below, look, panels
+from .plot_style import legend_below, line_styles, method_styles, panels
 from .table import column_name, shotless
 
 LOSS = r"([\d.eE+-]{1,60}|nan)"
@@ -27,9 +27,9 @@ def curve(folder):
     return list(found), list(found.values())
 
 
-def training(runs, looks=None, across=4):
+def training(runs, styles=None, across=4):
     """Return the training loss over epochs, a line for each of a table, a panel a dataset, classes and shots."""
-    looks = looks or look(run.method for run in runs)
+    styles = styles or method_styles(run.method for run in runs)
     found = {}
     for run in runs:
         epochs, losses = curve(run.folder)
@@ -39,7 +39,7 @@ def training(runs, looks=None, across=4):
     if not found:
         return None
     names = labels({shotless(line) for lines in found.values() for line in lines})
-    kinds = dressed(ordered_lines(names), looks)
+    kinds = line_styles(ordered_lines(names), styles)
     figure, axes = panels(len(found), 3.6, across=across)
     for axis, ((_, dataset, classes, shots), lines) in zip(axes, found.items(), strict=True):
         for line in ordered_lines(lines):

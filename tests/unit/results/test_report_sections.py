@@ -12,8 +12,7 @@ from trainers.results import report
 from trainers.results.cell import Cell
 from trainers.results.classes import class_rows, confusion_rows
 from trainers.results.collect import collect
-from trainers.results.compare import ELEVEN
-from trainers.results.published import DATASETS
+from trainers.results.published import BENCHMARK_DATASETS, DATASETS
 from trainers.results.table import tables
 from trainers.training.result import figures
 
@@ -32,8 +31,8 @@ def put(folder, method, dataset, accuracy, seed=1, classes="all", **more):
     (folder / "result.json").write_text(json.dumps({
         "trainer": method, "dataset": NAMES[dataset], "classes": classes, "shots": 16, "seed": seed,
         "backbone": "ViT-B/16", "results": {"test": {"accuracy": accuracy, **more}},
-        "identity": {"dataset": f"content of {dataset}", "weights": "5be5880e" * 4}, "date": "2026-11-26T10:00:00+00:00",
-        "command": ["x", "--config-file", "a/c.yaml"]}))
+        "identity": {"dataset": f"content of {dataset}", "weights": "5be5880e" * 4},
+        "date": "2026-11-26T10:00:00+00:00", "command": ["x", "--config-file", "a/c.yaml"]}))
 
 
 def test_confusions_are_recorded_and_shown(tmp_path):
@@ -71,7 +70,8 @@ def test_the_average_stands_beside_the_method_and_the_best_is_marked(tmp_path):
     assert part["heads"] == ["Method", "Average", "DTD", "EuroSAT"]
     assert [[text for text, _, best in row if best] for row in part["rows"]] == [["70.00"], ["70.00", "90.00"], []]
     assert report.with_best([("one", [Cell.of({1: 50.0}), "x"])])[0][1][2] is False, "alone it is no best"
-    tie = report.with_best([(name, [Cell.of({1: value})]) for name, value in (("a", 60.001), ("b", 60.004), ("c", 59.9))])
+    values = {"a": 60.001, "b": 60.004, "c": 59.9}
+    tie = report.with_best([(name, [Cell.of({1: value})]) for name, value in values.items()])
     assert [row[1][2] for row in tie] == [True, True, False], "who reads 60.00 twice sees a tie"
 
 
@@ -98,7 +98,7 @@ def test_the_page_names_clip_date_and_notes(tmp_path):
 
 @pytest.fixture
 def eleven(tmp_path):
-    for dataset in ELEVEN:
+    for dataset in BENCHMARK_DATASETS:
         for classes, accuracy in (("base", 85.0), ("new", 76.0)):
             put(tmp_path, "PromptSRC", dataset, accuracy, classes=classes)
     return str(tmp_path)
@@ -115,7 +115,7 @@ def test_compare_shows_averages_and_all_datasets_on_request(eleven, capsys):
 
 
 def test_averages_that_nobody_published_get_no_block(tmp_path, capsys):
-    for dataset in ELEVEN[:2]:
+    for dataset in BENCHMARK_DATASETS[:2]:
         for classes in ("base", "new"):
             put(tmp_path, "PromptSRC", dataset, 80.0, classes=classes)
     assert main([str(tmp_path), "--compare", "published"]) == 0
