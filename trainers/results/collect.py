@@ -1,10 +1,14 @@
 """Finds the finished runs below any folders and says of each which cell of a table it fills."""
+from __future__ import annotations
+
 import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..training.result import FILE
@@ -54,12 +58,12 @@ class Run:
     split: str = ""
 
     @property
-    def hashes(self):
+    def hashes(self) -> dict[str, str]:
         """The hashes of what the run was made of, {name: hash}; {} in results of earlier versions."""
         return {key: replace_surrogates(value) for key, value in (self.content.get("identity") or {}).items() if value}
 
 
-def collect(paths):
+def collect(paths: Iterable[str]) -> list[Run]:
     """Return the finished runs below ``paths``, in the order of their folders.
 
     Raises:
@@ -76,7 +80,7 @@ def collect(paths):
     return read_runs(sorted(found.values()))
 
 
-def read_runs(places):
+def read_runs(places: Iterable[tuple[str, str]]) -> list[Run]:
     """Return the runs of [(folder, root as ``read_run`` takes it), …], each dataset among them under a name of its own.
 
     Raises:
@@ -85,7 +89,7 @@ def read_runs(places):
     return tell_apart([run for folder, root in places if (run := read_run(folder, root))])
 
 
-def read_run(folder, root=os.sep):
+def read_run(folder: str | Path, root: str | Path = os.sep) -> Run | None:
     """Return the ``Run`` of a folder with a result.json; None of a meta-training, which fills no cell of a table.
 
     What folders above ``root`` are called says nothing about the run.
@@ -124,7 +128,7 @@ def read_run(folder, root=os.sep):
                content, source, parts, names[1], split="" if results.get("test") else "validation")
 
 
-def check(content, figures):
+def check(content: dict[str, Any], figures: dict[str, Any]) -> None:
     """Raise ValueError, TypeError or another of ``read_run``'s where a result.json holds what no run has written."""
     for key in ("seconds", "peak_memory_mib"):
         if content.get(key) is not None:
@@ -163,7 +167,7 @@ def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
     return value
 
 
-def telling_parts(folder, root, method, command):
+def telling_parts(folder: str | Path, root: str | Path, method: str, command: list[str]) -> tuple[str, ...]:
     """Return the parts of a run's path that may say what it is: those below ``root``.
 
     Where ``root`` lies inside of the method's own folder, from the folder above that on: the scripts' layout.
@@ -175,7 +179,7 @@ def telling_parts(folder, root, method, command):
     return parts[at - (parts[at - 1] != "evaluation" or "--eval-only" in command):]
 
 
-def trained_on(method, command):
+def trained_on(method: str, command: list[str]) -> str:
     """Return the dataset that an evaluation's prompts were trained on, by the folder they come from: ImageNet without
     one."""
     parts = Path(following(command, "--model-dir")).parts
@@ -184,7 +188,7 @@ def trained_on(method, command):
     return next(sources, UNKNOWN_SOURCE if parts else "imagenet")
 
 
-def config_name(command, parts, folder):
+def config_name(command: list[str], parts: Iterable[str], folder: str | Path) -> str:
     """Return the name of the run's config file: from its command line, else from its folder."""
     if "--config-file" in command[:-1]:
         return Path(following(command, "--config-file")).stem

@@ -1,8 +1,12 @@
 """Tables beside the papers' figures, and two methods pair by pair."""
+from __future__ import annotations
+
 import csv
 import itertools
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +17,16 @@ from .notes import Note
 from .published import BENCHMARK_DATASETS, TITLES, ZERO_SHOT
 from .table import Row, Table, column_name, gather
 
+if TYPE_CHECKING:
+    from .cell import Cell
+    from .collect import Run
+    from .line import Line
+
 PUBLISHED = paths.PUBLISHED / "published.csv"
 SOURCES = ("published", "rerun")
 
 
-def published(path=PUBLISHED):
+def published(path: str | os.PathLike = PUBLISHED) -> dict[tuple, dict[str, Any]]:
     """Return {(setting, method, backbone, shots, dataset, part): row} of the papers' figures.
 
     A row is a dict with mean and std (floats or None), source and table.
@@ -38,7 +47,7 @@ def published(path=PUBLISHED):
     return found
 
 
-def against(table, figures):
+def against(table: Table, figures: dict[tuple, dict[str, Any]]) -> Table:
     """Return the table with two rows below each row that has published figures: them, and ours minus theirs.
 
     Figures of an independent rerun of the published code, which are given by dataset, get two rows of their own. A
@@ -61,7 +70,7 @@ def against(table, figures):
     return replace(table, rows=rows, notes=[*table.notes, *notes])
 
 
-def averages(table, figures):
+def averages(table: Table, figures: dict[tuple, dict[str, Any]]) -> Table | None:
     """Return the block of the averages alone: of each row its own, the published one and the difference.
 
     Returns:
@@ -98,7 +107,7 @@ def match(table, row, column, figures, source="published"):
                         row.part.lower() if row.part != "H" else "H"))
 
 
-def difference(cell, theirs):
+def difference(cell: Cell | None, theirs: dict[str, Any] | None) -> str | None:
     """Return ours minus theirs as text, with a star where it is beyond two standard errors."""
     if cell is None or theirs is None:
         return None
@@ -137,7 +146,7 @@ class Paired:
                 f"({self.pairs} pair{'s' * (self.pairs > 1)} over {self.datasets} dataset{'s' * (self.datasets > 1)})")
 
 
-def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
+def paired(runs: Iterable[Run], first: str, second: str, draws: int = 10000) -> list[Paired]:
     """Compare two methods over runs of the same dataset and seed, apart for each setting, classes, shots, backbone and,
     of each method, config: what tables put in rows of their own.
 
@@ -164,18 +173,18 @@ def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
     return list(dict.fromkeys(found))
 
 
-def group(run):
+def group(run: Run) -> tuple:
     """Return what a comparison is not to mix; zero-shot CLIP, which learns from no shots, meets any number of them."""
     shots = None if run.method in ZERO_SHOT else run.shots
     return run.setting, run.classes, run.source, run.backbone, run.weights, run.split, shots
 
 
-def meets(run, where):
+def meets(run: Run, where: tuple) -> bool:
     place = group(run)
     return place[:-1] == where[:-1] and place[-1] in (None, where[-1])
 
 
-def group_words(where):
+def group_words(where: tuple) -> str:
     setting, classes, source, backbone, _, split, shots = where
     words = [TITLES[setting].lower(), f"trained on {column_name(source)}" if source else "",
              f"{classes} classes" if classes != "all" else "", "" if shots is None else shots_words(shots), backbone,
@@ -183,7 +192,7 @@ def group_words(where):
     return ", ".join(filter(None, words))
 
 
-def by_line(runs):
+def by_line(runs: Iterable[Run]) -> dict[Line, dict[tuple[str, int], float]]:
     """Return {line: {(dataset, seed): accuracy}}, zero-shot CLIP's lines without their shots."""
     found = {}
     for run in runs:
@@ -192,7 +201,7 @@ def by_line(runs):
     return found
 
 
-def compared(first, second, values, where, draws):
+def compared(first: str, second: str, values: Sequence[tuple[str, float]], where: str, draws: int) -> Paired:
     """Return the ``Paired`` of [(dataset, difference), …]."""
     from scipy.stats import wilcoxon
     differences = np.array([value for _, value in values])

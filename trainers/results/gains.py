@@ -1,5 +1,9 @@
 """What each class gains over zero-shot CLIP."""
+from __future__ import annotations
+
 import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,13 +14,20 @@ from .plot_style import method_styles, panels
 from .published import TITLES, ZERO_SHOT
 from .table import column_name, shotless
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .collect import Run
+    from .line import Line
+
 MOST_PANELS = 12
 MOST_NAMES = 60  # of classes in a panel
 LONGEST_NAME = 24  # characters
 LONGEST_TITLE = 44
 
 
-def gains(runs, styles=None, across=4):
+def gains(runs: Sequence[Run], styles: dict[str, dict[str, Any]] | None = None, across: int = 4) -> Figure | None:
     """Return the gain of each class over zero-shot CLIP with the same weights, one panel a row of the tables and subset
     of the classes, all of one setting, dataset and number of shots: that with the most runs; None without any."""
     styles = styles or method_styles(run.method for run in runs)
@@ -46,7 +57,7 @@ def gains(runs, styles=None, across=4):
     return figure
 
 
-def gain_panels(held, runs):
+def gain_panels(held: Sequence[Run], runs: Sequence[Run]) -> dict[tuple[Line, str], dict[str, float]]:
     """Return {(line, classes): {class: mean gain over seeds}} of runs of one setting over zero-shot CLIP among all."""
     first = held[0]
     ground = [run for run in runs if (run.method, run.dataset, run.backbone, run.weights, run.split) == (
@@ -64,7 +75,7 @@ def gain_panels(held, runs):
     return found
 
 
-def by_class(runs):
+def by_class(runs: Iterable[Run]) -> dict[str, float]:
     """Return {class: mean accuracy over seeds}."""
     values = {}
     for run in runs:
@@ -74,7 +85,7 @@ def by_class(runs):
     return {name: float(np.mean(v)) for name, v in values.items()}
 
 
-def bars(axis, found, colour):
+def bars(axis: Axes, found: dict[str, float], colour: str) -> None:
     """Draw {class: gain} as bars, losses hatched."""
     values = list(found.values())
     drawn = axis.barh(range(len(values)), values, color=colour, edgecolor="white")

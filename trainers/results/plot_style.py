@@ -1,8 +1,19 @@
 """How all pictures look: Okabe and Ito's colours, told apart by the colour-blind, and a marker for every method."""
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from .line import Line
 
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442", "#7F7F7F"]
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW, GREY = COLOURS
@@ -20,7 +31,7 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
          "lines.markersize": 5, "pdf.fonttype": 42, "legend.frameon": False}
 
 
-def method_styles(methods):
+def method_styles(methods: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return {method: {"color", "marker"}} of known methods and of those of ``methods``.
 
     Known methods have theirs whatever stands beside them; others share out, in their order, the colours that no known
@@ -34,7 +45,7 @@ def method_styles(methods):
     return {method: {"color": colour, "marker": marker} for method, (colour, marker) in pairs.items()}
 
 
-def line_styles(lines, styles):
+def line_styles(lines: Iterable[Line], styles: dict[str, dict[str, Any]]) -> dict[Line, dict[str, Any]]:
     """Return {line: style}: its method's colour and marker, and what tells several lines of one method apart."""
     counts, found = {}, {}
     for line in lines:
@@ -44,7 +55,7 @@ def line_styles(lines, styles):
     return found
 
 
-def panels(count, width, height=2.7, across=4):
+def panels(count: int, width: float, height: float = 2.7, across: int = 4) -> tuple[Figure, list[Axes]]:
     """Return (figure, a list of ``count`` axes), ``across`` of them in a row; sizes are inches of a panel."""
     across = min(across, count)
     down = -(-count // across)
@@ -54,7 +65,7 @@ def panels(count, width, height=2.7, across=4):
     return figure, list(axes.flat)[:count]
 
 
-def legend_below(figure):
+def legend_below(figure: Figure) -> None:
     """Give a figure one legend of all its panels, below them."""
     pairs = [pair for axis in figure.axes for pair in zip(*axis.get_legend_handles_labels(), strict=True)]
     handles = {label: handle for handle, label in pairs}

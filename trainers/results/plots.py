@@ -1,5 +1,9 @@
 """The papers' pictures: few-shot curves, base against new, gains by class, training curves; as PNG and PDF."""
+from __future__ import annotations
+
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,11 +13,19 @@ from .plot_style import DPI, STYLE, legend_below, line_styles, method_styles, pa
 from .table import column_name, shotless
 from .training_curves import curve, training
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .collect import Run
+    from .line import Line
+    from .table import Table
+
 __all__ = ["base_new", "curve", "few_shot", "gains", "method_styles", "training", "write"]
 MOST_PIXELS = 60_000  # of a side: matplotlib refuses 2 ** 16
 
 
-def write(runs, tables, folder, formats=("png", "pdf"), narrow=False):
+def write(runs: Sequence[Run], tables: Sequence[Table], folder: str | Path, formats: Sequence[str] = ("png", "pdf"),
+          narrow: bool = False) -> list[Path]:
     """Write all pictures that the runs give rise to.
 
     Args:
@@ -33,7 +45,7 @@ def write(runs, tables, folder, formats=("png", "pdf"), narrow=False):
     return paths
 
 
-def figures(runs, tables, across=4):
+def figures(runs: Sequence[Run], tables: Sequence[Table], across: int = 4) -> dict[str, Figure]:
     """Return {name: figure}, the panels of each ``across`` in a row."""
     by_setting = {table.setting: table for table in tables}
     styles, made = method_styles(run.method for run in runs), {}
@@ -45,7 +57,7 @@ def figures(runs, tables, across=4):
     return {name: figure for name, figure in made.items() if figure}
 
 
-def save(figure, path, formats=("png", "pdf")):
+def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> Path:
     """Write a figure in each format; returns the path of the first."""
     dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     for ending in formats:
@@ -55,7 +67,7 @@ def save(figure, path, formats=("png", "pdf")):
     return Path(f"{path}.{formats[0]}")
 
 
-def few_shot(table, styles, across=4):
+def few_shot(table: Table, styles: dict[str, dict[str, Any]], across: int = 4) -> Figure:
     """Return CoOp's figure: accuracy over shots, one panel a dataset, the average first; zero-shot at 0 shots."""
     filled = [column for number, column in enumerate(table.columns)
               if any(isinstance(row.cells[number], Cell) for row in table.rows)]
@@ -84,11 +96,12 @@ def few_shot(table, styles, across=4):
     return figure
 
 
-def base_new(table, styles):
+def base_new(table: Table, styles: dict[str, dict[str, Any]]) -> Figure | None:
     """Return the plane of base and new accuracy, averaged over the datasets, with lines of equal H."""
     column = "average" if "average" in table.columns else table.columns[0]
     names = {row.line: row.label for row in table.rows}
-    points = {line: [table.cell(label, part, column) for part in ("Base", "New")] for line, label in names.items()}
+    points: dict[Line, list[Any]] = {
+        line: [table.cell(label, part, column) for part in ("Base", "New")] for line, label in names.items()}
     points = {line: pair for line, pair in points.items() if None not in pair}
     if not points:
         return None

@@ -22,6 +22,7 @@ from .plot_style import DPI
 from .published import TITLES
 from .table import Table, ordered_datasets
 
+Entry = tuple[str, float | None, bool]  # text, sort value, whether it is the best of its column
 LOG_LINES = 200
 MOST_NAMED = 3  # datasets in the page's title
 CAPTIONS = {"few_shot": "Accuracy over training images a class; bars are one standard deviation over seeds.",
@@ -60,26 +61,26 @@ def page(runs: Sequence[Run], tables: Sequence[Table], missing: Sequence[str] = 
         runs=runs_table(runs), details=[details(run) for run in runs])
 
 
-def headline(runs):
+def headline(runs: Sequence[Run]) -> str:
     """Return what the page is of: how many runs, on which datasets."""
     names = list(map(render.column_name, ordered_datasets(run.dataset for run in runs)))
     named = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} datasets"
     return f"Results on {named}, {len(runs)} run{'s' * (len(runs) > 1)}"
 
 
-def version_words(runs):
+def version_words(runs: Sequence[Run]) -> str:
     """Return which versions of PromptReg the runs are of, else this one."""
     found = {str(run.content.get("versions", {}).get("promptreg") or "") for run in runs} - {""}
     return ", ".join(sorted(found)) or __version__
 
 
-def shared_notes(tables):
+def shared_notes(tables: Sequence[Table]) -> list[str]:
     """Return the notes that all of several tables have: they are about the whole page."""
     several = [texts(table.notes) for table in tables]
     return [note for note in several[0] if all(note in other for other in several)] if len(several) > 1 else []
 
 
-def results_table(table, shared=()):
+def results_table(table: Table, shared: Sequence[str] = ()) -> dict[str, Any]:
     """Return the section of one table: for several datasets a table a part (Base, New, H; a number of shots), so that
     sorting a column compares like with like."""
     parts = list(dict.fromkeys(row.part for row in table.rows))
@@ -95,13 +96,13 @@ def results_table(table, shared=()):
             "notes": [note for note in texts(table.notes) if note not in shared]}
 
 
-def average_first(table, entries):
+def average_first(table: Table, entries: Sequence) -> list:
     """Return a row's entries with the average's, which stands last in papers, first: beside the method."""
     entries = list(entries)
     return entries[-1:] + entries[:-1] if table.columns[-1:] == ["average"] else entries
 
 
-def with_best(rows):
+def with_best(rows: Sequence[tuple[str, Sequence[Cell | str | None]]]) -> list[list[Entry]]:
     """Return [(label, cells), …] as rows of a sortable table; the best of a column of several figures is marked."""
     best = []
     for column in zip(*(cells for _, cells in rows), strict=True):
@@ -113,12 +114,12 @@ def with_best(rows):
                                      for cell, marks in zip(cells, best, strict=True))] for label, cells in rows]
 
 
-def entry(cell):
+def entry(cell: Cell | str | None) -> tuple[str, float | None]:
     """Return (text, sort value) of a table's cell."""
     return render.figure(cell), getattr(cell, "mean", None)
 
 
-def comparison(averages, every):
+def comparison(averages: Table | None, every: Table) -> dict[str, Any]:
     """Return the section of one table beside published figures; ``every`` is None where none is published."""
     rows = [[(row.label, None, False), (row.part, None, False),
              *((*entry(cell), False) for cell in average_first(every, row.cells))] for row in every.rows]
@@ -133,7 +134,7 @@ def comparison(averages, every):
             else None}
 
 
-def pictures(runs, tables):
+def pictures(runs: Sequence[Run], tables: Sequence[Table]) -> list[dict[str, Any]]:
     """Return the pictures as data, those of several panels also with one panel a row, for narrow screens."""
     with tempfile.TemporaryDirectory() as folder:
         found = []
@@ -144,14 +145,14 @@ def pictures(runs, tables):
         return found
 
 
-def image(path):
+def image(path: Path) -> dict[str, Any]:
     """Return a picture's data and the width, in CSS pixels, that its letters were made for."""
     data = path.read_bytes()
     width = int.from_bytes(data[16:20], "big") * 110 // DPI  # of the PNG's header
     return {"width": width, "data": f"data:image/png;base64,{base64.b64encode(data).decode()}"}
 
 
-def runs_table(runs):
+def runs_table(runs: Sequence[Run]) -> dict[str, Any]:
     """Return the section of all runs: what tells rows of tables apart, the figures, and last the path."""
     heads = ["Method", "Accuracy", "Macro F1", "Dataset", "Setting", "Classes", "Shots", "Seed", "Config", "Backbone",
              "Seconds", "Peak MiB", "Date", "Run"]
@@ -168,11 +169,11 @@ def runs_table(runs):
     return {"heads": heads, "words": [0, 3, 4, 5, 8, 9, 12, 13], "rows": rows}
 
 
-def word(*words):
+def word(*words: str) -> list[Entry]:
     return [(text, None, False) for text in words]
 
 
-def number(value, digits=0, unit=""):
+def number(value: float, digits: int = 0, unit: str = "") -> Entry:
     """Return a figure as an entry of a sortable table."""
     return ("–", None, False) if value != value else (f"{value:.{digits}f}{unit}", float(value), False)
 

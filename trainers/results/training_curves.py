@@ -1,7 +1,11 @@
 """The training loss over epochs, as runs' logs have it."""
+from __future__ import annotations
+
 import contextlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -9,12 +13,17 @@ from .line import labels, line_of, ordered_lines, shots_words
 from .plot_style import legend_below, line_styles, method_styles, panels
 from .table import column_name, shotless
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from .collect import Run
+
 LOSS = r"([\d.eE+-]{1,60}|nan)"
 EPOCH = re.compile(rf"epoch \[(\d{{1,6}})/\d{{1,6}}\].{{0,500}}?loss {LOSS} \({LOSS}\)")
 LONGEST = 2000  # characters of a line; what is longer is no line of ours, and is read in pieces
 
 
-def curve(folder):
+def curve(folder: str | Path) -> tuple[list[int], list[float]]:
     """Return the mean loss of each epoch in a run's log: [epochs], [losses]."""
     path = Path(folder) / "log.txt"
     found = {}
@@ -27,7 +36,7 @@ def curve(folder):
     return list(found), list(found.values())
 
 
-def training(runs, styles=None, across=4):
+def training(runs: Sequence[Run], styles: dict[str, dict[str, Any]] | None = None, across: int = 4) -> Figure | None:
     """Return the training loss over epochs, a line for each of a table, a panel a dataset, classes and shots."""
     styles = styles or method_styles(run.method for run in runs)
     found = {}

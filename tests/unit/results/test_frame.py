@@ -37,6 +37,14 @@ def test_each_run_is_a_row_of_unrounded_figures(tmp_path):
     assert found.groupby("method").accuracy.mean().to_dict() == {"CoOp": 100 * 2 / 3, "ZeroshotCLIP": 50.0}
 
 
+def test_the_package_can_be_called(tmp_path):
+    """As promptreg.results("output/"), which the package of that name would hide if it could not."""
+    import trainers.results.table
+    put(tmp_path / "a")
+    assert trainers.results(tmp_path).equals(results(tmp_path))
+    assert trainers.results.table.tables, "and it is a package still"
+
+
 def test_several_folders_and_none_that_is_finished(tmp_path):
     put(tmp_path / "a" / "run")
     put(tmp_path / "b" / "run", seed=2)
