@@ -3,9 +3,11 @@ import base64
 import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 
+PATIENCE = 60  # seconds
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -37,7 +39,7 @@ class Browser:
             start_new_session=True)
         os.close(read_there)
         os.close(write_there)
-        self.input, self.output = os.fdopen(write_here, "wb", 0), os.fdopen(read_here, "rb")
+        self.input, self.output, self.buffer = os.fdopen(write_here, "wb", 0), read_here, b""
         self.number, self.session, self.problems, self.events = 0, None, [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -45,13 +47,15 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def read(self):
-        text = b""
-        while not text.endswith(b"\0"):
-            byte = self.output.read1(1)
-            if not byte:
+        while b"\0" not in self.buffer:
+            if not select.select([self.output], [], [], PATIENCE)[0]:
+                raise TimeoutError(f"the browser has said nothing for {PATIENCE} s")
+            part = os.read(self.output, 2 ** 20)
+            if not part:
                 raise EOFError("the browser has ended")
-            text += byte
-        message = json.loads(text[:-1])
+            self.buffer += part
+        text, _, self.buffer = self.buffer.partition(b"\0")
+        message = json.loads(text)
         self.events.append(message.get("method"))
         given = message.get("params", {})
         if message.get("method") == "Runtime.consoleAPICalled" and given["type"] == "error":
@@ -118,6 +122,8 @@ class Browser:
             self.call("Browser.close")
         except (EOFError, OSError):
             pass
+        self.input.close()
+        os.close(self.output)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
