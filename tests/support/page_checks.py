@@ -68,7 +68,7 @@ def sorted_by(page, table: int, column: int) -> tuple[list[str], list[str]]:
     """Return the entries of a table's column after one click on its head and after a second; indices start at 0."""
     cells = (f"[...document.querySelectorAll('table')[{table}].tBodies[0].rows]"
              f".map(row => row.cells[{column}].dataset.value ?? row.cells[{column}].textContent)")
-    page.evaluate(f"document.querySelectorAll('table')[{table}].id = 'sorted'")
+    page.evaluate(f"document.querySelectorAll('table').forEach((t, n) => t.id = n === {table} ? 'sorted' : '')")
     found = []
     for _ in range(2):
         page.click(f"#sorted th:nth-child({column + 1}) button")
