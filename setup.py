@@ -45,9 +45,10 @@ setup(
     python_requires=">=3.10",
     package_dir=PARTS,
     packages=packages(),
+    py_modules=["_promptreg"],
     package_data={"": ["*.yaml", "*.sh", "*.html", "*.css", "*.js", "*.safetensors", "*.json", "*.csv", "*.md",
                        "demo/*.safetensors"]},
     install_requires=(HERE / "requirements.txt").read_text().split(),
     extras_require=EXTRAS,
-    entry_points={"console_scripts": ["promptreg=promptreg.cli:main"]},
+    entry_points={"console_scripts": ["promptreg=_promptreg:main"]},
 )

@@ -8,6 +8,7 @@ if __name__ == "__main__":
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: os._exit(75))
 
-    from trainers.training.run import main
+    import _promptreg  # noqa: F401  trainers parses the flags before it imports torch
+    from trainers.cli.train import main
 
     sys.exit(main())

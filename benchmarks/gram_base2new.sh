@@ -4,5 +4,5 @@
 source "$(dirname "$0")/../scripts/common.sh"
 DATA=$(absolute "$DATA") OUTPUT=$(absolute "$OUTPUT")
 cd "$ROOT"
-exec "$PYTHON" -m trainers.sweep --methods CoOp GRAMCoOp IVLP UNIGRAM PromptSRC GRAMPromptSRC --setting base2new \
+exec "$PYTHON" -m trainers sweep --methods CoOp GRAMCoOp IVLP UNIGRAM PromptSRC GRAMPromptSRC --setting base2new \
   --datasets digits --seeds 1 2 3 --shots 4 16 --cfg demo --root "$DATA" --output "$OUTPUT" --jobs "${JOBS:-2}"

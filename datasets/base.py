@@ -39,7 +39,12 @@ def sampling_options(cfg):
 
 def prepare_command(name, root):
     """Return the command line that fetches and arranges a dataset."""
-    return f"python -m {__package__}.prepare {name} --root {root}"
+    return f"promptreg data fetch {name} --root {root}"
+
+
+def check_command(name, root):
+    """Return the command line that counts and reads every image of a dataset."""
+    return f"promptreg data check {name} --root {root}"
 
 
 class FewShotDataset(DatasetBase):
@@ -124,22 +129,24 @@ class FewShotDataset(DatasetBase):
     def _locate(self, root):
         self.dataset_dir = os.path.normpath(os.path.join(root, self.folder))
         self.image_dir = os.path.join(self.dataset_dir, self.images)
+        self.picture_dir = self.dataset_dir  # that items' paths start from
         self.command = prepare_command(type(self).__name__, root)
+        self.check_command = check_command(type(self).__name__, root)
         self.remedy = f"put it right with: {self.command}"
 
     def _datum(self, item):
-        path = self.path(*item.path.split("/"))
+        path = os.path.join(self.picture_dir, *item.path.split("/"))
         try:
             return Datum(impath=path, label=item.label, classname=item.classname)
         except (FileNotFoundError, AssertionError):  # minidassl's and Dassl's way to say that there is no such file
             raise InputError(f"{type(self).__name__}: the image {path} is missing; what else is missing is listed by: "
-                             f"{self.command} --check") from None
+                             f"{self.check_command}") from None
 
     @classmethod
     def whole(cls, root):
-        """Return all that lies under ``root``: the folder of the dataset and its Splits, nothing sampled."""
+        """Return all that lies under ``root``: the folder that paths start from and the Splits, nothing sampled."""
         self, splits = cls._opened(root)
-        return self.dataset_dir, splits._replace(val=splits.test) if self.val_is_test else splits
+        return self.picture_dir, splits._replace(val=splits.test) if self.val_is_test else splits
 
     @classmethod
     def fingerprint_of(cls, root, split_seed=1):
@@ -216,7 +223,7 @@ class FewShotDataset(DatasetBase):
         with published_form(self.dataset_dir, self.remedy):
             splits = self.read()
         check_items(splits, self.dataset_dir, self.remedy, apart=not self.test_only)
-        self.check_complete(splits, f"what is missing is listed by: {self.command} --check", dealt)
+        self.check_complete(splits, f"what is missing is listed by: {self.check_command}", dealt)
         return splits
 
     def check_complete(self, splits, remedy, dealt=False):

@@ -16,7 +16,7 @@ from .splits import (
     read_split_file,
     split_by_class,
 )
-from .table import SPELLINGS, read_table, split_of
+from .table import SPELLINGS, read_table, rebased, split_of
 
 OWN = ("split_fewshot",)  # in ROOT, and no class
 LAYOUTS = "ImageFolder reads ROOT/CLASS/*.jpg or, where there are both, ROOT/{train,test}/CLASS/*.jpg"
@@ -29,8 +29,10 @@ class ImageFolder(FewShotDataset):
     - ``ROOT/CLASS/*.jpg``: split 50/20/30 of each class by DATASET.SPLIT_SEED, once; the split is saved in ROOT.
     - ``ROOT/{train,val,test}/CLASS/*.jpg``: these splits (also spelled valid, validation, dev, Training, …); val may
       be missing.
-    - ``ROOT = table.csv`` with the columns ``path`` (relative to the CSV's folder), ``class`` and, if wanted,
-      ``split`` (train, val or test; without it the images are split as above).
+    - ``ROOT = table.csv``, or a folder that holds one CSV and no class folders: columns ``path`` (or ``image``,
+      ``file``, ``filename``; relative to the CSV's folder, ``../x.jpg`` too), ``class`` (or ``label``) and, if wanted,
+      ``split`` (train, val or test; without it the images are split as above), separated by commas, semicolons or
+      tabs.
 
     Class names are the folders' names (the CSV's classes) or what ``classnames.json`` (``{"folder": "class name"}``)
     or ``classnames.txt`` (lines "folder class name") beside them makes of them.
@@ -45,13 +47,13 @@ class ImageFolder(FewShotDataset):
     @classmethod
     def check(cls, root):
         """Raise InputError where DATASET.ROOT is neither a folder nor a CSV file."""
-        if not os.path.isdir(root) and not (_is_table(root) and os.path.isfile(root)):
+        if not os.path.isdir(root) and not _table_of(root):
             raise InputError(f"ImageFolder: DATASET.ROOT {root} is neither a folder of class folders nor a CSV file")
 
     def _locate(self, root):
         super()._locate(root)
-        self.table = root if _is_table(root) and os.path.isfile(root) else None
-        self.dataset_dir = self.image_dir = os.path.dirname(root) if self.table else root
+        self.table = _table_of(root)
+        self.dataset_dir = self.image_dir = self.picture_dir = os.path.dirname(self.table) if self.table else root
         self.stem = os.path.splitext(os.path.basename(self.table))[0] if self.table else "ImageFolder"
         self.label = self.stem if self.table else os.path.basename(os.path.normpath(root)) or root
         self.remedy = "see docs/datasets.md for what ImageFolder reads"
@@ -66,7 +68,7 @@ class ImageFolder(FewShotDataset):
         given, items = self._read_table() if self.table else self._read_folders()
         if given:
             check_items(given, where, self.remedy)
-            refuse_copies(given, self.dataset_dir, "keep each picture in one split")
+            refuse_copies(given, self.picture_dir, "keep each picture in one split")
             self._note_untested(given)
             return given
         path = self.path(f"split_promptreg_{self.stem}-seed_{self.split_seed}.json")
@@ -172,7 +174,7 @@ class ImageFolder(FewShotDataset):
 
     def _read_table(self):
         """Return (the Splits that the CSV gives, None), or (None, its Items)."""
-        rows = read_table(self.table)
+        self.picture_dir, rows = rebased(self.dataset_dir, read_table(self.table))
         classes = sorted({row.classname for row in rows})
         names, labels = self._names([classes]), {name: label for label, name in enumerate(classes)}
         items = [Item(row.path, labels[row.classname], names[row.classname]) for row in rows]
@@ -198,8 +200,14 @@ class ImageFolder(FewShotDataset):
         return {key: names[tidy(key)] for group in groups for key in group}
 
 
-def _is_table(root):
-    return root.lower().endswith(".csv")
+def _table_of(root):
+    """Return the path of the CSV that ROOT means: itself, or the only one in a folder without two class folders."""
+    if os.path.isfile(root):
+        return root if root.lower().endswith(".csv") else None
+    tables = [name for name in os.listdir(root) if name.lower().endswith(".csv")] if os.path.isdir(root) else []
+    if len(tables) == 1 and sum(bool(list_images(os.path.join(root, name))) for name in list_folders(root, OWN)) < 2:
+        return os.path.join(root, tables[0])
+    return None
 
 
 def _looks_like_a_split(name):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import read_json
-from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images
+from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, startup
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -273,4 +273,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(startup.as_module("data fetch|check", main))

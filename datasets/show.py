@@ -11,7 +11,7 @@ from tqdm import tqdm
 from dassl.config import get_cfg_default
 from dassl.utils import read_image, set_random_seed
 
-from .home import InputError, atomic, console, pages
+from .home import InputError, atomic, console, pages, startup
 from .prepare import find_classes
 
 THUMBNAIL = 96  # pixels of the longer side
@@ -108,4 +108,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(startup.as_module("data show", main))

@@ -14,6 +14,11 @@ SPELLINGS = {  # of a split, as folders and tables have them, in any case
 SPLIT_OF = {spelling: split for split, spellings in SPELLINGS.items() for spelling in spellings}
 
 
+COLUMNS = {  # what a column may be called
+    "path": ("path", "image", "images", "image_path", "img", "file", "file_name", "filename", "filepath", "picture"),
+    "class": ("class", "label", "labels", "category", "classname", "class_name")}
+
+
 class Row(NamedTuple):
     path: str
     classname: str
@@ -38,8 +43,8 @@ def read_table(path):
                              "holds a comma into quotes")
         cell = dict(zip(header, cells, strict=False))
         image = cell.get("path", "").replace("\\", "/")
-        if not cell.get("class") or not _leads_below(image):
-            raise InputError(f"{path}: line {number}: needs a class and a path below {os.path.dirname(path)}")
+        if not cell.get("class") or not _is_relative(image):
+            raise InputError(f"{path}: line {number}: needs a class and a path relative to {os.path.dirname(path)}")
         if "split" in header and not split_of(cell.get("split", "")):
             raise InputError(f"{path}: line {number}: split '{cell.get('split', '')}' is not train, val or test")
         rows.append(Row(posixpath.normpath(image), tidy(cell["class"]), split_of(cell.get("split", ""))))
@@ -51,14 +56,17 @@ def _cells(path):
     """Return the column names in lower case, and (line number, cells) of all lines that are not empty."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
             lines = [(reader.line_num, list(map(str.strip, cells))) for cells in reader if any(map(str.strip, cells))]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV file in UTF-8 ({error})") from error
-    header = [tidy(name).casefold() for name in lines[0][1]] if lines else []
+    header = _known_columns([tidy(name).casefold() for name in lines[0][1]] if lines else [])
     for column in ("path", "class"):
         if column not in header or len(lines) < 2:
-            raise InputError(f"{path}: no column '{column}' in its first line, or no rows below")
+            raise InputError(f"{path}: no column '{column}' (or {', '.join(COLUMNS[column][1:])}) in its first line, "
+                             "or no rows below")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise InputError(f"{path}: two columns '{twice[0]}': keep one")
@@ -74,10 +82,27 @@ def _refuse_unnamed_split(path, header, rows):
             raise InputError(f"{path}: the column '{name}' holds the splits: name it 'split', else it has no effect")
 
 
-def _leads_below(path):
-    """Tell whether ``path`` is one that stays in the folder it starts from."""
-    parts = path.split("/")
-    return bool(parts[0]) and ".." not in parts and "\0" not in path and posixpath.normpath(path) != "."
+def _known_columns(header):
+    """Return the header with the first column of each kind under its usual name, where none has that name."""
+    for column, spellings in COLUMNS.items():
+        name = next((spelling for spelling in spellings if spelling in header), None)
+        header = [column if cell == name else cell for cell in header]
+    return header
+
+
+def _is_relative(path):
+    """Tell whether ``path`` is one that starts from the table's folder; it may lead out of it."""
+    return bool(path.split("/")[0]) and "\0" not in path and posixpath.normpath(path) not in (".", "..")
+
+
+def rebased(folder, rows):
+    """Return (folder that all rows' paths lie below, the Rows with paths from there): a table's, or one above it."""
+    if not any(row.path.startswith("../") for row in rows):
+        return folder, rows
+    places = [os.path.normpath(os.path.join(folder, *row.path.split("/"))) for row in rows]
+    above = os.path.commonpath([folder, *map(os.path.dirname, places)])
+    return above, [row._replace(path=os.path.relpath(place, above).replace(os.sep, "/"))
+                   for row, place in zip(rows, places, strict=True)]
 
 
 def _refuse_same_images(path, numbers, rows):

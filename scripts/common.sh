@@ -23,7 +23,11 @@ OUTPUT=${OUTPUT:-output}
 # shellcheck disable=SC2034,SC2206  # read by the scripts; split at blanks
 seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
-if [ ! -f "$ROOT/train.py" ]; then TRAIN=(-m promptreg.training.run); fi  # installed: ROOT is the package's folder
+COMMAND=(-m trainers)  # the command promptreg, run in ROOT or with it on PYTHONPATH
+if [ ! -f "$ROOT/train.py" ]; then  # installed: ROOT is the package's folder
+  TRAIN=(-m promptreg.cli.train)
+  COMMAND=(-m promptreg)
+fi
 set -f  # a star in OPTS is no file's name
 # shellcheck disable=SC2206  # split at blanks; a here-string would need room on the disk
 options=(${OPTS:-})

@@ -8,6 +8,6 @@ source "$(dirname "$0")/setup_env.sh"
 setup_env
 cd "$ROOT"
 if [ "$OUTPUT" = output ]; then OUTPUT=$ROOT/output/demo; fi
-exec "$PYTHON" -m trainers.sweep --methods ZeroshotCLIP PromptSRC --setting base2new --datasets digits --seeds 1 2 3 \
+exec "$PYTHON" -m trainers sweep --methods ZeroshotCLIP PromptSRC --setting base2new --datasets digits --seeds 1 2 3 \
   --cfg demo --root "$(cd "$here" && absolute "$DATA")" --output "$(cd "$here" && absolute "$OUTPUT")" \
   --jobs "${JOBS:-2}" --quiet

@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from trainers import cli
 from trainers.cli import init
-from trainers.cli.main import with_packaged_configs
+from trainers.config.flags import with_packaged_configs
 from trainers.errors import InputError
 
 # ---------------------------------------------------------------- train
@@ -125,9 +125,9 @@ def test_doctor_says_what_to_do_without_weights_and_cache(tmp_path):
     assert f"{tmp_path}/.cache/clip cannot be read (Not a directory): mend its permissions, or move it away" in weights
     assert "set PROMPTREG_CACHE to a folder of your own" in cache
     for name in ("ViT-B/16", "RN50"):
-        assert f"fetch them with python -m promptreg.cli.weights {name}" in told
-    assert f"python -m promptreg.datasets.prepare OxfordPets --root {tmp_path}/data" in told
-    assert re.search(r"dataset DescribableTextures is not under \S+ \(no images\): python -m", told)
+        assert f"fetch them with promptreg weights {name}" in told
+    assert f"promptreg data fetch OxfordPets --root {tmp_path}/data" in told
+    assert re.search(r"dataset DescribableTextures is not under \S+ \(no images\): promptreg data", told)
     assert re.search(r"^ok    (mini)?[dD]assl.* 0\.6\.3 at ", told, re.M)
     for line in lines[:-1]:
         assert line.startswith("ok    ") or re.match(r"(note|FAIL)  .+: .+", line), line

@@ -61,7 +61,7 @@ def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(InputError, match=r"ViT-B/16 \(ViT-B-16.pt\).*looked for .*\.cache/clip/ViT-B-16.pt and "
                                          r"timm/\S+ in the model hub's cache; fetch them with: "
-                                         "python -m trainers.cli.weights"):
+                                         "promptreg weights"):
         weights.locate("ViT-B/16")
     cache = tmp_path / ".cache" / "clip"
     cache.mkdir(parents=True)

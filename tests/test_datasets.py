@@ -262,7 +262,7 @@ def test_check_says_what_is_wrong(tmp_path):
         (config("", tmp_path), ["there are", "Caltech101"]),
         (config("OxfordPets", ""), ["DATASET.ROOT is empty", "--root"]),
         (config("OxfordPets", tmp_path), [tmp_path / "oxford_pets", "images", "annotations/trainval.txt",
-                                          f"python -m datasets.prepare OxfordPets --root {tmp_path}"]),
+                                          f"promptreg data fetch OxfordPets --root {tmp_path}"]),
         (config("ImageNet", tmp_path / "no"), [tmp_path / "no" / "imagenet", "images/train", "classnames.txt"]),
         (config("OxfordPets", tmp_path, classes="old"), ["SUBSAMPLE_CLASSES old", "base"]),
         (config("OxfordPets", tmp_path, shots=-2), ["NUM_SHOTS -2"]),
@@ -332,7 +332,7 @@ def test_a_missing_image_is_named(tree):
     root, *_ = tree("OxfordPets")
     lost = root / "oxford_pets" / "images" / "Bengal_17.jpg"
     lost.unlink()
-    rejects(config("OxfordPets", root, shots=1), lost, "missing", "datasets.prepare OxfordPets", "--check")
+    rejects(config("OxfordPets", root, shots=1), lost, "missing", "promptreg data check OxfordPets")
 
 
 @pytest.mark.parametrize("name, file, content, fragments", [
@@ -492,8 +492,10 @@ def test_image_folder_reads_a_table(tmp_path):
 
     table.write_text("path,class,split\nall/0.jpg,a,train\nall/1.jpg,b,train\nall/2.jpg,a,test\n")
     assert described(load("ImageFolder", table).test, tmp_path) == [("all/2.jpg", 0, "a")]
-    for text, fragment in (("path,class,split\nall/0.jpg,a,tset\n", "split 'tset'"), ("file,class\nx,a\n", "'path'"),
-                           ("path,class\n../0.jpg,a\n", "line 2"), ("path,class\n", "no rows"),
+    for text, fragment in (("path,class,split\nall/0.jpg,a,tset\n", "split 'tset'"), ("where,class\nx,a\n", "'path'"),
+                           ("path,class\n/0.jpg,a\n", "line 2"),
+                           ("path,name\n0.jpg,a\n", "no column 'class' (or label"),
+                           ("path,class\n", "no rows"),
                            ("path,class\nall/0.jpg,a\nall/1.jpg\n", "line 3"), ("path,class\n0\0.jpg,a\n", "2"),
                            ("path,class\nall/0.jpg,a\nall/1.jpg,a\nall//./0.jpg,b\n", "lines 2 and 4 both name"),
                            ("path,class\nall/0.jpg,caf\xe9\n", "CSV file in UTF-8")):
@@ -535,7 +537,7 @@ def test_a_missing_image_of_ones_own_is_named_with_what_lists_the_others(tmp_pat
     own_images(tmp_path, classes=("cat",))
     table = tmp_path / "mine.csv"
     table.write_text("path,class\ncat/0.jpg,a\nno.jpg,b\n")
-    rejects(config("ImageFolder", table), tmp_path / "no.jpg", f"datasets.prepare ImageFolder --root {table} --check")
+    rejects(config("ImageFolder", table), tmp_path / "no.jpg", f"promptreg data check ImageFolder --root {table}")
 
 
 def test_split_by_class_keeps_a_training_image_of_small_classes():

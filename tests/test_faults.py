@@ -388,7 +388,7 @@ row("no `--root`", 2, "--root DATA", train("--root ''"))
 row("a `--root` that is not there", 2, "nowhere", train("--root nowhere"))
 row("a `--root` that is a file", 2, "file", train("--root file"), lambda place, patch: place.text("file", ""))
 row("a dataset that does not exist", 2, "did you mean ImageFolder?", train(opts="DATASET.NAME ImageFolde"))
-row("a dataset that is not on this machine", 2, "python -m datasets.prepare OxfordPets",
+row("a dataset that is not on this machine", 2, "promptreg data fetch OxfordPets",
     train(f"--dataset-config-file {ROOT}/configs/datasets/oxford_pets.yaml"))
 row("no class at all", 2, "no class folders", train(),
     lambda place, patch: [shutil.rmtree(place.data / c) for c in CLASSES])

@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from trainers.cli.results import main
-from trainers.cli.sweep import print_tables
+from trainers.sweep.command import print_tables
 from trainers.config.build import get_cfg_default
 from trainers.results import compare, plots, render, report
 from trainers.results.cell import Cell

@@ -4,39 +4,19 @@
     promptreg.register(...)        # take names that the host holds, and add our datasets
     promptreg.PromptedCLIP         # trained prompts outside of Dassl
 """
-import contextlib
 import importlib
-import os
-import signal
 import sys
-import threading
 
 __version__ = "0.2.0"
 
 
-def _needs_nothing():
-    """Whether this process is ``promptreg doctor`` or ``promptreg init``, which also run where torch is broken."""
-    names = [word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe") for word in sys.orig_argv]
-    return any(word in ("promptreg", "promptreg.cli", __name__, f"{__name__}.cli") and after in ("doctor", "init")
-               for word, after in zip(names, names[1:], strict=False))
+def _command_starts():
+    """Whether this process runs one of our commands, which parses its arguments first (``utils.startup``)."""
+    names = (name for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m")
+    by_name = sys.argv[:1] == ["-m"] and next(names, "").partition(".")[0] == __name__
+    return by_name or "_promptreg" in sys.modules
 
 
-@contextlib.contextmanager
-def _quiet_to_stop():
-    """Meanwhile Ctrl-C ends a command where it is: it has done nothing yet, and a traceback of imports helps nobody."""
-    command = sys.argv[:1] == ["-m"] or os.path.basename(sys.argv[0] if sys.argv else "") in COMMANDS
-    ours = (command and threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler)
-    if ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-COMMANDS = ("train.py", "interpret_prompt.py", "parse_test_res.py", "promptreg")
 # compat.engine comes first: it settles which Dassl answers to the name, before anything asks.
 PARTS = ("compat.engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
 
@@ -44,10 +24,15 @@ importlib.import_module(".compat.old_names", __name__).install(__name__)
 if __name__ != "trainers":  # in a host repository; ours has command lines that catch what they can
     importlib.import_module(".compat.excepthook", __name__).install()
 
-if not _needs_nothing():
-    with _quiet_to_stop():
-        for _part in PARTS:
-            importlib.import_module(f".{_part}", __name__)
+
+def load_trainers():
+    """Import, and thereby register, all trainers; ``import promptreg`` has done so but in our own commands."""
+    for part in PARTS:
+        importlib.import_module(f".{part}", __name__)
+
+
+if not _command_starts():
+    load_trainers()
 
 
 def register(override=False, datasets=True):

@@ -1,4 +1,4 @@
-"""python -m promptreg train|init|doctor …"""
+"""python -m promptreg …: the command promptreg."""
 import sys
 
 from .cli import main

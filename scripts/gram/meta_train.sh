@@ -29,5 +29,5 @@ for seed in "${seeds[@]}"; do
     TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"}
 done
 if [ -z "${DRY_RUN:-}" ]; then
-  PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" -m trainers.cli.gram_report "${folders[@]}"
+  PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "${COMMAND[@]}" gram report "${folders[@]}"
 fi

@@ -67,7 +67,7 @@ def test_a_missing_class_folder_is_refused(published, tmp_path, name):
         made.unlink()
     shutil.rmtree(sorted(path for path in (folder / FOLDERS[name]).iterdir() if path.is_dir())[-1])
     rejects(tmp_path, name, f"{name} in {folder} has {before - 1} of the published {before} classes",
-            f"datasets.prepare {name} --root {tmp_path} --check")
+            f"promptreg data check {name} --root {tmp_path}")
     assert not list(folder.glob("split_promptreg*"))
     dataset = build(tmp_path, name, allowed=True)
     assert f"{name} has {before - 1} of the published {before} classes" in dataset.notes

@@ -9,7 +9,7 @@ import yaml
 from rich.console import Console
 
 from trainers.cli.results import main
-from trainers.cli.sweep import print_tables
+from trainers.sweep.command import print_tables
 
 A, B = "a" * 32, "b" * 32
 

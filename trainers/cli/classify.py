@@ -1,13 +1,12 @@
-"""Classify images with trained prompts: python -m promptreg.cli.classify CHECKPOINT IMAGE…"""
+"""Classify images with trained prompts: promptreg classify CHECKPOINT IMAGE…"""
 import os
 import re
 import sys
 from pathlib import Path
 
 from ..errors import InputError
-from ..inference.prompted_clip import PromptedCLIP
 from ..utils.console import Parser, answered, plain
-from ..utils.paths import PACKAGE
+from ..utils.startup import as_module, load_package
 
 
 def add_arguments(parser):
@@ -38,21 +37,26 @@ def _classnames(given):
 
 def from_arguments(args):
     """Return the PromptedCLIP that parsed arguments ask for."""
+    from ..inference.prompted_clip import PromptedCLIP
     names = None if args.classnames is None else _classnames(args.classnames)
     return PromptedCLIP.from_checkpoint(args.checkpoint, names, args.backbone, precision=args.precision,
                                         trainer=args.trainer, config_file=args.config_file)
 
 
-@answered
-def main(argv=None):
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg classify", description="Classify images with trained prompts.")
+    add_arguments(p)
+    p.add_argument("images", nargs="+", metavar="IMAGE")
+    p.add_argument("--top", type=int, default=1, help="how many classes to print")
+    return p
+
+
+def run(args) -> int:
     """Print the most likely classes of images; returns the exit code."""
-    parser = Parser(prog=f"python -m {PACKAGE}.cli.classify", description="Classify images with trained prompts.")
-    add_arguments(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
-    parser.add_argument("--top", type=int, default=1, help="how many classes to print")
-    args = parser.parse_args(argv)
     if args.top < 1:
         raise InputError(f"--top {args.top}: ask for at least 1 class")
+    load_package()
     model = from_arguments(args)
     for path in args.images:
         best, = model.classify(path, args.top)
@@ -60,5 +64,11 @@ def main(argv=None):
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("classify", main))

@@ -45,11 +45,20 @@ def reason(error):
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
 
-def main(argv=None):
+def parser() -> Parser:
+    """Return the parser of the command."""
+    p = Parser(prog="promptreg doctor", description=__doc__)
+    p.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the datasets")
+    return p
+
+
+def main(argv=None) -> int:
+    """Run the command line; returns 0, or 3 where something needed is broken."""
+    return run(parser().parse_args(argv))
+
+
+def run(args) -> int:
     """Print the report; returns 0, or 3 where something needed is broken."""
-    parser = Parser(prog="promptreg doctor", description=__doc__)
-    parser.add_argument("--root", default=os.environ.get("DATA", "data"), help="folder of the datasets")
-    args = parser.parse_args(argv)
     report = Report()
     usable = packages(report)
     if usable:
@@ -138,7 +147,7 @@ def weights(report):
         try:
             report.ok(f"weights of {name}: {locate(name)}")
         except InputError as error:
-            fetch = f"fetch them with python -m {PACKAGE}.cli.weights {name}"
+            fetch = f"fetch them with promptreg weights {name}"
             report.note(f"weights of {name} are not there", fetch if name != "demo" else str(error))
         except OSError as error:
             report.fail(f"weights of {name} cannot be looked for ({error.strerror}: {error.filename})",
@@ -173,4 +182,4 @@ def datasets(report, root):
         else:
             lacks = f" (no {', '.join(missing)})" if missing and os.path.isdir(os.path.join(root, cls.folder)) else ""
             report.note(f"dataset {name} is not under {root}{lacks}",
-                        f"python -m {package.__name__}.prepare {name} --root {root}")
+                        f"promptreg data fetch {name} --root {root}")

@@ -1,4 +1,4 @@
-"""python -m promptreg.cli.export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
+"""promptreg export CHECKPOINT FILE: trained prompts as plain data, or the classifier as an ONNX model.
 
 FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
 ``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C]. With
@@ -9,22 +9,26 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from ..inference.export import FORMATS, to_published
 from ..utils.console import Parser, answered
-from ..utils.paths import PACKAGE
+from ..utils.startup import as_module, load_package
 from .classify import add_arguments, from_arguments
 
 
-@answered
-def main(argv=None):
-    """Run the command line; returns the exit code."""
-    parser = Parser(prog=f"python -m {PACKAGE}.cli.export", description=__doc__.split(": ", 1)[1],
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
-    parser.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
-    parser.add_argument("--published", action="store_true",
-                        help="write the checkpoint as the method's published implementation reads it")
-    args = parser.parse_args(argv)
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg export", description=(__doc__ or "").split(": ", 1)[1],
+               formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(p)
+    p.add_argument("file", type=Path, help="what to write: FILE.safetensors, FILE.onnx, or a folder")
+    p.add_argument("--published", action="store_true",
+                   help="write the checkpoint as the method's published implementation reads it")
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file; returns the exit code."""
+    load_package()
+    from ..inference.export import FORMATS, to_published
     if args.published:
         print(to_published(args.checkpoint, args.file, args.trainer))
         return 0
@@ -36,5 +40,11 @@ def main(argv=None):
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("export", main))

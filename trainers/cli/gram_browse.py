@@ -9,6 +9,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.console import Parser, answered
+from ..utils.startup import as_module, load_package
 
 
 def parser() -> Parser:
@@ -26,7 +27,7 @@ def run(args) -> int:
     """Write the page; returns the exit code."""
     if args.held_out is not None and not 0 <= args.held_out < 1:
         raise InputError(f"--held-out must be at least 0 and below 1, got {args.held_out:g}")
-    from ..compat import engine  # noqa: F401
+    load_package()
     from ..meta import hierarchy, hierarchy_page
     from ..meta.features import Features
     tree = hierarchy.read(args.hierarchy)
@@ -65,4 +66,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("gram browse", main))

@@ -1,20 +1,26 @@
-"""The report on held-out domains of several seeds: python -m trainers.cli.gram_report FOLDER…"""
+"""The report on held-out domains of several seeds: promptreg gram report FOLDER…"""
+import argparse
 import sys
 
-from ..compat import engine  # noqa: F401
 from ..errors import InputError
-from ..meta.trainer import describe
-from ..training.result import read
 from ..utils.console import Parser, answered
+from ..utils.startup import as_module, load_package
 
 
-@answered
-def main(argv=None):
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg gram report", description=__doc__)
+    p.add_argument("folders", nargs="+", help="output folders of trainer GRAM")
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
     """Print the table of finished meta-training runs; returns the exit code."""
-    parser = Parser(description=__doc__)
-    parser.add_argument("folders", nargs="+", help="output folders of trainer GRAM")
+    load_package()
+    from ..meta.trainer import describe
+    from ..training.result import read
     reports = []
-    for folder in parser.parse_args(argv).folders:
+    for folder in args.folders:
         done = read(folder)
         if not done or "held_out" not in done["results"]:
             raise InputError(f"{folder} holds no finished meta-training: bash scripts/gram/meta_train.sh makes one")
@@ -23,5 +29,11 @@ def main(argv=None):
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("gram report", main))

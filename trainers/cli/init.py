@@ -9,13 +9,22 @@ from ..utils.console import Parser
 from ..utils.paths import PACKAGE, packaged
 
 
-def main(argv=None):
+def parser() -> Parser:
+    """Return the parser of the command."""
+    p = Parser(prog="promptreg init", description=__doc__)
+    p.add_argument("folder", nargs="?", default=".", help="the host repository (default: here)")
+    p.add_argument("--force", action="store_true", help="replace files that are there and differ")
+    p.add_argument("--dry-run", action="store_true", help="write nothing, only tell")
+    return p
+
+
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
+def run(args) -> int:
     """Write what is missing; show how the rest differs, and replace it with --force alone. Returns the exit code."""
-    parser = Parser(prog="promptreg init", description=__doc__)
-    parser.add_argument("folder", nargs="?", default=".", help="the host repository (default: here)")
-    parser.add_argument("--force", action="store_true", help="replace files that are there and differ")
-    parser.add_argument("--dry-run", action="store_true", help="write nothing, only tell")
-    args = parser.parse_args(argv)
     host = Path(args.folder)
     if not host.is_dir():
         raise InputError(f"{host} is not a folder: name the host repository's root")

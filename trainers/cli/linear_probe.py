@@ -1,25 +1,40 @@
-"""CoOp's linear probe: python -m promptreg.cli.linear_probe --root DATA --config-file … --dataset-config-file …"""
+"""CoOp's linear probe: promptreg linear-probe --root DATA --config-file … --dataset-config-file …"""
+import argparse
 import sys
 
-from ..compat import engine
-from ..config.build import setup_cfg
-from ..config.flags import parser
-from ..inference.linear_probe import run
-from ..utils.console import answered
+from ..config import flags
+from ..utils.console import Parser, answered
+from ..utils.startup import as_module, load_package
 
 
-@answered
-def main(argv=None):
-    args = parser().parse_args(argv)
+def parser() -> Parser:
+    """Return the parser of the command, train.py's flags; it needs no torch."""
+    p = flags.parser()
+    p.prog, p.description = "promptreg linear-probe", __doc__.partition(":")[0]
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
+    """Fit the probe and print its accuracies; returns the exit code."""
+    load_package()
+    from ..compat import engine
+    from ..config.build import setup_cfg
+    from ..inference.linear_probe import run as fit
     args.trainer = args.trainer or "ZeroshotCLIP"
     datasets = engine.sibling("datasets")
     cfg, _ = setup_cfg(args)
     datasets.check(cfg)
-    c, val, test = run(cfg)
+    c, val, test = fit(cfg)
     print(f"linear probe: {cfg.DATASET.NAME}, {cfg.DATASET.NUM_SHOTS} shots, seed {cfg.SEED}: C {c:.3g}, "
           f"validation {val:.2f}%, test {test:.2f}%")
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(flags.with_packaged_configs(sys.argv[1:] if argv is None else argv)))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("linear-probe", main))

@@ -1,61 +1,62 @@
-"""The command promptreg: train here, prepare a host repository, or tell what this machine lacks.
-
-  promptreg train …           CoOp's flags (train.py's), in any directory; configs may come from the package
-  promptreg init [FOLDER]     write our configs and scripts into a host repository
-  promptreg doctor            tell which Dassl, torch, weights and datasets are found, and what to do about the rest
-"""
+"""The command promptreg: its verbs, and how one of them is found and run."""
+import difflib
 import sys
-from importlib import import_module
-from pathlib import Path
+from importlib import import_module, util
 
 from ..errors import InputError
 from ..utils.console import answered
-from ..utils.paths import PACKAGE, packaged
+from ..utils.paths import PACKAGE
 
-COMMANDS = {"train": "training.run", "init": "cli.init", "doctor": "cli.doctor"}  # command -> module
+# group -> {verb: (module in this room, what it does)}
+VERBS = {
+    "your own pictures": {
+        "fit": ("fit", "train a classifier on a folder of pictures, or a CSV"),
+        "classify": ("classify", "classify pictures with trained prompts")},
+    "experiments": {
+        "train": ("train", "train or evaluate: METHOD/CONFIG DATASET, or CoOp's flags"),
+        "sweep": ("sweep", "methods x datasets x shots x seeds, resumable, then the table"),
+        "results": ("results", "tables, pictures and a report of finished runs"),
+        "linear-probe": ("linear_probe", "CoOp's linear probe"),
+        "gram": ("gram", "GRAM's meta-training: meta-train, report, browse")},
+    "trained prompts": {
+        "export": ("export", "as plain data, as ONNX, or as the published code reads them"),
+        "interpret": ("nearest_words", "nearest words of each learned vector")},
+    "what is needed": {
+        "data": ("data", "datasets: fetch, check, show"),
+        "weights": ("weights", "fetch CLIP's weights"),
+        "ls": ("ls", "methods, configs, datasets, weights, runs"),
+        "doctor": ("doctor", "what this machine has and lacks")},
+    "in a repository of yours": {
+        "init": ("init", "write our configs and scripts into a CoOp-style repository"),
+        "new-method": ("new_method", "write a method's file, yaml and test"),
+        "completion": ("completion", "shell completion for bash or zsh")},
+}
+MODULES = {verb: module for group in VERBS.values() for verb, (module, _) in group.items()
+           if util.find_spec(f"{__package__}.{module}")}
+
+
+def overview() -> str:
+    """Return the verbs in groups, a line each."""
+    lines = ["promptreg VERB …; promptreg VERB --help lists its flags"]
+    for group, verbs in VERBS.items():
+        lines += ["", f"{group}:"]
+        lines += [f"  promptreg {verb:13} {what}" for verb, (_, what) in verbs.items() if verb in MODULES]
+    return "\n".join([*lines, "", "  promptreg --version"])
 
 
 @answered
-def main(argv=None):
-    """Run one command; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
+def main(argv=None) -> int:
+    """Run one verb; returns its exit code. Without one: the verbs, and 2."""
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help", "help"):
-        print(__doc__.strip(), file=sys.stdout if words else sys.stderr)
+        print(overview(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
-    command, rest = words[0], words[1:]
-    if command not in COMMANDS:
-        raise InputError(f"there is no command {command}: give one of {', '.join(COMMANDS)}")
-    return import_module(f"{PACKAGE}.{COMMANDS[command]}").main(
-        with_packaged_configs(rest) if command == "train" else rest)
-
-
-def with_packaged_configs(words):
-    """Return train's arguments with config files that are not there replaced by the package's of that name.
-
-    ``configs/datasets/dtd.yaml``, ``datasets/dtd.yaml`` and ``dtd`` all find the dataset's config; likewise
-    ``PromptSRC/NAME`` a method's.
-    """
-    words = list(words)
-    for i, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        if flag not in ("--config-file", "--dataset-config-file"):
-            continue
-        at = i if equals else i + 1
-        if at >= len(words):
-            continue
-        path = value if equals else words[at]
-        found = packaged_config(path, "datasets" if flag == "--dataset-config-file" else "trainers")
-        words[at] = f"{flag}={found}" if equals else found
-    return words
-
-
-def packaged_config(path, kind):
-    """Return ``path`` if it is a file; else the package's config that it means, if there is one."""
-    if not path or Path(path).is_file():
-        return path
-    below = path.removeprefix("configs/")
-    configs = packaged("configs")
-    for candidate in (configs / below, configs / kind / below, configs / kind / f"{below}.yaml"):
-        if candidate.is_file():
-            return str(candidate)
-    return path
+    verb, rest = words[0], words[1:]
+    if verb in ("--version", "-V"):
+        print(f"promptreg {sys.modules[PACKAGE].__version__}")
+        return 0
+    if verb not in MODULES:
+        near = difflib.get_close_matches(verb, MODULES, 1)
+        raise InputError(f"there is no command {verb}: "
+                         + (f"did you mean {near[0]}?" if near else f"choose from {', '.join(MODULES)}"))
+    return import_module(f"{__package__}.{MODULES[verb]}").main(rest)

@@ -1,29 +1,41 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
+import argparse
 import sys
 from pathlib import Path
 
-from ..clip import load_clip
-from ..config.yaml_text import keys as flatten
 from ..errors import InputError
-from ..inference.nearest_words import contexts, nearest_words
-from ..training import identity
-from ..training.trained import read_trained
 from ..utils.console import Parser, answered, plain
+from ..utils.startup import as_module, load_package
 
 
-@answered
-def main(argv=None):
-    parser = Parser(description=__doc__)
-    parser.add_argument("checkpoint", help="…/prompt_learner/model.pth.tar-50, ours or a published implementation's")
-    parser.add_argument("topk", type=int, help="words to show for each token")
-    parser.add_argument("--backbone", default="", help="CLIP it was trained on, where the checkpoint does not say")
-    args = parser.parse_args(argv)
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg interpret", description=__doc__)
+    p.add_argument("checkpoint", help="a run's output folder, or a checkpoint (…/prompt_learner/model.pth.tar-50), "
+                                      "ours or a published implementation's")
+    p.add_argument("topk", type=int, nargs="?", default=5, help="words to show for each token (default: 5)")
+    p.add_argument("--backbone", default="", help="CLIP it was trained on, where the checkpoint does not say")
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the nearest words of each context vector; returns the exit code."""
+    load_package()
+    from ..clip import load_clip
+    from ..config.yaml_text import keys as flatten
+    from ..inference.nearest_words import contexts, nearest_words
+    from ..training import identity
+    from ..training.checkpoint import FOLDERS, find
+    from ..training.trained import read_trained
     if args.topk < 1:
         raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
-    if not Path(args.checkpoint).is_file():
-        what = "is a folder" if Path(args.checkpoint).is_dir() else "is not there"
-        raise InputError(f"{args.checkpoint} {what}: give a checkpoint, RUN/prompt_learner/model.pth.tar-50, say")
-    trained = read_trained(Path(args.checkpoint))
+    path = Path(args.checkpoint)
+    if path.is_dir():
+        path = find(path, FOLDERS[0])
+    if not path.is_file():
+        raise InputError(f"{path} is not there: give a run's output folder, or a checkpoint "
+                         "(RUN/prompt_learner/model.pth.tar-50, say)")
+    trained = read_trained(path)
     found = contexts(trained.state_dict)
     if not found:
         raise InputError(f"{args.checkpoint} has no text context: its prompts are visual alone")
@@ -48,5 +60,11 @@ def main(argv=None):
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("interpret", main))

@@ -7,6 +7,7 @@ import sys
 from ..errors import InputError
 from ..results.published import TITLES
 from ..utils.console import Parser, answered, plain, say
+from ..utils.startup import as_module, load_package
 
 
 def parser() -> Parser:
@@ -31,6 +32,7 @@ def parser() -> Parser:
 
 def run(args) -> int:
     """Do what parsed flags say; returns the exit code."""
+    load_package()
     from ..results import compare, render
     from ..results.collect import collect
     from ..results.notes import Note
@@ -110,4 +112,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("results", main))

@@ -1,30 +1,21 @@
 """Runs methods over datasets, shots and seeds, by the scripts' own commands, and prints the table.
 
-    python -m trainers.sweep --methods PromptSRC ProGrad --setting base2new --datasets all --seeds 1 2 3
+    promptreg sweep --methods PromptSRC ProGrad --setting base2new --datasets all --seeds 1 2 3
 
 What is finished is not run again, what was interrupted resumes, what failed is listed and is tried again by the next
 call (--retry-failed: that alone).
 """
 import argparse
-import os
-import shlex
-import shutil
 import sys
-from pathlib import Path
 
-from ..errors import EnvironmentFault, InputError, Interrupted
-from ..results import render
-from ..results.collect import read_runs
-from ..results.table import tables
-from ..sweep import preflight
-from ..sweep.plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
-from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
-from ..sweep.progress import watching
-from ..utils.console import Parser, answered, plain
+from ..sweep.methods import METHODS, SETTINGS
+from ..utils.console import Parser, answered
+from ..utils.startup import as_module, load_package
 
 
-def parser():
-    p = Parser(prog="python -m trainers.sweep", description=__doc__,
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg sweep", description=__doc__,
                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--methods", "--method", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
     p.add_argument("--setting", required=True, choices=SETTINGS,
@@ -60,157 +51,28 @@ def parser():
     return p
 
 
-def environment(args):
-    """Return what the scripts are given of the flags: {name: value}."""
-    given = {"CFG": args.cfg, "DATA": args.root, "OUTPUT": args.output}
-    return {name: value for name, value in given.items() if value}
+def run(args: argparse.Namespace) -> int:
+    """Do what parsed flags say.
 
-
-def output_folder(args):
-    return args.output or os.environ.get("OUTPUT") or "output"
-
-
-def check(args):
-    """Raise InputError or EnvironmentFault for what would fail later."""
-    for flag in ("jobs", "per_gpu", "shots"):
-        given = getattr(args, flag)
-        for number in given if isinstance(given, list) else [given]:
-            if number is not None and number < 1:
-                raise InputError(f"--{flag.replace('_', '-')} {number}: give 1 or more")
-    if len(args.opts) % 2:
-        raise InputError(f"--opts {shlex.join(args.opts)}: the last key has no value")
-    output = Path(output_folder(args)).absolute()
-    there = next(path for path in (output, *output.parents) if os.path.lexists(path))
-    if not there.is_dir():
-        raise InputError(f"--output {output_folder(args)}: {there} is no folder: choose another")
-    if not shutil.which(interpreter()):
-        raise EnvironmentFault(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
-
-
-def dry_run(jobs):
-    """Print every job's calls of scripts and the commands of train.py below them."""
-    for job in jobs:
-        print(f"# {job.name}" + (" (finished)" if job.finished else ""))
-        for step in job.steps:
-            print(step)
-            for command in step.commands:
-                print(f"    {shlex.join(command)}")
-
-
-def report(pool, console):
-    """Print what failed, with its last lines and the command for it alone."""
-    for job in pool.jobs:
-        failure = pool.failures.get(job.slug)
-        if failure:
-            code = failure["code"]
-            number = -code if code < 0 else code - 128  # the script's own signal, or the one that its command died of
-            how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
-            console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
-            for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
-                console.print(f"    {plain(line)}", highlight=False, markup=False, soft_wrap=True)
-            console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
-            console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
-        elif pool.states[job.slug] == INTERRUPTED:
-            console.print(f"interrupted: {job.name}: the same command goes on with it", highlight=False, markup=False)
-        elif pool.states[job.slug] == ELSEWHERE:
-            console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
-
-
-def print_tables(jobs, console, output):
-    """Print the tables of the jobs' finished runs, and their notes."""
-    folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
-    made = tables(read_runs([(folder, output) for folder in dict.fromkeys(folders)]))
-    for table in made:
-        render.terminal(table, console)
-    render.say_notes([note for table in made for note in table.notes])
-
-
-def run_local(args, jobs, books, console):
-    """Run jobs on this machine; returns the pool."""
-    gpus = visible_gpus()
-    workers = args.jobs or max(1, len(gpus) * args.per_gpu)
-    pool = Pool(jobs, books, workers, args.per_gpu, gpus)
-    finished = len(jobs) - len(pool.queue)
-    if pool.queue or not args.quiet:
-        console.print(f"{len(jobs)} jobs, {finished} finished already, {min(workers, len(pool.queue))} at a time",
-                      highlight=False)
-    if pool.queue:
-        with watching(console) as show:
-            pool.run(show)
-    return pool
-
-
-def check_first(args, jobs):
-    """Return (the jobs that have all they need, the exit code where none may start); prints at once what is missing."""
-    if all(job.finished for job in jobs):
-        return jobs, 0
-    machine = dict.fromkeys(preflight.check_machine(output_folder(args)), jobs)
-    problems = machine | preflight.check_jobs(jobs)
-    if not problems:
-        return jobs, 0
-    print(preflight.screen(problems), file=sys.stderr)
-    lacking = {job.slug for without in problems.values() for job in without}
-    left = [job for job in jobs if job.slug not in lacking]
-    if args.skip_missing and left and not machine:
-        print(f"left out: {len(lacking)} of {len(jobs)} jobs, which lack the above", file=sys.stderr)
-        return left, 0
-    hint = "" if machine or not left else "; --skip-missing runs the jobs that lack nothing"
-    print(f"error: no job was started{hint}", file=sys.stderr)
-    return [], max(problem.exit_code for problem in problems)
-
-
-def planned(args, seeds):
-    return plan(args.methods, args.setting, args.datasets, seeds, args.shots, environment(args), args.source, args.opts)
-
-
-def run(args):
-    """Do what parsed flags say; returns the exit code."""
-    check(args)
-    if not args.skip_missing and not args.dry_run and len(args.seeds) > 1:
-        # Seeds need the same data and weights: one tells enough, before all scripts are asked, which takes time.
-        first = planned(args, args.seeds[:1])
-        check_configs(first)
-        code = check_first(args, first)[1]
-        if code:
-            return code
-    jobs = planned(args, args.seeds)
-    check_configs(jobs)
-    if args.dry_run:
-        dry_run(jobs)
-        return 0
-    check_finished(jobs)
-    console = render.console()
-    books = Books(output_folder(args))
-    if args.retry_failed:
-        jobs = [job for job in jobs if books.failure(job) and not job.finished]
-    jobs, code = check_first(args, jobs)
-    if code:
-        return code
-    if args.executor == "slurm":
-        from ..sweep.slurm import run_slurm
-        pool = run_slurm(args, jobs, books, console, watching)
-        if args.no_wait:
-            return 0
-    else:
-        pool = run_local(args, jobs, books, console)
-    if not args.no_table:
-        print_tables(jobs, console, output_folder(args))
-    report(pool, console)
-    states = set(pool.states.values())
-    return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0
-
-
-@answered
-def main(argv=None):
-    """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 3 for the
-    environment, 75 where a job was interrupted and none failed, 130 if stopped."""
+    Returns:
+        0; 1 where a job failed, 2 for the user's input, 3 for the environment, 75 where a job was interrupted and none
+        failed, 130 if stopped.
+    """
+    load_package()
+    from ..sweep import command
     try:
-        return run(parser().parse_args(argv))
-    except Stopped as signal:
+        return command.run(args)
+    except command.Stopped as signal:
         print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off",
               file=sys.stderr)
         return 130
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code (see ``run``)."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("sweep", main))

@@ -1,20 +1,27 @@
-"""Fetches CLIP weights, on the user's own command and never otherwise: python -m trainers.cli.weights ViT-B/16 …"""
+"""Fetches CLIP weights, on the user's own command and never otherwise: promptreg weights ViT-B/16 …"""
+import argparse
 import sys
 
-from open_clip.pretrained import download_pretrained, get_pretrained_cfg
-
-from ..clip.weights import COOP_NAMES, is_file_name, locate, split_name
 from ..errors import EnvironmentFault, InputError
 from ..utils.console import Parser, answered
+from ..utils.startup import as_module, load_package
 
 
-@answered
-def main(argv=None):
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg weights", description="Fetch CLIP weights into the usual cache.")
+    p.add_argument("names", nargs="+", metavar="NAME",
+                   help="one of CoOp's names (promptreg ls weights), or open_clip's ARCH:PRETRAINED")
+    return p
+
+
+def run(args: argparse.Namespace) -> int:
     """Fetch what is named; returns the exit code."""
-    parser = Parser(description="Fetch CLIP weights into the usual cache.")
-    parser.add_argument("names", nargs="+", metavar="NAME",
-                        help=f"{', '.join(COOP_NAMES)}, or open_clip's ARCH:PRETRAINED")
-    for name in parser.parse_args(argv).names:
+    load_package()
+    from open_clip.pretrained import download_pretrained, get_pretrained_cfg
+
+    from ..clip.weights import is_file_name, locate, split_name
+    for name in args.names:
         if name == "demo":
             print(f"{name}: nothing to fetch, it is part of this package: {locate(name)}")
             continue
@@ -32,5 +39,11 @@ def main(argv=None):
     return 0
 
 
+@answered
+def main(argv=None) -> int:
+    """Run the command line; returns the exit code."""
+    return run(parser().parse_args(argv))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_module("weights", main))

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from ..errors import InputError
 from ..utils import torch_archive
 from ..utils.hashing import file_digest
-from ..utils.paths import PACKAGE, PACKAGE_ROOT
+from ..utils.paths import PACKAGE_ROOT
 
 DEMO = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"
 COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
@@ -121,7 +121,7 @@ def locate(name):
         if path:
             return Path(path)
         looked.append(f"{repository} in the model hub's cache")
-    fetch = f"python -m {PACKAGE}.cli.weights {name}"
+    fetch = f"promptreg weights {name}"
     file = looked[0] if source.get("url") else (wanted or HUB_FILES[0])
     raise InputError(f"the weights of {name} ({os.path.basename(file)}) are not on this machine: looked for "
                      f"{' and '.join(looked)}; fetch them with: {fetch}")

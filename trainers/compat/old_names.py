@@ -103,7 +103,8 @@ def attribute(package: str, name: str, modules: str) -> object:
     Raises:
         AttributeError: none has.
     """
-    for new in () if name.startswith("__") else modules.split():
+    is_module = importlib.util.find_spec(f"{package}.{name}")  # which the import system asks for before it imports it
+    for new in () if name.startswith("__") or is_module else modules.split():
         module = importlib.import_module(f"{package.partition('.')[0]}.{new}")
         if hasattr(module, name):
             warnings.warn(f"{package}.{name} is now in {module.__name__}: the next version drops the old name",

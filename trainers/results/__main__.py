@@ -1,6 +1,7 @@
-"""python -m trainers.results …"""
+"""python -m trainers.results …: promptreg results."""
 import sys
 
 from ..cli.results import main
+from ..utils.startup import as_module
 
-sys.exit(main())
+sys.exit(as_module("results", main))

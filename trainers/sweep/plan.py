@@ -14,56 +14,10 @@ from dataclasses import dataclass, field, replace
 from ..config.build import setup_cfg
 from ..config.flags import parser
 from ..errors import EnvironmentFault, InputError
-from ..results.published import KEYS, VARIANTS
 from ..training import identity, run
 from ..training.result import FILE, told
 from ..utils.paths import SCRIPTS
-
-SETTINGS = ("base2new", "few_shot", "xd", "dg")
-SHOTS = (1, 2, 4, 8, 16)
-BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets
-TARGETS = {"base2new": BENCHMARK, "few_shot": BENCHMARK, "xd": [key for key in BENCHMARK if key != "imagenet"],
-           "dg": list(VARIANTS)}
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method's scripts below scripts/: names without ".sh", and which of them take the seed as an argument.
-
-    Those that do not loop over the environment's SEEDS.
-    """
-
-    folder: str
-    train: str = "base2new_train"
-    test: str = "base2new_test"
-    few_shot: str = "few_shot"
-    xd_train: str = "xd_train"
-    xd_test: str = "xd_test"
-    seed_argument: tuple = ("train", "test", "xd_train", "xd_test")
-    environment: dict = field(default_factory=dict)
-
-
-def _suffixed(folder, suffix):
-    return Method(folder, "base2new_train" + suffix, "base2new_test" + suffix, "few_shot", "xd_train" + suffix,
-                  "xd_test" + suffix)
-
-
-METHODS = {
-    "ZeroshotCLIP": Method("zsclip", "", "base2new_test", "zeroshot", "", "zeroshot", ("test",)),
-    "ZeroshotCLIP2": Method("zsclip", "", "base2new_test", "zeroshot", "", "zeroshot", ("test",),
-                            {"TRAINER": "ZeroshotCLIP2"}),
-    "CoOp": Method("coop", few_shot="main", xd_train="main", xd_test="eval", seed_argument=()),
-    "CoCoOp": Method("cocoop"),
-    "KgCoOp": Method("kgcoop", seed_argument=("xd_train", "xd_test")),
-    "ProGrad": Method("prograd", xd_train="few_shot", xd_test="eval", seed_argument=()),
-    "VPT": _suffixed("vpt", "_vpt"),
-    "IVLP": _suffixed("independent-vlp", "_ivlp"),
-    "MaPLe": _suffixed("maple", "_maple"),
-    "PromptSRC": Method("promptsrc"),
-    **{name: Method("gram", environment={"TRAINER": name})
-       for name in ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC")},
-}
-XD_SHOTS = {"ProGrad": 4}  # all others: 16
+from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS
 
 
 @dataclass(frozen=True)

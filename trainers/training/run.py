@@ -14,7 +14,8 @@ from ..config.yaml_text import difference, keys, parsed
 from ..errors import InputError, Interrupted
 from ..utils import lock
 from ..utils.console import Log, exit_code, one_line, plain_record, prepare, say
-from . import checkpoint, distributed, identity, result, signals, validation
+from ..utils.startup import load_package
+from . import checkpoint, distributed, finished_calls, identity, result, signals, validation
 from .resume import refuse_other_content
 
 
@@ -55,7 +56,25 @@ def finished(cfg, args):
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
         for text in notes_of(done):
             print(f"note: {text}")
+        with contextlib.suppress(InputError):  # data or weights are gone since: the next call looks again
+            remember(cfg, args, done)
     return bool(done)
+
+
+def remember(cfg, args, done):
+    """Let the next call of these flags be answered without torch while nothing that the result is made of changes."""
+    kind = engine.sibling("datasets").CLASSES.get(cfg.DATASET.NAME)
+    trainer = SHELF.ours.get(cfg.TRAINER.NAME)
+    if kind is None or trainer is None or hasattr(trainer, "data_identity") or not done.get("identity"):
+        return  # what a host's own, or a meta-training, is made of is not known here
+    files = [weights.locate(cfg.MODEL.BACKBONE.NAME)]
+    if "start" in done["identity"]:
+        files.append(trainer.meta_path(cfg))
+    if args.eval_only and args.model_dir:
+        path = checkpoint.find(args.model_dir, trainer.FOLDER, args.load_epoch)
+        files += [path, os.path.dirname(path)]
+    root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
+    finished_calls.remember(args, notes_of(done), files, [os.path.join(root, kind.folder)] if kind.folder else [root])
 
 
 def notes_of(done):
@@ -172,14 +191,20 @@ def build_and_run(cfg, args):
 
 
 def main(argv=None):
-    """Run the command line.
+    """Parse CoOp's flags and do the run; returns the exit code of ``execute``."""
+    prepare()
+    args = parser().parse_args(argv)
+    load_package()
+    return execute(args)
+
+
+def execute(args):
+    """Do the run of parsed flags: log, signals, exit codes.
 
     Returns:
         The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
         75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
     """
-    prepare()
-    args = parser().parse_args(argv)
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("promptreg").addFilter(plain_record)
     console = sys.stdout

@@ -5,9 +5,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from .paths import PREPARE
 
-REMEDY = f"delete it and fetch its dataset again; python -m {PREPARE} NAME --check lists all such images"
+REMEDY = "delete it and fetch its dataset again; promptreg data check NAME lists all such images"
 # Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 

@@ -5,7 +5,6 @@ from ..errors import InputError
 
 PACKAGE = __package__.rpartition(".")[0]  # its name: trainers in a checkout, promptreg when installed
 PACKAGE_ROOT = Path(__file__).resolve().parents[1]
-PREPARE = "datasets.prepare" if PACKAGE == "trainers" else f"{PACKAGE}.datasets.prepare"  # what fetches datasets
 
 
 def first_folder(*places: Path) -> Path:

@@ -1,0 +1,69 @@
+"""Finds the configs that words mean: ``oxford_pets``, ``OxfordPets`` or a path; ``PromptSRC/demo`` or a path."""
+import difflib
+import re
+from pathlib import Path
+
+from ..errors import InputError
+from ..utils.paths import packaged
+
+
+def datasets() -> dict[str, str]:
+    """Return {config's name: DATASET.NAME} of all dataset configs, as ``ls datasets`` prints them."""
+    found = {}
+    for path in sorted(Path(packaged("configs"), "datasets").glob("*.yaml")):
+        name = re.search(r"^\s+NAME:\s*[\"']?(\w+)", path.read_text(encoding="utf-8"), re.M)
+        found[path.stem] = name[1] if name else ""
+    return found
+
+
+def methods() -> dict[str, list[str]]:
+    """Return {trainer: names of its configs} of all folders of configs."""
+    folders = sorted(path for path in Path(packaged("configs"), "trainers").iterdir() if path.is_dir())
+    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+
+
+def dataset_config(word: str) -> str:
+    """Return the path of the config that a dataset's name means, in any spelling; a file's path is itself.
+
+    Raises:
+        InputError: there is none; it names the nearest.
+    """
+    if Path(word).is_file():
+        return word
+    known = datasets()
+    spellings = {_letters(name): stem for stem, registered in known.items() for name in (registered, stem)}
+    stem = spellings.get(_letters(Path(word).name.removesuffix(".yaml")))
+    if stem is None:
+        near = difflib.get_close_matches(_letters(word), spellings, 1, 0.5)
+        raise InputError(f"there is no dataset {word}: "
+                         + (f"did you mean {spellings[near[0]]}?" if near else f"choose from {', '.join(known)}"))
+    return str(Path(packaged("configs"), "datasets", f"{stem}.yaml"))
+
+
+def method_config(word: str) -> tuple[str, str]:
+    """Return (trainer, path of its config) of ``TRAINER/CONFIG``, or of ``TRAINER`` where it has one config alone.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    path, known = Path(word), methods()
+    if path.is_file():
+        return path.absolute().parent.name, word
+    trainer, _, config = word.removeprefix("configs/trainers/").removesuffix(".yaml").partition("/")
+    names = {name.lower(): name for name in known}
+    if trainer.lower() not in names:
+        near = difflib.get_close_matches(trainer.lower(), names, 1, 0.5)
+        raise InputError(f"there is no method {trainer}: "
+                         + (f"did you mean {names[near[0]]}?" if near else f"choose from {', '.join(known)}"))
+    trainer = names[trainer.lower()]
+    configs = known[trainer]
+    if not config and len(configs) == 1:
+        config = configs[0]
+    if config not in configs:
+        raise InputError((f"{trainer} has no config {config}: " if config else f"{trainer} has several configs: ")
+                         + f"choose one of {', '.join(f'{trainer}/{name}' for name in configs)}")
+    return trainer, str(Path(packaged("configs"), "trainers", trainer, f"{config}.yaml"))
+
+
+def _letters(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word.lower())
