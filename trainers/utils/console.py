@@ -33,17 +33,12 @@ class Parser(argparse.ArgumentParser):
 def exit_code(error):
     """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
 
-    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
+    Errors meant for the user have an ``exit_code``: ours, and those of minidassl, which imports nothing of ours. The
+    system says by OSError what it refuses.
     """
-    if isinstance(error, PromptRegError):
-        return error.exit_code
-    frame = error.__traceback__
-    while frame.tb_next:
-        frame = frame.tb_next
-    engine = getattr(sys.modules.get("dassl"), "__name__", "")  # minidassl's own name, where it stands for Dassl
-    said_by_mini = "minidassl" in engine and frame.tb_frame.f_globals["__name__"].startswith(engine)
-    if said_by_mini and isinstance(error, (FileNotFoundError, ValueError)):
-        return InputError.exit_code
+    code = getattr(type(error), "exit_code", None)
+    if isinstance(code, int):
+        return code
     if isinstance(error, (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return InputError.exit_code if error.filename else None
     if memory(error) or isinstance(error, OSError) and error.errno in REMEDIES:
