@@ -7,8 +7,7 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 from .checks import check_items, fingerprint, shortfalls
 from .fewshot import choose_classes, few_shot
-from .files import published_form
-from .home import InputError, Shelf
+from .home import InputError, Shelf, untrusted
 from .splits import read_split_file, under, write_split_file
 
 log = logging.getLogger("promptreg")
@@ -213,8 +212,9 @@ class FewShotDataset(DatasetBase):
 
     def _read(self, dealt=False):
         """Return what `read` does, checked. Raises InputError."""
-        with published_form(self.dataset_dir, self.remedy):
-            splits = self.read()
+        splits = untrusted.read_untrusted(
+            self, lambda self: self.read(), lambda reason:
+            f"{self.dataset_dir}: of another form than the published one ({reason}); {self.remedy}")
         check_items(splits, self.dataset_dir, self.remedy, apart=not self.test_only)
         self.check_complete(splits, f"what is missing is listed by: {self.command} --check", dealt)
         return splits

@@ -4,6 +4,7 @@ The protocol is CoOp's (arXiv 2109.01134, 2203.05557): per class a plain ``rando
 first appear, the training split first, then the validation split; then, for base-to-new, a choice of classes.
 Items are `splits.Item`: paths relative to the dataset's folder.
 """
+import io
 import logging
 import math
 import os
@@ -13,7 +14,7 @@ import random
 from collections import Counter
 
 from .checks import check_apart
-from .files import read_json
+from .files import parsed, read_json
 from .home import InputError, atomic
 from .splits import Splits, lines_of_json, parse_items
 
@@ -66,13 +67,8 @@ def _read_pickle(path, splits):
     The absolute paths in it are another machine's as likely as not: each is found again by its longest end that
     the split knows.
     """
-    try:
-        with open(path, "rb") as file:
-            content = _DatumUnpickler(file).load()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
-    except Exception as error:  # a damaged pickle can raise almost anything
-        raise InputError(f"{path}: refused, not a plain few-shot cache ({error}); {REMEDY}") from error
+    content = parsed(path, lambda raw: _DatumUnpickler(io.BytesIO(raw)).load(), "refused, not a plain few-shot cache",
+                     REMEDY)
     if not isinstance(content, dict) or not isinstance(content.get("train"), list):
         raise InputError(f"{path}: not a few-shot cache; {REMEDY}")
     sets = {}

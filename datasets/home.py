@@ -15,4 +15,5 @@ PromptRegError = errors.PromptRegError
 InputError = errors.InputError
 images = import_module(f"{_above}.utils.images")
 hashing = import_module(f"{_above}.utils.hashing")
+untrusted = import_module(f"{_above}.utils.untrusted")
 EnvironmentFault = errors.EnvironmentFault

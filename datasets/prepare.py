@@ -11,7 +11,7 @@ from tqdm import tqdm
 from .base import CLASSES, prepare_command
 from .download import Dead, digests, fetch, full_disk, link, put_in_place
 from .files import read_json
-from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images
+from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, untrusted
 from .splits import Splits
 
 LISTED = 20  # bad images named in a report
@@ -164,17 +164,19 @@ def plan(cls, root, mirror=None):
 
 def _fault(path):
     """Return what is wrong with the image ``path``, or None."""
-    try:
-        with images.opened(path) as image:
-            image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
-            images.rgb(image)
-    except InputError as error:
-        return str(error)
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return "missing"
-    except Exception as error:  # damaged images raise almost anything
-        return f"unreadable ({error})"
+    try:
+        untrusted.read_untrusted(path, _decode, lambda reason: f"unreadable ({reason})")
+    except PromptRegError as error:
+        return str(error)
     return None
+
+
+def _decode(path):
+    with images.opened(path) as image:
+        image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
+        images.rgb(image)
 
 
 def examine(cls, root, decode=True):

@@ -1,11 +1,13 @@
 """Reading the CSV table of a collection of one's own: which image is of which class and, if said, in which split."""
 import csv
+import io
 import os
 import posixpath
 from collections import defaultdict
 from typing import NamedTuple
 
 from .class_names import some, tidy
+from .files import parsed
 from .home import InputError
 
 SPELLINGS = {  # of a split, as folders and tables have them, in any case
@@ -49,12 +51,7 @@ def read_table(path):
 
 def _cells(path):
     """Return the column names in lower case, and (line number, cells) of all lines that are not empty."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, list(map(str.strip, cells))) for cells in reader if any(map(str.strip, cells))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV file in UTF-8 ({error})") from error
+    lines = parsed(path, _lines, "cannot be read as a CSV file in UTF-8", "correct it")
     header = [tidy(name).casefold() for name in lines[0][1]] if lines else []
     for column in ("path", "class"):
         if column not in header or len(lines) < 2:
@@ -65,6 +62,11 @@ def _cells(path):
     if "split" not in header:
         _refuse_unnamed_split(path, header, [cells for _, cells in lines[1:]])
     return header, lines[1:]
+
+
+def _lines(raw):
+    reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+    return [(reader.line_num, list(map(str.strip, cells))) for cells in reader if any(map(str.strip, cells))]
 
 
 def _refuse_unnamed_split(path, header, rows):

@@ -2,7 +2,6 @@
 import functools
 import hashlib
 import logging
-import pickle
 
 import numpy as np
 import open_clip
@@ -10,8 +9,9 @@ import torch
 
 from ..errors import InputError
 from ..utils import torch_archive
+from ..utils.untrusted import read_untrusted
 from . import architecture, identify, weights
-from .openai import BROKEN, build_from_openai, first_line
+from .openai import build_from_openai
 from .text import TextEncoder
 from .vision import PlainVision, VisionEncoder, fold_batch_norms
 
@@ -141,15 +141,13 @@ def load_clip(name, precision="fp32", device="cpu"):
     """
     path = weights.locate(name)
     named = weights.file_of(name)
+    build = (lambda path: _by_path(*named)) if named else (
+        lambda path: (_published(name, path), "", weights.normalization(name)))
     try:
-        if named:
-            model, variant, normalization = _by_path(*named)
-        else:
-            model, variant, normalization = _published(name, path), "", weights.normalization(name)
+        model, variant, normalization = read_untrusted(path, build, lambda reason:
+                                                       f"{path} does not fit {name} ({reason}): fetch the file again")
     except InputError as error:
         raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
-    except (*BROKEN, EOFError, StopIteration, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} does not fit {name} ({first_line(error)[:150]}): fetch the file again") from error
     for part, value in model.named_parameters():
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
@@ -180,11 +178,9 @@ def _by_path(arch, path):
     """Return (model, variant, normalization) of a file of weights, ``arch`` what the name says of it or ""."""
     found, state = identify.resolve(arch, path, weights.read(path))
     variant = architecture.variant(found.config, state)
-    try:
-        model = architecture.build(found.config, state) if variant else build_from_openai(state)
-    except BROKEN as error:
-        raise InputError(f"{path} does not have the shapes of {found.source} ({' '.join(str(error).split())[:150]}): "
-                         "correct MODEL.BACKBONE.NAME") from error
+    model = build_from_openai(state) if not variant else read_untrusted(
+        state, lambda state: architecture.build(found.config, state), lambda reason:
+        f"{path} does not have the shapes of {found.source} ({reason}): correct MODEL.BACKBONE.NAME")
     return model, variant, found.normalization
 
 

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save
 
+from ..errors import PromptRegError
 from ..utils import atomic
+from ..utils.untrusted import read_untrusted
 from . import arrange, plain_rows
 from .templates import fill
 
@@ -64,18 +66,23 @@ def _path(clip, precision, classnames, templates, normalize_each):
 
 def _read(path):
     """Return the features in a file of the cache, or None where there is none, or not what was written."""
-    try:
-        with safe_open(path, "pt") as file:
-            features, told = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
-        if told != _digest(features):
-            raise ValueError("its content has changed since it was written")
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except Exception as error:  # a torn file of a full disk, say: compute again and write over it
-        log.warning("%s cannot be read (%s): computing it again", path, error)
+    try:
+        features = read_untrusted(path, _cached, lambda reason: f"{path} cannot be read ({reason}): computing it again")
+    except PromptRegError as error:  # a torn file of a full disk, say: it is written over
+        log.warning("%s", error)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # recently used
+    return features
+
+
+def _cached(path):
+    with safe_open(path, "pt") as file:
+        features, digest = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
+    if digest != _digest(features):
+        raise ValueError("its content has changed since it was written")
     return features
 
 

@@ -1,6 +1,8 @@
 """Configs as YAML text and as dicts of dotted keys: reading, writing and comparing; nothing in a text is run."""
 import yaml
 
+from ..utils.untrusted import parse_or_none
+
 # What may differ between parts of one run: keys, and what they begin with.
 PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE", "DATALOADER.NUM_WORKERS",
            "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
@@ -67,10 +69,7 @@ def dumped(cfg):
 
 def parsed(text):
     """Return the config that ``text`` holds as YAML, as plain dicts; None where it holds none. Nothing in it is run."""
-    try:
-        found = yaml.load(text, PlainLoader)
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # as YAML pleases
-        return None
+    found = parse_or_none(lambda text: yaml.load(text, PlainLoader), text)
     return found if isinstance(found, dict) else None
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from ..errors import InputError
 from .paths import PREPARE
+from .untrusted import read_untrusted
 
 REMEDY = f"delete it and fetch its dataset again; python -m {PREPARE} NAME --check lists all such images"
 # Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
@@ -59,6 +60,11 @@ def read_image(path):
 
     It replaces Dassl's function of this name, which tries a damaged image again for ever.
     """
+    return read_untrusted(path, _decode, lambda reason: f"{path}: damaged or not an image ({reason}); {REMEDY}",
+                          kind=DamagedImage)
+
+
+def _decode(path):
     try:
         with opened(path) as image:
             return rgb(image)
@@ -66,5 +72,3 @@ def read_image(path):
         raise InputError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise MissingImage(f"{path}: no such image; {REMEDY}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # as decoders please
-        raise DamagedImage(f"{path}: damaged or not an image ({error}); {REMEDY}") from error

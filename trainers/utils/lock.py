@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from ..errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
+from .untrusted import parse_or_none
 
 try:
     import fcntl
@@ -150,12 +151,9 @@ def _take_over(draft, path):
 
 def _read(path):
     """Return the identity that a lock holds, or None where there is none or it is not whole."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
-        return content if whole else None
-    except (OSError, ValueError, RecursionError):
-        return None
+    content = parse_or_none(lambda path: json.loads(path.read_text(encoding="utf-8")), path)
+    whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
+    return content if whole else None
 
 
 def _describe(path, holder):
