@@ -12,6 +12,7 @@ from ..errors import InputError
 from .yaml_text import keys
 
 log = logging.getLogger("promptreg")
+COMMAND_LINE = "the command line"  # as the origin of a value
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
 
 
@@ -72,7 +73,7 @@ def check_sections(cfg, origin):
             sections.setdefault(source, {}).setdefault(section, []).append(key)
     for source, found in sections.items():
         others = [key for section, keys in found.items() if section != own for key in keys]
-        if others and source == "the command line":
+        if others and source == COMMAND_LINE:
             raise InputError(f"{source}: {others[0]} has no effect: {cfg.TRAINER.NAME}'s keys are TRAINER.{own}.…")
         if others and own not in found and not cfg.TRAINER.NAME.startswith("ZeroshotCLIP"):
             log.warning("%s: %s has no effect, and there is none of %s's keys, TRAINER.%s.…: their defaults are taken",
