@@ -9,10 +9,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from .base import CLASSES, prepare_command
-from .download import Dead, digests, fetch, full_disk, link, put_in_place
+from .download import Dead, digests, fetch, full_disk, link
 from .files import read_json
 from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, untrusted
 from .splits import Splits
+from .unpack import put_in_place
 
 LISTED = 20  # bad images named in a report
 OWN = ("Digits", "ImageFolder")  # nothing to fetch

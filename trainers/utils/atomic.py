@@ -3,11 +3,16 @@
 A file is written under another name, ``.NAME.XXXX.part`` in its folder, by a process that holds a lock on it until it
 takes its place. The system lets go of the lock however the process ends, so that whoever comes to the folder next can
 tell what has been left from what is being written, and removes it.
+
+The library filelock does ``alone``, and cannot do the rest: it opens and locks a file of its own, not the one that is
+being written. So the temporary file's lock stays flock.
 """
 import contextlib
 import os
 import uuid
 from pathlib import Path
+
+from filelock import FileLock
 
 from ..errors import InputError
 
@@ -26,8 +31,14 @@ def no_link(path, flags):
 
     Folders on the way may be links. Raises Linked.
     """
-    try:
+    with _refusing_link(path):
         return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@contextlib.contextmanager
+def _refusing_link(path):
+    try:
+        yield
     except OSError as error:
         if os.path.islink(path):
             raise Linked(f"{path} is a link: it is not written through; remove it") from error
@@ -123,10 +134,13 @@ def _locked(path):
 def alone(path):
     """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", opener=no_link) as file:
-        if fcntl:  # elsewhere the work may be done twice; files are whole all the same
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(path)
+    with _refusing_link(path):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _settle(file):

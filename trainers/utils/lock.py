@@ -2,6 +2,9 @@
 
 The lock is made by a hard link (or O_EXCL), which is exclusive on network disks as well. That its holder is dead can be
 told on the holder's own machine only, and there one of several takers wins by flock on the very file that is stale.
+
+The library filelock does not do this: its locks by flock do not say who holds them, and none knows of a SLURM job that
+was put back into the queue, onto another machine.
 """
 import contextlib
 import errno
