@@ -33,7 +33,7 @@ class Digits(FewShotDataset):
             import sklearn.datasets  # noqa: F401
         except ImportError:
             raise InputError("Digits: its images come from scikit-learn: pip install scikit-learn") from None
-        existing = folder
+        existing = os.path.abspath(folder)  # of a relative one, dirname ends at "", which does not exist
         while not os.path.exists(existing):
             existing = os.path.dirname(existing)
         if not os.path.isdir(existing) or not os.access(existing, os.W_OK):

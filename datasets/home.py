@@ -14,6 +14,7 @@ Shelf = import_module(f"{_above}.compat.registry").Shelf
 PromptRegError = errors.PromptRegError
 InputError = errors.InputError
 images = import_module(f"{_above}.utils.images")
+pages = import_module(f"{_above}.utils.pages")
 hashing = import_module(f"{_above}.utils.hashing")
 untrusted = import_module(f"{_above}.utils.untrusted")
 EnvironmentFault = errors.EnvironmentFault

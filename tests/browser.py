@@ -1,10 +1,13 @@
 """Drives a headless Chromium through its DevTools protocol over a pipe; needs nothing but the browser."""
 import base64
+import fcntl
 import json
 import os
+import select
 import shutil
 import subprocess
 
+PATIENCE = 60  # seconds
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
 
@@ -25,7 +28,7 @@ class Browser:
         read_there, write_here = os.pipe()
 
         def pipes():  # Chromium reads commands from 3 and answers on 4
-            a, b = os.dup(read_there), os.dup(write_there)
+            a, b = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (read_there, write_there))
             os.dup2(a, 3)
             os.dup2(b, 4)
         self.process = subprocess.Popen(
@@ -36,7 +39,7 @@ class Browser:
             start_new_session=True)
         os.close(read_there)
         os.close(write_there)
-        self.input, self.output = os.fdopen(write_here, "wb", 0), os.fdopen(read_here, "rb")
+        self.input, self.output, self.buffer = os.fdopen(write_here, "wb", 0), read_here, b""
         self.number, self.session, self.problems, self.events = 0, None, [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -44,13 +47,15 @@ class Browser:
             self.call(f"{domain}.enable")
 
     def read(self):
-        text = b""
-        while not text.endswith(b"\0"):
-            byte = self.output.read1(1)
-            if not byte:
+        while b"\0" not in self.buffer:
+            if not select.select([self.output], [], [], PATIENCE)[0]:
+                raise TimeoutError(f"the browser has said nothing for {PATIENCE} s")
+            part = os.read(self.output, 2 ** 20)
+            if not part:
                 raise EOFError("the browser has ended")
-            text += byte
-        message = json.loads(text[:-1])
+            self.buffer += part
+        text, _, self.buffer = self.buffer.partition(b"\0")
+        message = json.loads(text)
         self.events.append(message.get("method"))
         given = message.get("params", {})
         if message.get("method") == "Runtime.consoleAPICalled" and given["type"] == "error":
@@ -95,6 +100,17 @@ class Browser:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
+    def screen(self, width, height=900, dark=False):
+        """Show pages on a screen of this size in CSS pixels, a telephone's below 600, in a light or dark scheme."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
+                  mobile=width < 600)
+        self.call("Emulation.setEmulatedMedia", features=[
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+
+    def type(self, text):
+        """Type into the element that has the focus."""
+        self.call("Input.insertText", text=text)
+
     def screenshot(self, path, whole=False):
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         with open(path, "wb") as file:
@@ -106,6 +122,8 @@ class Browser:
             self.call("Browser.close")
         except (EOFError, OSError):
             pass
+        self.input.close()
+        os.close(self.output)
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

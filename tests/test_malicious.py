@@ -34,12 +34,12 @@ from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
 from datasets.unpack import unpack
-from trainers.cli import export, gram_browse, nearest_words
+from trainers.cli import export, nearest_words
 from trainers.cli.results import main as results_main
 from trainers.clip import load_clip, weights
 from trainers.config.build import setup_cfg
 from trainers.inference import prompted_clip
-from trainers.meta import pairs
+from trainers.meta import hierarchy_page, pairs
 from trainers.results import plots, render, report
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
@@ -575,7 +575,7 @@ def test_report(tmp_path):
     Page(report.page(runs, tables(runs), [f"bash {CLOSE}"])).check(1, SCRIPT, QUOTE, CLOSE)
 
 
-def test_gallery(tmp_path):
+def test_gallery(tmp_path, monkeypatch):
     names = {"a": CLOSE, "b": QUOTE, "c": "{name} {images} %s"}
     for name in names:
         folder = tmp_path / f"{name}{QUOTE.replace('/', '')}"
@@ -588,7 +588,10 @@ def test_gallery(tmp_path):
     out = tmp_path / "page.html"
     assert show.main(["ImageFolder", "--root", str(tmp_path), "--shots", "5", "--out", str(out)]) == 0
     Page(out.read_text()).check(0, *names.values())
-    Page(show._thumbnail(SimpleNamespace(impath=f"{tmp_path}/{SCRIPT}{QUOTE}"))).check(0, SCRIPT)
+    fault = show.thumbnail(SimpleNamespace(impath=f"{tmp_path}/{SCRIPT}{QUOTE}"))["fault"]
+    monkeypatch.setattr(show, "thumbnail", lambda item: {"path": QUOTE, "data": "", "fault": fault})
+    assert show.main(["ImageFolder", "--root", str(tmp_path), "--shots", "5", "--out", str(out)]) == 0
+    Page(out.read_text()).check(0, SCRIPT)
 
 
 def test_hierarchy_page(tmp_path):
@@ -597,7 +600,7 @@ def test_hierarchy_page(tmp_path):
                            about={"options": {"least": CLOSE}}, domains=[{"pairs": 2, "agreement": 1.0, "classes": [
                                {"number": 0, "name": CLOSE, "pairs": 2, "agreement": 1.0}]}])
     features = SimpleNamespace(root=tmp_path, records=lambda rows: [(QUOTE, "0.png"), (SCRIPT, f"{SCRIPT}.png")])
-    shown = Page(gram_browse.page(tree, features))
+    shown = Page(hierarchy_page.page(tree, features))
     shown.check(0, CLOSE, QUOTE, SCRIPT)
     assert f"at least {CLOSE}." in shown.text
 

@@ -244,6 +244,11 @@ def test_page_shows_the_hierarchy(clip, tmp_path, capsys):
     assert text.count("<section>") == len(classes)
     assert text.count("data:image/png") == sum(min(2, c["pairs"]) for c in classes)
     assert all(f"<h3>{c['name']}</h3>" in text for c in classes) and f"{len(tree.domains)} domains" in text
+    held, _ = hierarchy.held_out(tree, 0.25)
+    marked = [number for number in range(2) if "held out" in text.split(f'id="d{number}"')[1].split("<small>")[0]]
+    assert marked == held and "TRAINER.GRAM.HELD_OUT, by default 0.25" in text
+    assert gram_browse.main([str(tmp_path / "f" / "h.tree"), "--held-out", "1.5"]) == 2
+    assert "--held-out must be at least 0 and below 1, got 1.5" in capsys.readouterr().err
     assert gram_browse.main([str(tmp_path / "nowhere.tree")]) == 2
     assert "there is no hierarchy" in capsys.readouterr().err
 

@@ -24,7 +24,7 @@ from trainers.results.collect import collect
 from trainers.results.identity import following
 from trainers.results.line import epochs_by_shots
 from trainers.results.notes import texts
-from trainers.results.published import DATASETS
+from trainers.results.published import BENCHMARK_DATASETS, DATASETS
 from trainers.results.table import tables
 from trainers.sweep.plan import plan
 
@@ -211,7 +211,7 @@ def test_latex_is_well_formed(tree, capsys):
 
 def test_compare_with_published(tmp_path, capsys):
     figures = compare.published()
-    for dataset in compare.ELEVEN:
+    for dataset in BENCHMARK_DATASETS:
         for seed in (1, 2, 3):
             base2new(tmp_path, "PromptSRC", dataset, seed, 84.26 + 3 + 0.1 * seed, 76.10 + [-1, 0, 1][seed - 1])
     assert figures["base2new", "PromptSRC", "ViT-B/16", 16, "average", "new"]["mean"] == 76.10
@@ -270,7 +270,7 @@ def test_published_figures_have_sources_and_fit_together():
             base, new = (figures[setting, method, backbone, shots, dataset, p]["mean"] for p in ("base", "new"))
             assert abs(2 * base * new / (base + new) - row["mean"]) < 0.02, (method, dataset)
     rerun = {part: np.mean([figures["base2new", "PromptSRC (rerun)", "ViT-B/16", 16, d, part]["mean"]
-                            for d in compare.ELEVEN])
+                            for d in BENCHMARK_DATASETS])
              for part in ("base", "new")}
     assert abs(rerun["base"] - 84.24) < 0.01 and abs(rerun["new"] - 75.67) < 0.01
 
@@ -620,7 +620,7 @@ def test_pictures(tree, tmp_path):
     assert sorted(path.stem for path in paths) == ["base_new", "few_shot", "gains", "training"]
     for path in paths:
         assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
-    looks = plots.look(run.method for run in runs)
+    looks = plots.method_styles(run.method for run in runs)
     figure = plots.few_shot(next(table for table in tables(runs) if table.setting == "few_shot"), looks)
     panel = next(axis for axis in figure.axes if axis.get_title() == "DTD")
     line = next(c for c in panel.containers if c.get_label() == "ProGrad")[0]

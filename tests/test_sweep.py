@@ -461,3 +461,38 @@ def test_no_slurm_here_is_one_line(monkeypatch, capsys):
     assert main(ARRAY) == 3
     err = capsys.readouterr().err
     assert "there is no srun here" in err and err.count("\n") == 1
+
+
+# ---- what is missing is said before the first job
+
+def test_all_datasets_without_data_start_nothing(capsys):
+    assert main(["--methods", "PromptSRC", "--setting", "base2new", "--datasets", "all", "--cfg", "demo"]) == 2
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == "" and lines[0] == "data:" and lines[-1] == "error: no job was started"
+    assert len(lines) == 13 and all(line.startswith("  ") and "get it with: " in line for line in lines[1:-1])
+    assert not Path("output").exists()
+
+
+def test_skip_missing_runs_what_can(capsys):
+    given = ["--methods", "CoOp", "--setting", "few_shot", "--datasets", "dtd", "digits", "--shots", "1", "--cfg",
+             "demo", "--seeds", "1", "2"]
+    assert main(given) == 2
+    err = capsys.readouterr().err
+    assert "--skip-missing runs the jobs that lack nothing" in err and not Path("output").exists()
+    assert main([*given, "--skip-missing"]) == 0
+    err = capsys.readouterr().err
+    assert "DescribableTextures: no folder" in err and "left out: 2 of 4 jobs" in err
+    assert len(list(Path("output/digits").rglob("result.json"))) == len(logs()) == 2
+
+
+def test_missing_weights_and_packages(fake, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(fake.parent))
+    weights = [*EIGHTEEN, "--opts", "MODEL.BACKBONE.NAME", "./gone.pt"]
+    assert main(weights) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("weights:\n") and err.count("gone.pt") >= 1 and err.count("\n") == 3
+    fake.write_text(fake.read_text().replace("exec", 'if [ "$1" = -c ]; then echo torch yacs; exit; fi\nexec'))
+    assert main(EIGHTEEN) == 3
+    assert f"{fake} has no torch, yacs" in capsys.readouterr().err
+    assert not Path("output").exists()

@@ -240,7 +240,7 @@ def test_a_method_has_one_colour_and_marker_on_all_pictures(tmp_path):
         return {label: (handle[0] if isinstance(handle, tuple) else handle)
                 for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     found = {}
-    looks = plots.look(run.method for run in runs)
+    looks = plots.method_styles(run.method for run in runs)
     for figure in (plots.few_shot(made["few_shot"], looks), plots.base_new(made["base2new"], looks),
                    plots.training(runs, looks)):
         for label, handle in kinds(figure).items():
@@ -248,7 +248,7 @@ def test_a_method_has_one_colour_and_marker_on_all_pictures(tmp_path):
             found.setdefault(label, set()).add((line.get_color(), line.get_marker()))
     assert set(found) == {"ProGrad", "PromptSRC", "Mine", "Other"}
     assert all(len(kinds) == 1 for kinds in found.values()) and len(set.union(*found.values())) == 4
-    assert plots.look(["ProGrad"])["ProGrad"] == looks["ProGrad"], "whatever stands beside it"
+    assert plots.method_styles(["ProGrad"])["ProGrad"] == looks["ProGrad"], "whatever stands beside it"
 
 
 # ---------------------------------------------------------------- parse_test_res

@@ -1,26 +1,26 @@
 """Tables, pictures and a report of all finished runs below some folders.
 
-    python -m trainers.results output/
+    promptreg results output/
 """
 import sys
 
 from ..errors import InputError
-from ..results import compare, render
-from ..results.collect import collect
-from ..results.notes import Note
-from ..results.table import TITLES, tables
-from ..sweep.missing import missing
+from ..results.published import TITLES
 from ..utils.console import Parser, answered, plain, say
 
 
-def parser():
-    p = Parser(prog="python -m trainers.results", description=__doc__.splitlines()[0])
+def parser() -> Parser:
+    """Return the parser of the command; it needs no torch."""
+    p = Parser(prog="promptreg results", description=__doc__.splitlines()[0])
     p.add_argument("paths", nargs="+", help="folders that hold runs' outputs")
     p.add_argument("--setting", choices=TITLES, nargs="+", default=list(TITLES), help="only these tables")
     p.add_argument("--format", choices=("terminal", "markdown", "latex", "csv"), default="terminal")
     p.add_argument("--spread", choices=("std", "ci95"), default="std",
                    help="standard deviation over seeds, or 95%% interval of the mean")
     p.add_argument("--compare", metavar="published", help="add the papers' figures, or those of a CSV like theirs")
+    p.add_argument("--details", action="store_true",
+                   help="with --compare on the terminal: every dataset beside its published figure, not the averages "
+                        "alone")
     p.add_argument("--paired", nargs=2, metavar=("FIRST", "SECOND"), action="append", default=[],
                    help="compare two methods run by run")
     p.add_argument("--missing", action="store_true", help="print only the commands that fill what is missing")
@@ -29,8 +29,13 @@ def parser():
     return p
 
 
-def run(args):
-    """Do what parsed flags say."""
+def run(args) -> int:
+    """Do what parsed flags say; returns the exit code."""
+    from ..results import compare, render
+    from ..results.collect import collect
+    from ..results.notes import Note
+    from ..results.table import tables
+    from ..sweep.missing import missing
     runs = collect(args.paths)
     made = tables(runs, args.setting)
     if not made:
@@ -40,36 +45,45 @@ def run(args):
     if args.missing:
         print("\n".join(map(plain, calls)), end="\n" * bool(calls))
         render.say_notes(reasons)
-        return
+        return 0
+    compared = []
     if args.compare:
         figures = compare.published(*([] if args.compare == "published" else [args.compare]))
-        made = [compare.against(table, figures) for table in made]
-    show(made, args)
+        compared = [(compare.averages(table, figures), compare.against(table, figures)) for table in made]
+    show(made, compared, args)
     for first, second in args.paired:
         print("\n".join(map(str, compare.paired(runs, first, second))))
-    write(runs, made, args, calls, reasons)
-    if calls:
-        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
-            "one run is missing:")
-        say(f"    {calls[0]}")
-    render.say_notes([note for table in made for note in table.notes] + reasons)
+    write(runs, made, compared, args, calls, reasons)
+    say_missing(calls)
+    render.say_notes([note for table in whole(made, compared) for note in table.notes] + reasons)
+    return 0
 
 
-def show(made, args):
+def whole(made, compared):
+    """Return the tables with all that was asked for: with published rows, where there are any."""
+    return [table for _, table in compared] or made
+
+
+def show(made, compared, args):
     """Print the tables in the format that was asked for."""
+    from ..results import render
     if args.format == "csv":
-        print(render.as_csv(made), end="")
+        print(render.as_csv(whole(made, compared)), end="")
         if args.compare:
             say("note: csv holds our own figures alone: --compare needs another --format")
     elif args.format == "terminal":
         console = render.console()
-        for table in made:
-            render.terminal(table, console, args.spread)
+        for number, table in enumerate(whole(made, compared)):
+            averages = compared[number][0] if compared and not args.details else None
+            for part in [made[number], averages] if averages else [table]:
+                render.terminal(part, console, args.spread)
+        if any(averages for averages, _ in compared) and not args.details:
+            say("note: only averages stand beside published figures here: --details has every dataset")
     else:
-        print("\n".join(getattr(render, args.format)(table, args.spread) for table in made), end="")
+        print("\n".join(getattr(render, args.format)(table, args.spread) for table in whole(made, compared)), end="")
 
 
-def write(runs, made, args, calls, reasons):
+def write(runs, made, compared, args, calls, reasons):
     """Write the files that were asked for."""
     if args.pictures:
         from ..results import plots
@@ -77,15 +91,22 @@ def write(runs, made, args, calls, reasons):
             print(f"wrote {path}", file=sys.stderr)
     if args.html:
         from ..results import report
-        report.write(runs, made, args.html, calls, reasons)
+        report.write(runs, made, args.html, calls, reasons, compared)
         print(f"wrote {args.html}", file=sys.stderr)
 
 
+def say_missing(calls):
+    """Name the first of the calls that fill the tables' gaps."""
+    if calls:
+        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
+            "one run is missing:")
+        say(f"    {calls[0]}")
+
+
 @answered
-def main(argv=None):
+def main(argv=None) -> int:
     """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
-    run(parser().parse_args(argv))
-    return 0
+    return run(parser().parse_args(argv))
 
 
 if __name__ == "__main__":

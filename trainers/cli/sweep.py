@@ -16,6 +16,7 @@ from ..errors import EnvironmentFault, InputError, Interrupted
 from ..results import render
 from ..results.collect import read_runs
 from ..results.table import tables
+from ..sweep import preflight
 from ..sweep.plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
 from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
 from ..sweep.progress import watching
@@ -25,10 +26,11 @@ from ..utils.console import Parser, answered, plain
 def parser():
     p = Parser(prog="python -m trainers.sweep", description=__doc__,
                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--methods", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
+    p.add_argument("--methods", "--method", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
     p.add_argument("--setting", required=True, choices=SETTINGS,
                    help="xd: cross-dataset; dg: domain generalization (the variants of ImageNet)")
-    p.add_argument("--datasets", nargs="+", default=["all"], help="config files' names, or all of the setting's")
+    p.add_argument("--datasets", "--dataset", nargs="+",
+                   default=["all"], help="config files' names, or all of the setting's")
     p.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     p.add_argument("--shots", nargs="+", type=int, default=[], help="images a class (default: as published)")
     p.add_argument("--source", default="imagenet", help="what xd and dg train on")
@@ -51,6 +53,8 @@ def parser():
     slurm.add_argument("--no-wait", action="store_true", help="submit and leave")
     p.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     p.add_argument("--retry-failed", action="store_true", help="only the jobs that failed")
+    p.add_argument("--skip-missing", action="store_true",
+                   help="run the jobs whose data and weights are there, and say which are left out")
     p.add_argument("--no-table", action="store_true", help="do not print the results at the end")
     p.add_argument("--quiet", action="store_true", help="print nothing where all is finished already, but the table")
     return p
@@ -136,11 +140,40 @@ def run_local(args, jobs, books, console):
     return pool
 
 
+def check_first(args, jobs):
+    """Return (the jobs that have all they need, the exit code where none may start); prints at once what is missing."""
+    if all(job.finished for job in jobs):
+        return jobs, 0
+    machine = dict.fromkeys(preflight.check_machine(output_folder(args)), jobs)
+    problems = machine | preflight.check_jobs(jobs)
+    if not problems:
+        return jobs, 0
+    print(preflight.screen(problems), file=sys.stderr)
+    lacking = {job.slug for without in problems.values() for job in without}
+    left = [job for job in jobs if job.slug not in lacking]
+    if args.skip_missing and left and not machine:
+        print(f"left out: {len(lacking)} of {len(jobs)} jobs, which lack the above", file=sys.stderr)
+        return left, 0
+    hint = "" if machine or not left else "; --skip-missing runs the jobs that lack nothing"
+    print(f"error: no job was started{hint}", file=sys.stderr)
+    return [], max(problem.exit_code for problem in problems)
+
+
+def planned(args, seeds):
+    return plan(args.methods, args.setting, args.datasets, seeds, args.shots, environment(args), args.source, args.opts)
+
+
 def run(args):
     """Do what parsed flags say; returns the exit code."""
     check(args)
-    jobs = plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, environment(args), args.source,
-                args.opts)
+    if not args.skip_missing and not args.dry_run and len(args.seeds) > 1:
+        # Seeds need the same data and weights: one tells enough, before all scripts are asked, which takes time.
+        first = planned(args, args.seeds[:1])
+        check_configs(first)
+        code = check_first(args, first)[1]
+        if code:
+            return code
+    jobs = planned(args, args.seeds)
     check_configs(jobs)
     if args.dry_run:
         dry_run(jobs)
@@ -150,6 +183,9 @@ def run(args):
     books = Books(output_folder(args))
     if args.retry_failed:
         jobs = [job for job in jobs if books.failure(job) and not job.finished]
+    jobs, code = check_first(args, jobs)
+    if code:
+        return code
     if args.executor == "slurm":
         from ..sweep.slurm import run_slurm
         pool = run_slurm(args, jobs, books, console, watching)

@@ -142,6 +142,30 @@ def _name(features, rows, cluster, count, seed):
     return name_clusters(captions)
 
 
+def held_out(tree, share):
+    """Split the domains that tasks can be drawn from, those of two pseudo-classes or more.
+
+    The split belongs to the hierarchy, not to the seed: every run on it holds out the same.
+
+    Args:
+        share: of the domains, what only the final report sees (TRAINER.GRAM.HELD_OUT).
+
+    Returns:
+        (held-out domains, training domains), both sorted.
+
+    Raises:
+        InputError: no domain would be left to train on.
+    """
+    usable = [d for d, domain in enumerate(tree.domains) if len(domain["classes"]) > 1]
+    order = torch.randperm(len(usable), generator=torch.Generator().manual_seed(0)).tolist()
+    count = max(1, round(share * len(usable)))
+    if len(usable) - count < 1:
+        raise InputError(f"{len(usable)} of {len(tree.domains)} domains have two pseudo-classes, too few to hold "
+                         f"{count} out: raise TRAINER.GRAM.DOMAINS or CLASSES, or give a larger corpus")
+    held = sorted(usable[i] for i in order[:count])
+    return held, [d for d in usable if d not in held]
+
+
 def build(features, path, options, provenance=None):
     """Build the hierarchy, or read it where it is already there; goes on where a killed run stopped.
 

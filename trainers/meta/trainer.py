@@ -149,15 +149,8 @@ class GRAM:
         return hierarchy.build(features, self.tree_path, options, provenance)
 
     def split(self, tree):
-        """Return (held-out domains, training domains); the split belongs to the hierarchy, not to the seed."""
-        usable = [d for d, domain in enumerate(tree.domains) if len(domain["classes"]) > 1]
-        order = torch.randperm(len(usable), generator=torch.Generator().manual_seed(0)).tolist()
-        count = max(1, round(self.own.HELD_OUT * len(usable)))
-        if len(usable) - count < 1:
-            raise InputError(f"{len(usable)} of {len(tree.domains)} domains have two pseudo-classes, too few to hold "
-                             f"{count} out: raise TRAINER.GRAM.DOMAINS or CLASSES, or give a larger corpus")
-        held_out = sorted(usable[i] for i in order[:count])
-        return held_out, [d for d in usable if d not in held_out]
+        """Return (held-out domains, training domains)."""
+        return hierarchy.held_out(tree, self.own.HELD_OUT)
 
     def about(self, features, tree):
         """Return what the meta-trained file says of itself."""

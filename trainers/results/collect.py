@@ -1,17 +1,22 @@
 """Finds the finished runs below any folders and says of each which cell of a table it fills."""
+from __future__ import annotations
+
 import json
 import math
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..training.result import FILE
 from ..utils.untrusted import read_untrusted
-from .identity import OWN, dataset_names, encodable, following, tell_apart
+from .identity import OWN, dataset_names, following, replace_surrogates, tell_apart
 from .published import KEYS, ZERO_SHOT
 
+LARGEST = 2 ** 63 - 1  # of the integers in a data frame
 UNKNOWN_SOURCE = "a dataset that is not recorded"
 
 
@@ -21,7 +26,7 @@ class Run:
 
     Attributes:
         setting: "base2new", "xd" (trained on one dataset, evaluated on another) or "few_shot" (all classes).
-        dataset: the dataset's name, which no other of the same runs has: the config file's ("dtd"), of anybody's own
+        dataset: the dataset's name, which no other of the same runs has: the config file's ("dtd"), of the user's
             images their folder's or table's.
         classes: "base", "new" or "all".
         shots: images a class; 0 for methods that learn nothing.
@@ -30,7 +35,7 @@ class Run:
         content: all of result.json.
         source: of "xd", the dataset that was trained on.
         parts: the folders of its path that may say what it is; those above what the user named may not.
-        data: the config file's name of the dataset; "image_folder" of anybody's own images.
+        data: the config file's name of the dataset; "image_folder" of the user's images.
         weights: hash of the backbone's weights, "" where it is not known.
         split: "validation" where the figures are not of the test set, else "".
     """
@@ -54,12 +59,12 @@ class Run:
     split: str = ""
 
     @property
-    def hashes(self):
+    def hashes(self) -> dict[str, str]:
         """The hashes of what the run was made of, {name: hash}; {} in results of earlier versions."""
-        return {key: encodable(value) for key, value in (self.content.get("identity") or {}).items() if value}
+        return {key: replace_surrogates(value) for key, value in (self.content.get("identity") or {}).items() if value}
 
 
-def collect(paths):
+def collect(paths: Iterable[str]) -> list[Run]:
     """Return the finished runs below ``paths``, in the order of their folders.
 
     Raises:
@@ -76,7 +81,7 @@ def collect(paths):
     return read_runs(sorted(found.values()))
 
 
-def read_runs(places):
+def read_runs(places: Iterable[tuple[str, str]]) -> list[Run]:
     """Return the runs of [(folder, root as ``read_run`` takes it), …], each dataset among them under a name of its own.
 
     Raises:
@@ -85,7 +90,7 @@ def read_runs(places):
     return tell_apart([run for folder, root in places if (run := read_run(folder, root))])
 
 
-def _parse(path):
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, Any], float, int, int] | None:
     """Return (content, figures, accuracy, shots, seed) of a result.json; None of a meta-training's."""
     content = json.loads(path.read_text(encoding="utf-8"))
     results = content["results"]
@@ -93,13 +98,13 @@ def _parse(path):
         return None
     figures = results.get("test") or next(iter(results.values()))
     zero_shot = content["trainer"] in ZERO_SHOT and content["classes"] == "all"
-    shots = 0 if zero_shot else number(content, "shots", -1, kinds=(int,))
-    accuracy, seed = float(number(figures, "accuracy", 0, 100)), number(content, "seed", kinds=(int,))
+    shots = 0 if zero_shot else number(content, "shots", -1, LARGEST, (int,))
+    accuracy, seed = float(number(figures, "accuracy", 0, 100)), number(content, "seed", -LARGEST, LARGEST, (int,))
     check(content, figures)
     return content, figures, accuracy, shots, seed
 
 
-def read_run(folder, root=os.sep):
+def read_run(folder: str | Path, root: str | Path = os.sep) -> Run | None:
     """Return the ``Run`` of a folder with a result.json; None of a meta-training, which fills no cell of a table.
 
     What folders above ``root`` are called says nothing about the run.
@@ -118,25 +123,32 @@ def read_run(folder, root=os.sep):
     parts = telling_parts(folder, root, method, command)
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
     source = trained_on(method, command) if setting == "xd" else ""
-    if setting == "xd":  # of the training: what evaluates is not told
+    if setting == "xd":  # of the training: the evaluation's command does not say
         trained = parts + Path(following(command, "--model-dir")).parts
         shots = next((int(match[1]) for part in trained if (match := re.fullmatch(r".+_(\d+)shots", part))), shots)
     variant = next((part for part in parts if re.match(r"nctx\d+_", part)), "")
     weight = next((match[1] for part in parts if (match := re.fullmatch(r"shots_\d+_(.+)", part))), "")
-    method, config, variant, backbone, *names = map(encodable, (
+    method, config, variant, backbone, *names = map(replace_surrogates, (
         method, config_name(command, parts, folder), variant or weight, str(content.get("backbone", "")),
         *dataset_names(content)))
     return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy,
                content, source, parts, names[1], split="" if content["results"].get("test") else "validation")
 
 
-def check(content, figures):
+def check(content: dict[str, Any], figures: dict[str, Any]) -> None:
     """Raise ValueError, TypeError or another of ``read_run``'s where a result.json holds what no run has written."""
     for key in ("seconds", "peak_memory_mib"):
         if content.get(key) is not None:
             number(content, key, 0)
+    if figures.get("macro_f1") is not None:
+        number(figures, "macro_f1", 0, 100)
     for count in figures.get("per_class", {}).values():
         number(count, "correct", 0, number(count, "total", 0))
+    for taken_for in figures.get("confusion", {}).values():
+        for name in taken_for:
+            number(taken_for, name, 1, kinds=(int,))
+    for key in {"correct", "total"} & set(figures):
+        number(figures, key, 0, LARGEST, (int,))
     if {"correct", "total"} <= set(figures):
         share = 100 * number(figures, "correct", 0, number(figures, "total", 1)) / figures["total"]
         if abs(share - figures["accuracy"]) > 0.01:
@@ -162,28 +174,28 @@ def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
     return value
 
 
-def telling_parts(folder, root, method, command):
+def telling_parts(folder: str | Path, root: str | Path, method: str, command: list[str]) -> tuple[str, ...]:
     """Return the parts of a run's path that may say what it is: those below ``root``.
 
     Where ``root`` lies inside of the method's own folder, from the folder above that on: the scripts' layout.
     """
     parts, first = Path(os.path.abspath(folder)).parts, len(Path(os.path.abspath(root)).parts)
-    own = max((n for n, part in enumerate(parts) if part == method), default=first)
-    if own > first or own == first and parts[own - 1:own] != ("evaluation",):
+    at = max((n for n, part in enumerate(parts) if part == method), default=first)
+    if at > first or at == first and parts[at - 1:at] != ("evaluation",):
         return parts[first:]
-    return parts[own - (parts[own - 1] != "evaluation" or "--eval-only" in command):]
+    return parts[at - (parts[at - 1] != "evaluation" or "--eval-only" in command):]
 
 
-def trained_on(method, command):
+def trained_on(method: str, command: list[str]) -> str:
     """Return the dataset that an evaluation's prompts were trained on, by the folder they come from: ImageNet without
     one."""
     parts = Path(following(command, "--model-dir")).parts
-    told = (before for before, part in zip(parts, parts[1:], strict=False)
+    sources = (before for before, part in zip(parts, parts[1:], strict=False)
             if part == method and before in (*KEYS, OWN))
-    return next(told, UNKNOWN_SOURCE if parts else "imagenet")
+    return next(sources, UNKNOWN_SOURCE if parts else "imagenet")
 
 
-def config_name(command, parts, folder):
+def config_name(command: list[str], parts: Iterable[str], folder: str | Path) -> str:
     """Return the name of the run's config file: from its command line, else from its folder."""
     if "--config-file" in command[:-1]:
         return Path(following(command, "--config-file")).stem

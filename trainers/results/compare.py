@@ -1,8 +1,12 @@
 """Tables beside the papers' figures, and two methods pair by pair."""
+from __future__ import annotations
+
 import csv
 import itertools
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,14 +14,19 @@ from ..errors import InputError
 from ..utils import paths
 from .line import labels, line_of, shots_words
 from .notes import Note
-from .published import KEYS, VARIANTS, ZERO_SHOT
-from .table import TITLES, Row, column_name, gather
+from .published import BENCHMARK_DATASETS, TITLES, ZERO_SHOT
+from .table import Row, Table, column_name, gather
+
+if TYPE_CHECKING:
+    from .cell import Cell
+    from .collect import Run
+    from .line import Line
 
 PUBLISHED = paths.PUBLISHED / "published.csv"
-ELEVEN = [key for key in KEYS if key not in (*VARIANTS, "digits")]
+SOURCES = ("published", "rerun")
 
 
-def published(path=PUBLISHED):
+def published(path: str | os.PathLike = PUBLISHED) -> dict[tuple, dict[str, Any]]:
     """Return {(setting, method, backbone, shots, dataset, part): row} of the papers' figures.
 
     A row is a dict with mean and std (floats or None), source and table.
@@ -38,7 +47,7 @@ def published(path=PUBLISHED):
     return found
 
 
-def against(table, figures):
+def against(table: Table, figures: dict[tuple, dict[str, Any]]) -> Table:
     """Return the table with two rows below each row that has published figures: them, and ours minus theirs.
 
     Figures of an independent rerun of the published code, which are given by dataset, get two rows of their own. A
@@ -47,7 +56,7 @@ def against(table, figures):
     rows = []
     for row in table.rows:
         rows.append(row)
-        for source in ("published", "rerun"):
+        for source in SOURCES:
             theirs = [match(table, row, column, figures, source) for column in table.columns]
             if any(theirs):
                 rows.append(Row(row.line, row.label, f"{row.part} {source}".strip(),
@@ -61,19 +70,44 @@ def against(table, figures):
     return replace(table, rows=rows, notes=[*table.notes, *notes])
 
 
+def averages(table: Table, figures: dict[tuple, dict[str, Any]]) -> Table | None:
+    """Return the block of the averages alone: of each row its own, the published one and the difference.
+
+    Returns:
+        A table whose columns are kinds of figures, or None where no average has a published figure beside it.
+    """
+    if "average" not in table.columns:
+        return None
+    last, rows = table.columns.index("average"), []
+    for row in table.rows:
+        cells = [row.cells[last]]
+        for source in SOURCES:
+            theirs = match(table, row, "average", figures, source)
+            cells += [f"{theirs['mean']:.2f}" if theirs else None, difference(row.cells[last], theirs)]
+        if any(cells[1:]):
+            rows.append(Row(row.line, row.label, row.part, cells))
+    if not rows:
+        return None
+    kinds = ["ours", *(f"{source}{word}" for source in SOURCES for word in ("", ", difference"))]
+    filled = [n for n in range(len(kinds)) if any(row.cells[n] for row in rows)]
+    rows = [replace(row, cells=[row.cells[n] for n in filled]) for row in rows]
+    title = f"{table.title}, average over {last} datasets beside published figures"
+    return Table(table.setting, title, [kinds[n] for n in filled], rows, source=table.source)
+
+
 def match(table, row, column, figures, source="published"):
     """Return the published row of a cell: of a test set, trained on ImageNet if on another dataset than the cell's; the
     average only where it is over the eleven datasets, as theirs."""
     if row.line.split or table.source not in ("", "imagenet"):
         return None
-    if column == "average" and [c for c in table.columns if c != "average"] != ELEVEN:
+    if column == "average" and [c for c in table.columns if c != "average"] != BENCHMARK_DATASETS:
         return None
     method = row.line.method if source == "published" else f"{row.line.method} ({source})"
     return figures.get((table.setting, method, row.line.backbone, row.line.shots, column,
                         row.part.lower() if row.part != "H" else "H"))
 
 
-def difference(cell, theirs):
+def difference(cell: Cell | None, theirs: dict[str, Any] | None) -> str | None:
     """Return ours minus theirs as text, with a star where it is beyond two standard errors."""
     if cell is None or theirs is None:
         return None
@@ -112,7 +146,7 @@ class Paired:
                 f"({self.pairs} pair{'s' * (self.pairs > 1)} over {self.datasets} dataset{'s' * (self.datasets > 1)})")
 
 
-def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
+def paired(runs: Iterable[Run], first: str, second: str, draws: int = 10000) -> list[Paired]:
     """Compare two methods over runs of the same dataset and seed, apart for each setting, classes, shots, backbone and,
     of each method, config: what tables put in rows of their own.
 
@@ -139,18 +173,18 @@ def paired(runs, first: str, second: str, draws: int = 10000) -> list[Paired]:
     return list(dict.fromkeys(found))
 
 
-def group(run):
+def group(run: Run) -> tuple:
     """Return what a comparison is not to mix; zero-shot CLIP, which learns from no shots, meets any number of them."""
     shots = None if run.method in ZERO_SHOT else run.shots
     return run.setting, run.classes, run.source, run.backbone, run.weights, run.split, shots
 
 
-def meets(run, where):
-    mine = group(run)
-    return mine[:-1] == where[:-1] and mine[-1] in (None, where[-1])
+def meets(run: Run, where: tuple) -> bool:
+    place = group(run)
+    return place[:-1] == where[:-1] and place[-1] in (None, where[-1])
 
 
-def group_words(where):
+def group_words(where: tuple) -> str:
     setting, classes, source, backbone, _, split, shots = where
     words = [TITLES[setting].lower(), f"trained on {column_name(source)}" if source else "",
              f"{classes} classes" if classes != "all" else "", "" if shots is None else shots_words(shots), backbone,
@@ -158,7 +192,7 @@ def group_words(where):
     return ", ".join(filter(None, words))
 
 
-def by_line(runs):
+def by_line(runs: Iterable[Run]) -> dict[Line, dict[tuple[str, int], float]]:
     """Return {line: {(dataset, seed): accuracy}}, zero-shot CLIP's lines without their shots."""
     found = {}
     for run in runs:
@@ -167,7 +201,7 @@ def by_line(runs):
     return found
 
 
-def compared(first, second, values, where, draws):
+def compared(first: str, second: str, values: Sequence[tuple[str, float]], where: str, draws: int) -> Paired:
     """Return the ``Paired`` of [(dataset, difference), …]."""
     from scipy.stats import wilcoxon
     differences = np.array([value for _, value in values])

@@ -1,13 +1,21 @@
 """What runs that stand together in a table do not share though they should, and what each says of its own figures."""
+from __future__ import annotations
+
 import functools
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from ..config.yaml_text import PASSING, keys, parsed
 from ..training.identity import NOT_RECORDED
 from .line import row_name, shots_words
 from .notes import Note, listed
 from .published import SHORT, ZERO_SHOT
+
+if TYPE_CHECKING:
+    from .collect import Run
+    from .line import Line
 
 OF_A_RUN = ("SEED", "DATASET.", *PASSING)
 OF_A_DATASET = ("TRAINER.PROMPTSRC.GPA_MEAN", "TRAINER.PROMPTSRC.GPA_STD", "LOSS.LAMBDA")  # scripts set them by it
@@ -18,39 +26,39 @@ BEST_VAL = re.compile(r"^ +FINAL_MODEL: ['\"]?best_val\b", re.MULTILINE)
 MOST = 20  # texts of a row that are read: YAML takes milliseconds
 
 
-def notes(runs, line_of):
+def notes(runs: Sequence[Run], line_of: Callable[[Run], Line]) -> list[Note]:
     """Return the notes on the runs of a table, of which each is in the row ``line_of(run)``."""
     rows = defaultdict(list)
     for run in runs:
         rows[line_of(run)].append(run)
     found = []
     for line, held in rows.items():
-        told = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
+        sentences = [*config_words(held), *validation_words(line, held), *epoch_words(held), *best_words(held),
                 *prompt_words(held)]
-        found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in told]
-    return found + own_notes(runs, line_of) + image_notes(runs) + split_notes(runs) + alias_notes(runs)
+        found += [Note(f"{row_name(line, rows)}{word}", (line,)) for word in sentences]
+    return found + run_notes(runs, line_of) + image_notes(runs) + split_notes(runs) + alias_notes(runs)
 
 
-def config_words(runs):
+def config_words(runs: Sequence[Run]) -> list[str]:
     """Return what to say of the config keys in which the runs of one row differ."""
     differing, read, there = differing_keys(runs)
-    told = ", ".join(key[:80] for key in differing[:3]) + (", …" if len(differing) > 3 else "")
-    words = [f": {told} differ{'s' * (len(differing) == 1)} between its runs"] if differing else []
+    keys_text = ", ".join(key[:80] for key in differing[:3]) + (", …" if len(differing) > 3 else "")
+    words = [f": {keys_text} differ{'s' * (len(differing) == 1)} between its runs"] if differing else []
     return words + [f": {there - read} of its {there} different configs were not compared"] * (there > read)
 
 
-def validation_words(line, runs):
+def validation_words(line: Line, runs: Sequence[Run]) -> list[str]:
     return [": figures of the validation set, not of the test set"] if line.split else []
 
 
-def epoch_words(runs):
+def epoch_words(runs: Sequence[Run]) -> list[str]:
     """Return what to say of a row's figures of several epochs, of those runs that tell theirs."""
     epochs = Counter(filter(None, map(epoch, runs)))
-    told = ", ".join(f"{number} in {counted(epochs[number], 'run')}" for number in sorted(epochs, key=int))
-    return [f": figures of different epochs: {told}"] if len(epochs) > 1 else []
+    counts = ", ".join(f"{number} in {counted(epochs[number], 'run')}" for number in sorted(epochs, key=int))
+    return [f": figures of different epochs: {counts}"] if len(epochs) > 1 else []
 
 
-def epoch(run):
+def epoch(run: Run) -> str:
     """Return the epoch whose prompts a run has been tested with, as text; "" where its result.json does not say."""
     command = list(run.content.get("command") or [])
     if "--load-epoch" in command[:-1]:
@@ -66,7 +74,7 @@ def evaluates(run):
     return "--eval-only" in (run.content.get("command") or [])
 
 
-def best_words(runs):
+def best_words(runs: Sequence[Run]) -> list[str]:
     """Return what to say of runs whose best epoch was not, or may not have been, chosen on a validation set."""
     counts = Counter()
     for run in runs:
@@ -82,7 +90,7 @@ def best_words(runs):
             for word, number in counts.items()]
 
 
-def prompt_words(runs):
+def prompt_words(runs: Sequence[Run]) -> list[str]:
     """Return what to say of seeds with the same prompts, and of a seed that has other prompts on other datasets."""
     alike, of_seed = defaultdict(set), defaultdict(set)
     for run in runs:
@@ -96,7 +104,7 @@ def prompt_words(runs):
                     for seed, prompts in sorted(of_seed.items()) if len(prompts) > 1]
 
 
-def own_notes(runs, line_of):
+def run_notes(runs: Sequence[Run], line_of: Callable[[Run], Line]) -> list[Note]:
     """Return what runs say of their own figures, each sentence once, with the runs that say it."""
     said = defaultdict(list)
     for run in runs:
@@ -107,7 +115,7 @@ def own_notes(runs, line_of):
                  held[0].dataset if len({run.dataset for run in held}) == 1 else "") for text, held in said.items()]
 
 
-def image_notes(runs):
+def image_notes(runs: Sequence[Run]) -> list[Note]:
     """Return notes on columns whose figures are not all over the same images."""
     found = defaultdict(lambda: defaultdict(list))
     for run in runs:
@@ -118,25 +126,25 @@ def image_notes(runs):
     said = []
     for (dataset, classes), groups in found.items():
         if len(groups) > 1:
-            told = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
+            counts = "; ".join(f"{counted(sum(n for _, n in tested), 'image')} of "
                              f"{counted(len(tested), 'class', 'classes')} in {listed((run.folder for run in held), 1)}"
                              for tested, held in groups.items())
-            said.append(Note(f"{shown(dataset, classes)}: figures over different images: {told}", column=dataset))
+            said.append(Note(f"{where(dataset, classes)}: figures over different images: {counts}", column=dataset))
     return said
 
 
-def split_notes(runs):
+def split_notes(runs: Sequence[Run]) -> list[Note]:
     """Return notes on runs that should have learned from the same few-shot set and have not."""
     found = defaultdict(set)
     for run in runs:
         if run.method not in ZERO_SHOT and (split := run.hashes.get("split")):
             found[run.dataset, run.classes, run.content["shots"], run.seed].add(split)
-    return [Note(f"{shown(dataset, classes)}, {shots_words(shots)}, seed {seed}: not all runs have learned from the "
+    return [Note(f"{where(dataset, classes)}, {shots_words(shots)}, seed {seed}: not all runs have learned from the "
                  "same images", column=dataset)
             for (dataset, classes, shots, seed), splits in found.items() if len(splits) > 1 and shots > 0]
 
 
-def alias_notes(runs):
+def alias_notes(runs: Sequence[Run]) -> list[Note]:
     """Return notes on datasets of several names and one content."""
     names = defaultdict(set)
     for run in runs:
@@ -146,11 +154,11 @@ def alias_notes(runs):
             for found in names.values() if len(found) > 1]
 
 
-def shown(dataset, classes):
+def where(dataset: str, classes: str) -> str:
     return SHORT.get(dataset, dataset) + (f", {classes} classes" if classes != "all" else "")
 
 
-def unrecorded(runs):
+def unrecorded(runs: Sequence[Run]) -> list[Note]:
     """Return a note in a list on runs of earlier versions, which say less of what they are of; [] without any."""
     old = [run for run in runs if not run.hashes.get("dataset") or not run.hashes.get("weights")
            or NOT_RECORDED in (run.content.get("notes") or [])]
@@ -158,7 +166,7 @@ def unrecorded(runs):
                  "weights: there, names alone tell what belongs together")] if old else []
 
 
-def counted(number, word, words=""):
+def counted(number: int, word: str, words: str = "") -> str:
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 

@@ -1,4 +1,4 @@
-"""The published datasets, in the order of the papers' tables, and the methods that learn nothing."""
+"""The published datasets, in the order of the papers' tables, the settings, and the methods that learn nothing."""
 # registered name: (config file, short name), in the order of the papers' tables
 DATASETS = {
     "ImageNet": ("imagenet", "ImageNet"), "Caltech101": ("caltech101", "Caltech101"),
@@ -13,4 +13,7 @@ DATASETS = {
 KEYS = [key for key, _ in DATASETS.values()]
 SHORT = dict(DATASETS.values())
 VARIANTS = ("imagenetv2", "imagenet_sketch", "imagenet_a", "imagenet_r")
+BENCHMARK_DATASETS = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven of the papers
 ZERO_SHOT = ("ZeroshotCLIP", "ZeroshotCLIP2")
+# setting: its table's title
+TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}

@@ -1,9 +1,13 @@
 """A table as terminal text, Markdown, LaTeX or CSV. Figures are rounded here and nowhere else."""
+from __future__ import annotations
+
 import csv
 import html
 import io
 import re
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..utils.console import plain, say, silence
 from .cell import Cell
@@ -11,10 +15,16 @@ from .line import EPOCHS_BY_SHOTS, learned_shots, shots_words
 from .notes import texts
 from .table import column_name
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from .notes import Note
+    from .table import Table
+
 MISSING = "–"
 
 
-def figure(cell, kind="std", digits=2, sign=" ± "):
+def figure(cell: Cell | str | None, kind: str = "std", digits: int = 2, sign: str = " ± ") -> str:
     """Return a cell as text: its mean and, for several seeds, its spread. Text stays as it is."""
     if cell is None:
         return MISSING
@@ -24,7 +34,7 @@ def figure(cell, kind="std", digits=2, sign=" ± "):
     return f"{cell.mean:.{digits}f}" + (f"{sign}{spread:.{digits}f}" if spread is not None else "")
 
 
-def grid(table, text, name=plain):
+def grid(table: Table, text: Callable, name: Callable[[str], str] = plain) -> tuple[list[str], list[list[str]]]:
     """Return (heads, rows of strings) of a table: ``text`` makes a cell's, ``name`` what files or people have named.
 
     One dataset's parts become columns.
@@ -44,22 +54,22 @@ def grid(table, text, name=plain):
     return heads, rows
 
 
-def title(table, name=plain):
+def title(table: Table, name: Callable[[str], str] = plain) -> str:
     names = [column for column in table.columns if column != "average"]
     lines = [row.line for row in table.rows]
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
-    told = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
-    told += ([name(column_name(names[0]))] if len(names) == 1 else [])
-    return ", ".join(told + ([shots_words(shots.pop())] if len(shots) == 1 else []))
+    words = [table.title] + ([f"trained on {name(column_name(table.source))}"] if table.source else [])
+    words += ([name(column_name(names[0]))] if len(names) == 1 else [])
+    return ", ".join(words + ([shots_words(shots.pop())] if len(shots) == 1 else []))
 
 
-def caption(table, kind, name=plain):
+def caption(table: Table, kind: str, name: Callable[[str], str] = plain) -> str:
     """Return what the spread is, in words, and which backbones and weights the figures are of."""
     backbones = dict.fromkeys(line.backbone_words for line in table.lines)
     return f"{spread_words(table, kind)} Backbone{'s' * (len(backbones) > 1)}: {', '.join(map(name, backbones))}."
 
 
-def spread_words(table, kind):
+def spread_words(table: Table, kind: str) -> str:
     seeds = sorted({cell.n for row in table.rows for cell in row.cells
                     if isinstance(cell, Cell)})
     over = f"over {seeds[0]} seed{'s' * (seeds[0] > 1)}" if len(seeds) == 1 else f"over {seeds[0]} to {seeds[-1]} seeds"
@@ -68,7 +78,7 @@ def spread_words(table, kind):
     return f"Accuracy in percent, mean ± {'standard deviation' if kind == 'std' else '95% interval'} {over}."
 
 
-def console():
+def console() -> Console:
     """Return a rich console as wide as the terminal; wide enough for all datasets where there is none.
 
     Whoever reads it may go (``| head``): the work goes on.
@@ -81,7 +91,7 @@ def console():
     return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False, emoji=False)
 
 
-def blocks(heads, rows, width):
+def blocks(heads: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
     """Return lists of column numbers: blocks that fit ``width`` characters, each with the rows' names."""
     from rich.cells import cell_len
     names = [number for number, head in enumerate(heads) if number == 0 or head == ""]
@@ -96,7 +106,7 @@ def blocks(heads, rows, width):
     return found
 
 
-def terminal(table, console, kind="std"):
+def terminal(table: Table, console: Console, kind: str = "std") -> None:
     """Print a table on a rich console; one that is too wide for it in blocks of columns, not cut off."""
     from rich.markup import escape
     from rich.table import Table as Rich
@@ -115,13 +125,13 @@ def terminal(table, console, kind="std"):
     console.print(caption(table, kind), style="dim", highlight=False, soft_wrap=True)
 
 
-def verbatim(text):
+def verbatim(text: str) -> str:
     """Return a name as Markdown that shows it as it is: no HTML and no link, not even one that GitHub makes of ://."""
     text = re.sub(r"[\\`*_\[\]|~]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain(text), flags=re.IGNORECASE)
     return html.escape(text, quote=False)
 
 
-def markdown(table, kind="std"):
+def markdown(table: Table, kind: str = "std") -> str:
     """Return a table as GitHub's Markdown, with its notes as a list below it."""
     heads, rows = grid(table, lambda cell: figure(cell, kind), verbatim)
     line = ["---" if n == 0 or head == "" else "---:" for n, head in enumerate(heads)]
@@ -135,12 +145,12 @@ TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciici
        **{sign: "\\" + sign for sign in "&%$#_{}"}}
 
 
-def tex(text):
+def tex(text: str) -> str:
     """Return text with LaTeX's special characters escaped."""
     return "".join(TEX.get(sign, sign) for sign in text)
 
 
-def latex(table, kind="std"):
+def latex(table: Table, kind: str = "std") -> str:
     """Return a table for LaTeX with booktabs: \\usepackage{booktabs}, graphicx for the wide ones."""
     heads, rows = grid(table, lambda cell: figure(cell, kind))
     left = "".join("l" if n == 0 or head == "" else "r" for n, head in enumerate(heads))
@@ -159,13 +169,13 @@ def latex(table, kind="std"):
             f"{inner}\n{below}\\end{{table}}\n")
 
 
-def entry(name):
+def entry(name: str) -> str:
     """Return a name as a CSV's entry: a spreadsheet computes what begins as a formula does."""
     name = plain(name)
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
-def as_csv(tables):
+def as_csv(tables: Iterable[Table]) -> str:
     """Return all tables as one CSV, a line a cell, unrounded, the notes on it in its last column."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -188,7 +198,7 @@ def as_csv(tables):
     return out.getvalue()
 
 
-def say_notes(notes, most=10):
+def say_notes(notes: Iterable[Note | str], most: int = 10) -> None:
     """Print the first of some notes on standard error, and how many more there are."""
     found = sorted(texts(notes))
     for note in found[:most]:

@@ -1,13 +1,19 @@
 """Tables as papers print them: rows methods, columns datasets, mean and spread over seeds, an average at the end."""
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from . import consistency
 from .cell import Cell, average, harmonic_cell, rows_notes, seeds_notes
 from .line import Line, epochless, epochs_by_shots, labels, line_of, ordered_lines, shots_words
 from .notes import Note
-from .published import KEYS, SHORT, VARIANTS
+from .published import KEYS, SHORT, TITLES, VARIANTS
 
-TITLES = {"base2new": "Base-to-new", "few_shot": "Few-shot", "xd": "Cross-dataset", "dg": "Domain generalization"}
+if TYPE_CHECKING:
+    from .collect import Run
+
 PARTS = {"base": "Base", "new": "New", "H": "H"}
 
 
@@ -38,7 +44,7 @@ class Table:
     notes: list = field(default_factory=list)
     source: str = ""
 
-    def cell(self, label, part, column):
+    def cell(self, label: str, part: str, column: str) -> Cell | str | None:
         """Return the cell of a row's label and part in a column, or None."""
         for row in self.rows:
             if (row.label, row.part) == (label, part):
@@ -46,11 +52,11 @@ class Table:
         return None
 
     @property
-    def lines(self):
+    def lines(self) -> list[Line]:
         return list(dict.fromkeys(row.line for row in self.rows))
 
 
-def gather(runs):
+def gather(runs: Iterable[Run]) -> tuple[dict[tuple, dict[int, float]], list[Note], list[Run]]:
     """Return ({(line, dataset, classes): {seed: accuracy}}, notes on runs that fill a filled cell, the other runs)."""
     cells, kept, notes = {}, {}, []
     for run in sorted(runs, key=lambda run: ("train_base" not in run.parts, run.folder)):
@@ -64,12 +70,12 @@ def gather(runs):
     return cells, notes, list(kept.values())
 
 
-def ordered_datasets(datasets):
+def ordered_datasets(datasets: Iterable[str]) -> list[str]:
     """Return datasets' names in the papers' order; unknown ones come last."""
     return sorted(set(datasets), key=lambda key: (KEYS.index(key) if key in KEYS else len(KEYS), key))
 
 
-def base2new(runs):
+def base2new(runs: Iterable[Run]) -> Table:
     """Return the base-to-new table: Base, New and H of each method."""
     cells, notes, kept = gather(run for run in runs if run.setting == "base2new")
     notes += consistency.notes(kept, line_of)
@@ -102,7 +108,7 @@ def base2new_notes(line, name, columns, parts, means):
     return notes
 
 
-def few_shot(runs):
+def few_shot(runs: Iterable[Run]) -> Table:
     """Return the few-shot table: one row for a method and a number of shots."""
     cells, notes, kept = gather(run for run in runs if run.setting == "few_shot" and run.data not in VARIANTS)
     notes += consistency.notes(kept, line_of)
@@ -120,7 +126,7 @@ def few_shot(runs):
     return finish("few_shot", columns, rows, notes, average_from=columns)
 
 
-def series(line):
+def series(line: Line) -> Line:
     """Return what lines have in common that differ in their shots and in the epochs that these decide."""
     return replace(line, config=epochless(line.config), shots=0)
 
@@ -136,10 +142,10 @@ def families(cells):
     configs = {}
     for line, _, _ in cells:
         configs.setdefault(series(line), set()).add(line.config)
-    own = {line for line, dataset, _ in cells if len(configs[series(line)]) == 1 or not published(line, dataset)}
+    separate = {line for line, dataset, _ in cells if len(configs[series(line)]) == 1 or not published(line, dataset)}
     found = {}
     for (line, dataset, _), values in cells.items():
-        if line in own:
+        if line in separate:
             found.setdefault(line, {})[dataset] = values
         if len(configs[series(line)]) > 1 and published(line, dataset):
             family = replace(series(line), shots=line.shots, by_shots=True)
@@ -147,26 +153,26 @@ def families(cells):
     return found
 
 
-def with_families(note, found):
+def with_families(note: Note, found: Collection[Line]) -> Note:
     """Return a note on lines of cells as one on the rows that they are in."""
     rows = [row for line in note.lines for row in (line, replace(series(line), shots=line.shots, by_shots=True))]
     return replace(note, lines=tuple(row for row in rows if row in found))
 
 
-def shotless(line):
+def shotless(line: Line) -> Line:
     return replace(line, shots=0)
 
 
-def transfers(runs, setting):
+def transfers(runs: Sequence[Run], setting: str) -> list[Table]:
     """Return the cross-dataset ("xd") or the domain generalization ("dg") tables, one for each source."""
     found = [run for run in runs if run.setting == "xd" and (run.data in VARIANTS) == (setting == "dg")]
     return [transfer(runs, [run for run in found if run.source == source], setting, source)
             for source in ordered_datasets(run.source for run in found)]
 
 
-def transfer(runs, found, setting, source):
+def transfer(runs: Sequence[Run], found: list[Run], setting: str, source: str) -> Table:
     """Return the table of evaluations, ``found``, of what was trained on ``source``, which is the first column."""
-    own = {run.dataset for run in found if run.dataset == source}  # the source is no target
+    on_source = {run.dataset for run in found if run.dataset == source}  # the source is no target
     found = [run for run in found if run.dataset != source] or found
     there, notes, kept = gather(found)
     targets = ordered_datasets(dataset for _, dataset, _ in there)
@@ -183,7 +189,7 @@ def transfer(runs, found, setting, source):
         cells = [Cell.of(here.get((line, source, "all"))) for _ in first] + row
         rows.append(Row(line, names[line], "", cells + ([average(row)] if len(targets) > 1 else [])))
     notes += [Note(f"evaluations of {column_name(d)} are left out where it is what was trained on")
-              for d in own - {*targets}]
+              for d in on_source - {*targets}]
     return replace(finish(setting, first + targets, rows, notes, average_from=targets), source=source)
 
 
@@ -192,7 +198,7 @@ def finish(setting, columns, rows, notes, average_from):
     return Table(setting, TITLES[setting], columns, rows, notes + rows_notes(rows))
 
 
-def tables(runs, settings=TITLES):
+def tables(runs: Iterable[Run], settings: Collection[str] = tuple(TITLES)) -> list[Table]:
     """Return the tables, in order, that the runs give rise to; empty ones are left out."""
     runs = list(runs)
     general = consistency.unrecorded(runs)
@@ -202,5 +208,5 @@ def tables(runs, settings=TITLES):
             for setting in TITLES if setting in settings for table in made[setting]() if table.rows]
 
 
-def column_name(key):
+def column_name(key: str) -> str:
     return "Average" if key == "average" else SHORT.get(key, key)

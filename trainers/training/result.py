@@ -1,4 +1,5 @@
 """What a run leaves behind: ``result.json`` beside ``log.txt``, its figures unrounded and all that made them."""
+import datetime
 import json
 import platform
 import resource
@@ -24,18 +25,23 @@ def figures(evaluator, classnames):
 
     Returns:
         {"accuracy": percent, "correct": n, "total": n, "macro_f1": percent,
-        "per_class": {class name: {"correct": n, "total": n}}}.
+        "per_class": {class name: {"correct": n, "total": n}},
+        "confusion": {class name: {another that its images were taken for: n}}}.
     """
     from sklearn.metrics import f1_score
     truth, predicted = numbers(evaluator._y_true), numbers(evaluator._y_pred)
     per_class = {name: {"correct": 0, "total": 0} for name in classnames}
+    confusion: dict[str, dict[str, int]] = {}  # wrong ones alone: of 1,000 classes most pairs never occur
     for t, p in zip(truth, predicted, strict=True):
         per_class[classnames[t]]["total"] += 1
         per_class[classnames[t]]["correct"] += t == p
+        if t != p:
+            taken_for = confusion.setdefault(classnames[t], {})
+            taken_for[classnames[p]] = taken_for.get(classnames[p], 0) + 1
     correct = sum(c["correct"] for c in per_class.values())
     return {"accuracy": 100 * correct / len(truth), "correct": correct, "total": len(truth),
             "macro_f1": 100 * f1_score(truth, predicted, average="macro", labels=sorted(set(truth))),
-            "per_class": per_class}
+            "per_class": per_class, "confusion": confusion}
 
 
 def numbers(kept):
@@ -53,6 +59,7 @@ def write(trainer, seconds):
         "classes": cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"),
         "shots": cfg.DATASET.NUM_SHOTS, "seed": cfg.SEED, "processes": distributed.world_size(),
         "backbone": cfg.MODEL.BACKBONE.NAME,
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "results": trainer.results, "seconds": round(seconds, 3), "peak_memory_mib": peak_memory(),
         "versions": {"promptreg": __version__, "python": platform.python_version(), "torch": torch.__version__,
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
