@@ -11,6 +11,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -35,7 +36,7 @@ class Source:
 
     Args:
         file: its name.
-        urls: where it can be had, in the order to try: ``https://…``, ``drive:ID`` (Google Drive) or
+        urls: where to get it, in the order to try: ``https://…``, ``drive:ID`` (Google Drive) or
             ``hub:OWNER/REPOSITORY@REVISION`` (the file of that name in a repository of the model hub).
         gives: names of files or folders in the archive, which keep their names in the dataset's folder, or a dict
             from name to new name. Empty for a file that is wanted as it is.
@@ -51,21 +52,21 @@ class Source:
     checksum: str = ""
     inner: str = ""
 
-    def places(self):
+    def places(self) -> dict[str, str]:
         """Return ``{name in the archive: name in the dataset's folder}`` of all that this source may give."""
         gives = self.gives if isinstance(self.gives, dict) else {name: name for name in self.gives}
         return {**gives, **{name: name for name in self.optional}} or {self.file: self.file}
 
-    def addresses(self, mirror=None):
+    def addresses(self, mirror: str | None = None) -> list[str]:
         """Return its urls, ``mirror``'s first."""
         return ([f"{mirror.rstrip('/')}/{self.file}"] if mirror else []) + self.urls
 
-    def covers(self, wanted):
+    def covers(self, wanted: Iterable[str]) -> bool:
         """Tell whether it gives one of the ``wanted`` files or folders."""
         return any(name == place or name.startswith(f"{place}/") for name in wanted for place in self.places().values())
 
 
-def link(url, file):
+def link(url: str, file: str) -> str:
     """Return a Source's url as a browser takes it."""
     scheme, _, rest = url.partition(":")
     if scheme == "drive":
@@ -75,12 +76,12 @@ def link(url, file):
     return url
 
 
-def published_copy(file, gives, *optional, checksum=""):
+def published_copy(file: str, gives: Iterable[str], *optional: str, checksum: str = "") -> Source:
     """Return the Source of a dataset's archive in the community's copy."""
     return Source(file, [COPY], list(gives), optional, checksum)
 
 
-def fetch(source, folder, mirror=None):
+def fetch(source: Source, folder: str, mirror: str | None = None) -> tuple[str, str]:
     """Download ``source`` into ``folder`` unless it is there, continuing what an earlier call left.
 
     Returns its path and where it came from. Raises Dead where no link gives it, EnvironmentFault where a download
@@ -111,7 +112,7 @@ def is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
-def full_disk(path, needed=None):
+def full_disk(path: str, needed: int | None = None) -> EnvironmentFault:
     """Return the error for a disk that is, or would be, full."""
     free = shutil.disk_usage(os.path.dirname(path)).free
     amount = f"{needed / 1e9:.2f} GB more are needed, " if needed else ""
@@ -228,7 +229,7 @@ def _by_client(call, path):
         raise Dead(" ".join(str(error).split())[:200]) from error
 
 
-def digests(path):
+def digests(path: str) -> dict[str, str]:
     """Return ``{"md5": …, "sha256": …}`` of a file."""
     hashes = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     with open(path, "rb") as file:

@@ -22,12 +22,12 @@ class Row(NamedTuple):
     split: str | None
 
 
-def split_of(name):
+def split_of(name: str) -> str | None:
     """Return which split, train, val or test, a folder or cell of this name means, or None."""
     return SPLIT_OF.get(tidy(name).casefold())
 
 
-def read_table(path):
+def read_table(path: str) -> list[Row]:
     """Return the Rows of the CSV file ``path``: columns path, class and, if wanted, split.
 
     White space at the ends of cells is of no meaning. Raises InputError naming the lines that are wrong.

@@ -84,7 +84,7 @@ def _is_program(fpath):
     try:
         with zipfile.ZipFile(fpath) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # as zipfile pleases, of a damaged one
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # a damaged one
         return False
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import json
 
 import open_clip
+import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP, convert_to_custom_text_state_dict
 
 from ..errors import InputError
@@ -148,7 +149,7 @@ def _arranged(config, state):
     return convert_to_custom_text_state_dict(state) if _kind(config) is CustomTextCLIP else state
 
 
-def build(config: dict, state: dict):
+def build(config: dict, state: dict) -> torch.nn.Module:
     """Return the open_clip model of a config with the weights of ``state``, in float32.
 
     Raises:

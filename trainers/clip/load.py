@@ -2,10 +2,12 @@
 import functools
 import hashlib
 import logging
+from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
+from yacs.config import CfgNode
 
 from ..errors import InputError
 from ..utils import torch_archive
@@ -42,7 +44,7 @@ class FrozenCLIP:
         InputError: an unknown precision, or a text tower without CLIP's causal transformer.
     """
 
-    def __init__(self, model, precision="fp32", path=None):
+    def __init__(self, model: torch.nn.Module, precision: str = "fp32", path: Path | None = None) -> None:
         if precision not in COMPUTE:
             raise InputError(f"PREC is {precision!r}: it must be one of {', '.join(COMPUTE)}")
         self.model = model.eval().requires_grad_(False)
@@ -51,7 +53,8 @@ class FrozenCLIP:
             log.warning("PREC %s: PyTorch %s does not compute in half precision on this machine's %s; float32 is taken",
                         precision, torch.__version__, self.device.type)
             precision = "fp32"
-        self.path, self.precision, self.name, self.normalization = path, precision, None, None
+        self.path, self.precision, self.normalization = path, precision, None
+        self.name: str | None = None
         self.variant = ""
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
@@ -73,17 +76,19 @@ class FrozenCLIP:
         self.embed_dim = self.text.projection.shape[1]
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        if self.path is None:
+            raise ValueError("a CLIP that was not loaded from a file has no fingerprint")
         return with_variant(weights.fingerprint(self.path), self.variant)
 
-    def exact(self):
+    def exact(self) -> "FrozenCLIP":
         """Return the same weights in float32: this very CLIP, or, where its precision is lower, one read anew."""
         if self.precision == "fp32" or self.name is None:
             return self
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read: not from the caller's draws
             return load_clip(self.name, "fp32", self.device)
 
-    def compare_normalization(self, inputs):
+    def compare_normalization(self, inputs: CfgNode) -> None:
         """Warn where INPUT's PIXEL_MEAN and PIXEL_STD are not those of the images that the weights were trained on."""
         ours = inputs.PIXEL_MEAN, inputs.PIXEL_STD
         if self.normalization and not np.allclose(ours, self.normalization, atol=1e-3):
@@ -98,7 +103,7 @@ def byte_pair_tokenizer(context_length: int) -> open_clip.tokenizer.SimpleTokeni
     return open_clip.tokenizer.SimpleTokenizer(context_length=context_length)
 
 
-def computes_in_half(device):
+def computes_in_half(device: torch.device | str) -> bool:
     """Return whether this PyTorch multiplies and convolves in float16 on ``device``; 2.1 does not on CPUs."""
     one = torch.ones(1, 1, 1, 1, dtype=torch.float16, device=device)
     try:
@@ -127,7 +132,7 @@ def _lower(model, dtype):
             module.to(dtype)
 
 
-def load_clip(name, precision="fp32", device="cpu"):
+def load_clip(name: str, precision: str = "fp32", device: torch.device | str = "cpu") -> FrozenCLIP:
     """Load the frozen CLIP that MODEL.BACKBONE.NAME stands for.
 
     Args:

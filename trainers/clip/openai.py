@@ -64,7 +64,7 @@ def build_from_openai(state: dict) -> CLIP:
 
 
 def not_a_clip(reason: str) -> str:
-    """Return the message about weights that are none of a CLIP."""
+    """Return the message about weights that are not a CLIP's."""
     return f"these are not the weights of a CLIP (trouble with {reason}): correct MODEL.BACKBONE.NAME"
 
 

@@ -57,7 +57,7 @@ def is_file_name(name: str) -> bool:
     return file_of(name) is not None
 
 
-def split_name(name, fetching=False):
+def split_name(name: str, fetching: bool = False) -> tuple[str, str]:
     """Split MODEL.BACKBONE.NAME into open_clip's (architecture, tag).
 
     Args:
@@ -87,7 +87,7 @@ def _meant(arch):
     return f"did you mean {names[near[0]]}? " if near else ""
 
 
-def normalization(name):
+def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
     """Return (mean, std) of the images that a published model was trained on; None for a file, which does not tell."""
     if is_file_name(name):
         return None
@@ -95,7 +95,7 @@ def normalization(name):
     return about["mean"], about["std"]
 
 
-def locate(name):
+def locate(name: str) -> Path:
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 
     Args:
@@ -149,12 +149,12 @@ def _in_hub_cache(repository, files):
     return next((path for path in found if isinstance(path, str)), None)
 
 
-def fingerprint(path) -> str:
+def fingerprint(path: str | Path) -> str:
     """Return the hash of a file of weights, as FrozenCLIP, caches and results have it."""
     return file_digest(path, hashlib.blake2b(digest_size=16))
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict as data: safetensors, a PyTorch file, or a TorchScript archive as OpenAI publishes them.
 
     Returns:
@@ -176,7 +176,7 @@ def _state_dict(path):
 
 
 def _unwrapped(content):
-    """Return the one state dict in a training framework's file, whatever it is filed under there."""
+    """Return the one state dict in a training framework's file, under any key."""
     inner = {key: value for key, value in {"the file itself": content, **content}.items() if isinstance(value, dict)
              and any(str(name).endswith(FINAL_NORMS) for name in value)}
     if len(inner) > 1:

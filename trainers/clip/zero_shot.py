@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -15,13 +16,15 @@ from ..errors import PromptRegError
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
 from . import arrange, plain_rows
+from .load import FrozenCLIP
 from .templates import fill
 
 log = logging.getLogger("promptreg")
 LIMIT_BYTES = 512 << 20
 
 
-def template_features(clip, classnames, templates, normalize_each=False, cache=True, exact=False):
+def template_features(clip: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str],
+                      normalize_each: bool = False, cache: bool = True, exact: bool = False) -> torch.Tensor:
     """Return the unit feature [C, E] of each class: the mean over templates of its text features, normalized.
 
     Args:
@@ -52,7 +55,7 @@ def template_features(clip, classnames, templates, normalize_each=False, cache=T
     return features
 
 
-def folder():
+def folder() -> Path:
     """Where features are kept: $PROMPTREG_CACHE, else promptreg in the user's cache folder."""
     chosen = os.environ.get("PROMPTREG_CACHE")
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "promptreg"
@@ -65,7 +68,7 @@ def _path(clip, precision, classnames, templates, normalize_each):
 
 
 def _read(path):
-    """Return the features in a file of the cache, or None where there is none, or not what was written."""
+    """Return the features in a file of the cache, or None where there is no file or a damaged one."""
     if not path.exists():
         return None
     try:

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -50,7 +51,7 @@ MOVED = {
 class OldNames(MetaPathFinder, InspectLoader):
     """Finds the modules of ``package`` under their old names."""
 
-    def __init__(self, package: str):
+    def __init__(self, package: str) -> None:
         self.package = package
         self.specs: dict[str, ModuleSpec | None] = {}  # old name -> the module's own spec
 
@@ -60,7 +61,8 @@ class OldNames(MetaPathFinder, InspectLoader):
         moved = MOVED.get(name) if package == self.package else None
         return f"{package}.{moved.split()[-1 if run else 0]}" if moved else None
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
         runs = self.target(fullname, run=True)
         if not runs:
             return None

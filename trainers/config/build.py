@@ -123,12 +123,12 @@ def _unknown(error, known):
 
 
 def _mistyped(error):
-    """Return yacs's complaint about a value's type in the words of the other complaints; None for another complaint."""
-    told = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
+    """Return yacs's message about a value's type in plain English; None for another message."""
+    found = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
                     str(error), re.DOTALL)
-    if not told:
+    if not found:
         return None
-    wanted, default, given, key = told.groups()
+    wanted, default, given, key = found.groups()
     if wanted.endswith("CfgNode"):
         return f"{key} is {given!r}: it is a section, give its keys below it or leave it out"
     return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"

@@ -10,7 +10,9 @@ being written. So the temporary file's lock stays flock.
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from filelock import FileLock
 
@@ -26,7 +28,7 @@ class Linked(InputError, OSError):
     """Where a file is to be written a link stands, which would lead the writing elsewhere."""
 
 
-def no_link(path, flags):
+def no_link(path: str | Path, flags: int) -> int:
     """``open(path, mode, opener=no_link)``: as ``open``, but not through a link that somebody has put there.
 
     Folders on the way may be links. Raises Linked.
@@ -46,7 +48,7 @@ def _refusing_link(path):
 
 
 @contextlib.contextmanager
-def naming(path):
+def naming(path: str | Path) -> Iterator[None]:
     """Let an OSError name ``path``: one of a write does not say of which file."""
     try:
         yield
@@ -56,7 +58,7 @@ def naming(path):
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path: str | Path) -> Iterator[IO[bytes]]:
     """Give an open binary file, which has a ``name``, that becomes ``path`` if the block succeeds; parents are made.
 
     Raises:
@@ -70,7 +72,7 @@ def whole(path):
         sync(path.parent)
 
 
-def write(path, content, once=False):
+def write(path: str | Path, content: str | bytes, once: bool = False) -> bool:
     """Write bytes, or a text in UTF-8, to ``path``; returns whether this call's content is the one that stands.
 
     Args:
@@ -96,7 +98,7 @@ def write(path, content, once=False):
     return True
 
 
-def tidy(folder):
+def tidy(folder: str | Path) -> None:
     """Remove what killed processes have left in ``folder``; what is being written stays."""
     for part in Path(folder).glob(".*.part"):
         with contextlib.suppress(OSError), open(part, "r+b") as file:  # gone meanwhile, or somebody else's
@@ -106,7 +108,7 @@ def tidy(folder):
 
 
 @contextlib.contextmanager
-def temporary(path):
+def temporary(path: Path) -> Iterator[IO[bytes]]:
     """Give a new file beside ``path``, open and locked, that is gone after the block if it still has its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tidy(path.parent)
@@ -131,7 +133,7 @@ def _locked(path):
 
 
 @contextlib.contextmanager
-def alone(path):
+def alone(path: str | Path) -> Iterator[None]:
     """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)
@@ -148,7 +150,7 @@ def _settle(file):
     os.fsync(file.fileno())
 
 
-def sync(folder):
+def sync(folder: str | Path) -> None:
     """Have a folder's new names outlast a power failure, where the system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

@@ -1,5 +1,7 @@
 """Reading an image, or saying which one cannot be read and what to do about it."""
 import warnings
+from os import PathLike
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -28,7 +30,7 @@ warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarnin
 warnings.filterwarnings("ignore", "(Possibly c|C)orrupt EXIF data", UserWarning)
 
 
-def opened(path):
+def opened(path: str | PathLike[str] | IO[bytes]) -> Image.Image:
     """Return the image at ``path``, not decoded yet. Raises ValueError where it claims more pixels than Pillow's limit.
 
     Some kilobytes can claim to be gigabytes; a workers' process for each core would ask for that memory at once.
@@ -41,7 +43,7 @@ def opened(path):
     return image
 
 
-def rgb(image):
+def rgb(image: Image.Image) -> Image.Image:
     """Return a PIL image as RGB. Raises InputError where its values have no 8 bits that they could only mean.
 
     Pillow's own conversion cuts values off at 255: 16 bits become white all over, floats in 0..1 black.
@@ -55,7 +57,7 @@ def rgb(image):
     return image.convert("RGB")
 
 
-def read_image(path):
+def read_image(path: str | PathLike[str]) -> Image.Image:
     """Return the image at ``path`` as an RGB PIL image. Raises MissingImage or DamagedImage, one line each.
 
     It replaces Dassl's function of this name, which tries a damaged image again for ever.
