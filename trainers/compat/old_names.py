@@ -47,6 +47,9 @@ MOVED = {
     "templates": "clip.templates",
 }
 
+# Of what one could import from a package that is a room now.
+RENAMED = {"keys": "flatten", "read": "read_result", "write": "write_result", "told": "load_result"}
+
 
 class OldNames(MetaPathFinder, InspectLoader):
     """Finds the modules of ``package`` under their old names."""
@@ -107,8 +110,10 @@ def attribute(package: str, name: str, modules: str) -> object:
     """
     for new in () if name.startswith("__") else modules.split():
         module = importlib.import_module(f"{package.partition('.')[0]}.{new}")
-        if hasattr(module, name):
-            warnings.warn(f"{package}.{name} is now in {module.__name__}: the next version drops the old name",
+        found = name if hasattr(module, name) else RENAMED.get(name, name)
+        if hasattr(module, found):
+            renamed = "" if found == name else f", as {found}"
+            warnings.warn(f"{package}.{name} is now in {module.__name__}{renamed}: the next version drops the old name",
                           DeprecationWarning, 3)
-            return getattr(module, name)
+            return getattr(module, found)
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
