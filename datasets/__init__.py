@@ -1,6 +1,6 @@
 """The datasets; importing this package registers them with Dassl.
 
-`check` tells, before anything is built, whether a config's dataset can be had.
+`check` reports, before anything is built, whether a config's dataset is available.
 """
 from .home import engine
 

@@ -3,28 +3,29 @@ import logging
 import os
 from difflib import get_close_matches
 
+from yacs.config import CfgNode
+
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 from .checks import check_items, fingerprint, shortfalls
 from .fewshot import choose_classes, few_shot
-from .files import published_form
-from .home import InputError, Shelf
-from .splits import read_split_file, under, write_split_file
+from .home import InputError, Shelf, untrusted
+from .splits import Splits, read_split_file, under, write_split_file
 
 log = logging.getLogger("promptreg")
 SHELF = Shelf(DATASET_REGISTRY)
-CLASSES = SHELF.ours  # registered name -> class, of this house only
+CLASSES = SHELF.ours  # registered name -> class, our own only
 register = SHELF.add  # class decorator: register a dataset, unless the host repository has its own of that name
 
 
-def data_root(cfg):
+def data_root(cfg: CfgNode) -> str:
     """Return the absolute path of DATASET.ROOT. Raises InputError where it is empty."""
     if not cfg.DATASET.ROOT:
         raise InputError("DATASET.ROOT is empty: say where the data lie, with --root DATA")
     return os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
 
 
-def sampling_options(cfg):
+def sampling_options(cfg: CfgNode) -> tuple[int, int, str]:
     """Return (shots, seed, which classes) of a config, checked. Raises InputError.
 
     Shots are 0 for the whole training split (Dassl's default, -1, means the same).
@@ -37,12 +38,12 @@ def sampling_options(cfg):
     return max(shots, 0), cfg.SEED, which
 
 
-def prepare_command(name, root):
+def prepare_command(name: str, root: str) -> str:
     """Return the command line that fetches and arranges a dataset."""
     return f"promptreg data fetch {name} --root {root}"
 
 
-def check_command(name, root):
+def check_command(name: str, root: str) -> str:
     """Return the command line that counts and reads every image of a dataset."""
     return f"promptreg data check {name} --root {root}"
 
@@ -78,7 +79,7 @@ class FewShotDataset(DatasetBase):
     by_hand = ()         # steps for what may not be downloaded by a program
     fewshot = "split_fewshot"  # in the folder, where few-shot sets are kept
 
-    def __init__(self, cfg):
+    def __init__(self, cfg: CfgNode) -> None:
         splits = self._sample(cfg)
         train, val, test = ([self._datum(item) for item in items] for items in splits)
         which = sampling_options(cfg)[2]
@@ -89,7 +90,7 @@ class FewShotDataset(DatasetBase):
         super().__init__(train_x=train, val=(test if self.val_is_test else val) or None, test=test)
 
     @classmethod
-    def peek(cls, cfg):
+    def peek(cls, cfg: CfgNode) -> tuple["FewShotDataset", Splits]:
         """Return (the dataset without images, the Splits of a config's run), and write nothing."""
         self = cls.__new__(cls)
         self.split_seed, self.writes = getattr(cfg.DATASET, "SPLIT_SEED", 1), False
@@ -121,7 +122,7 @@ class FewShotDataset(DatasetBase):
         self.fingerprint = fingerprint(splits)
         return splits
 
-    def note(self, text):
+    def note(self, text: str) -> None:
         """Warn of something that belongs to every figure measured on this dataset."""
         log.warning("%s", text)
         self.notes.append(text)
@@ -143,13 +144,13 @@ class FewShotDataset(DatasetBase):
                              f"{self.check_command}") from None
 
     @classmethod
-    def whole(cls, root):
+    def whole(cls, root: str) -> tuple[str, Splits]:
         """Return all that lies under ``root``: the folder that paths start from and the Splits, nothing sampled."""
         self, splits = cls._opened(root)
         return self.picture_dir, splits._replace(val=splits.test) if self.val_is_test else splits
 
     @classmethod
-    def fingerprint_of(cls, root, split_seed=1):
+    def fingerprint_of(cls, root: str, split_seed: int = 1) -> str:
         """Return the ``fingerprint`` of what lies under ``root``, as DATASET.ROOT and SPLIT_SEED name it."""
         return cls._opened(os.path.abspath(os.path.expanduser(root)), split_seed, writes=False)[0].fingerprint
 
@@ -162,7 +163,7 @@ class FewShotDataset(DatasetBase):
         return self, self._open(root, None)
 
     @classmethod
-    def check(cls, root):
+    def check(cls, root: str) -> None:
         """Raise InputError where the dataset's folder, or something that it must hold, is not there; reads nothing."""
         remedy = f"get it with: {prepare_command(cls.__name__, root)}"
         missing = cls.missing(root)
@@ -173,7 +174,7 @@ class FewShotDataset(DatasetBase):
             raise InputError(f"{cls.__name__}: no {', '.join(missing)} in {os.path.join(root, cls.folder)}; {remedy}")
 
     @classmethod
-    def missing(cls, root):
+    def missing(cls, root: str) -> list[str]:
         """Return the names of the files and folders that ``root``'s copy of the dataset lacks to be usable."""
         folder = os.path.join(root, cls.folder)
         names = list(cls.needs)
@@ -184,11 +185,11 @@ class FewShotDataset(DatasetBase):
         return [name for name in names if not os.path.exists(os.path.join(folder, name))]
 
     @classmethod
-    def own_split_file(cls):
-        """Return the name of the split file that is made here where the published one is not to be had."""
+    def own_split_file(cls) -> str:
+        """Return the name of the split file that is made here where the published one is not available."""
         return f"split_promptreg_{cls.__name__}.json"
 
-    def load_splits(self):
+    def load_splits(self) -> Splits:
         """Return the whole dataset as Splits, paths relative to the dataset's folder.
 
         The published split file wins; then the one made here before; then one is made by `read` and, for a
@@ -220,13 +221,14 @@ class FewShotDataset(DatasetBase):
 
     def _read(self, dealt=False):
         """Return what `read` does, checked. Raises InputError."""
-        with published_form(self.dataset_dir, self.remedy):
-            splits = self.read()
+        splits = untrusted.read_untrusted(
+            self, lambda self: self.read(), lambda reason:
+            f"{self.dataset_dir}: of another form than the published one ({reason}); {self.remedy}")
         check_items(splits, self.dataset_dir, self.remedy, apart=not self.test_only)
         self.check_complete(splits, f"what is missing is listed by: {self.check_command}", dealt)
         return splits
 
-    def check_complete(self, splits, remedy, dealt=False):
+    def check_complete(self, splits: Splits, remedy: str, dealt: bool = False) -> None:
         """Raise InputError where ``splits`` are not what was published, unless DATASET.ALLOW_INCOMPLETE is set."""
         if self.allow_incomplete is None:
             return
@@ -238,16 +240,16 @@ class FewShotDataset(DatasetBase):
         for sentence in serious + minor:
             self.note(f"{self.label} {sentence}")
 
-    def read(self):
+    def read(self) -> Splits:
         """Return Splits from the dataset's own annotations, paths relative to ``images``."""
         raise NotImplementedError
 
-    def path(self, *names):
+    def path(self, *names: str) -> str:
         """Return the path of a file in the dataset's folder."""
         return os.path.join(self.dataset_dir, *names)
 
 
-def check(cfg):
+def check(cfg: CfgNode) -> None:
     """Raise InputError, one line, where ``cfg``'s dataset cannot be built; cheap, for use before anything is.
 
     Names that only the host repository knows are left to it.

@@ -1,7 +1,7 @@
 """Caltech101: 100 object classes (Li, Fergus and Perona, 2004)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
-from .splits import read_class_folders, split_by_class
+from .splits import Splits, read_class_folders, split_by_class
 
 IGNORED = ("BACKGROUND_Google", "Faces_easy")
 RENAMED = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
@@ -23,6 +23,6 @@ class Caltech101(FewShotDataset):
     )
     copy = published_copy("caltech-101.zip", needs, split_file)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the images of the class folders, 50/20/30 of each class."""
         return split_by_class(read_class_folders(self.image_dir, IGNORED, RENAMED))

@@ -1,11 +1,16 @@
 """Checks of a whole dataset: labels fit names, no image is in two places, nothing is lacking; and its fingerprint."""
 import hashlib
 import json
+from collections.abc import Mapping, Sized
+from typing import TYPE_CHECKING
 
 from .home import InputError
 
+if TYPE_CHECKING:  # splits imports this module
+    from .splits import Splits
 
-def check_items(splits, where, remedy, apart=True):
+
+def check_items(splits: "Splits", where: str, remedy: str, apart: bool = True) -> None:
     """Raise InputError where labels and class names do not fit together, or where an image is listed twice.
 
     Labels must be 0..n-1 with training images for each, and mean the same class name everywhere. ``where`` names
@@ -41,7 +46,7 @@ def _refuse_labels(splits, trained, names, where, remedy):
                                  f"0..{len(trained) - 1} ({len(trained)} classes have training images); {remedy}")
 
 
-def check_apart(splits, where, remedy):
+def check_apart(splits: "Splits", where: str, remedy: str) -> None:
     """Raise InputError, naming three, where images are listed in two splits, or twice in one."""
     seen = {}
     for split, items in splits._asdict().items():
@@ -68,12 +73,12 @@ def _refuse_images(paths, what, where, remedy):
         raise InputError(f"{where}: {images_are(paths)} {what}: {', '.join(paths[:3])}{more}; {remedy}")
 
 
-def images_are(found):
+def images_are(found: Sized) -> str:
     """Return "1 image is" or "N images are"."""
     return "1 image is" if len(found) == 1 else f"{len(found):,} images are"
 
 
-def shortfalls(splits, published, dealt=False):
+def shortfalls(splits: "Splits", published: Mapping[str, int], dealt: bool = False) -> tuple[list[str], list[str]]:
     """Return (what makes a dataset another one than published, what else differs), lists of sentences.
 
     Another one: other classes to choose from, or other test images. With ``dealt`` set, the splits were made here,
@@ -96,7 +101,7 @@ def shortfalls(splits, published, dealt=False):
     return serious, minor
 
 
-def fingerprint(splits):
+def fingerprint(splits: "Splits") -> str:
     """Return a hash of a whole dataset: class names by label, and split, path and label of every image."""
     names = {}
     for items in splits:

@@ -3,6 +3,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from .files import read_json, read_lines
 from .home import InputError
@@ -12,18 +13,18 @@ WNID = re.compile(r"n\d{8}")
 INDEX = re.compile(r"(\d+)\s+\S")
 
 
-def tidy(name):
+def tidy(name: str) -> str:
     """Return a name in Unicode's composed form (NFC), without white space at its ends."""
     return unicodedata.normalize("NFC", name).strip()
 
 
-def some(names, most=3):
+def some(names: Iterable, most: int = 3) -> str:
     """Return the first few of ``names`` for a message."""
     names = list(names)
     return ", ".join(map(str, names[:most])) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
-def check_distinct(names, where, remedy):
+def check_distinct(names: Mapping[str, str], where: str, remedy: str) -> str | None:
     """Return a warning for ``{key: class name}`` whose names differ in case alone, or None.
 
     Raises InputError where two keys have the same class name: CLIP could not tell these classes apart.
@@ -37,7 +38,7 @@ def check_distinct(names, where, remedy):
     return f"{where}: class names that differ in case alone, each a class of its own: {some(twins)}" if twins else None
 
 
-def find_names_file(folder, parts=(), table=None):
+def find_names_file(folder: str, parts: Iterable[str] = (), table: str | None = None) -> str | None:
     """Return the path of ``folder``'s classnames.json or classnames.txt (in any case), or None.
 
     Raises InputError for two of them, for one in one of the folders ``parts``, and for names almost like these (but
@@ -60,7 +61,7 @@ def find_names_file(folder, parts=(), table=None):
     return found[0] if found else None
 
 
-def read_names(path, keys):
+def read_names(path: str, keys: Collection[str]) -> dict[str, str]:
     """Return ``{key: class name}`` for those of ``keys`` (names of folders, or a table's classes) that ``path`` names.
 
     Raises InputError where entries match no key, unless all keys are named: a file may tell of more classes.
@@ -122,7 +123,7 @@ def _enter(names, key, name, path):
         raise InputError(f"{path}: '{key}' is named both '{names[key]}' and '{name}'; {REMEDY}")
 
 
-def refuse_index(pairs, path, remedy):
+def refuse_index(pairs: Sequence[Sequence[str]], path: str, remedy: str) -> None:
     """Raise InputError where the names of ``pairs`` begin with an index of the class, as in ILSVRC's map_clsloc.txt."""
     found = [(key, INDEX.match(rest[0]) if rest else None) for key, *rest in pairs]
     numbers = {int(match[1]) for _, match in found if match}
@@ -132,7 +133,7 @@ def refuse_index(pairs, path, remedy):
                          f"numbers, they would be read as part of the names; {remedy}")
 
 
-def read_wnids(path, remedy):
+def read_wnids(path: str, remedy: str) -> dict[str, str]:
     """Return ``{WNID: class name}`` in the order of the file's lines, "WNID NAME". Raises InputError."""
     names = {}
     pairs = [line.split(None, 1) for line in read_lines(path, remedy)]

@@ -5,11 +5,12 @@ from collections import defaultdict
 
 from .checks import images_are
 from .home import InputError, hashing, images
+from .splits import Splits
 
 TAIL = 4096  # bytes at a file's end, where compressed pictures of one size differ
 
 
-def refuse_copies(splits, folder, remedy):
+def refuse_copies(splits: Splits, folder: str, remedy: str) -> None:
     """Raise InputError, naming three, where an image of one split of Splits is the same file, or a copy, in another.
 
     Of files of one size in two splits the ends are read, and the whole of those whose ends are the same.
@@ -30,7 +31,7 @@ def _alike(splits, folder, key):
     for split, items in splits._asdict().items():
         for item in items:
             path = os.path.join(folder, *item.path.split("/"))
-            if os.path.exists(path):  # what is missing is told where it is read
+            if os.path.exists(path):  # what is missing is reported where it is read
                 getattr(groups[key(path)], split).append(item)
     return [group for group in groups.values() if sum(map(bool, group)) > 1]
 
@@ -49,7 +50,7 @@ def _is_blank(path):
     """Return whether a picture has one colour: scans and films have such, and they are no leak."""
     try:
         low_and_high = images.read_image(path).getextrema()
-    except InputError:  # a damaged one is told where it is read
+    except InputError:  # a damaged one is reported where it is read
         return True
     return all(low == high for low, high in low_and_high)
 

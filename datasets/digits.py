@@ -5,7 +5,7 @@ import tempfile
 
 from .base import FewShotDataset, register
 from .home import InputError, atomic
-from .splits import read_class_folders, read_split_file, split_by_class, under, write_split_file
+from .splits import Splits, read_class_folders, read_split_file, split_by_class, under, write_split_file
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SIZE = 32
@@ -24,7 +24,7 @@ class Digits(FewShotDataset):
     published = {"train": 898, "val": 359, "test": 540, "classes": 10}
 
     @classmethod
-    def check(cls, root):
+    def check(cls, root: str) -> None:
         """Raise InputError where the images are neither there nor can be written."""
         folder = os.path.join(root, cls.folder)
         if os.path.isdir(os.path.join(folder, cls.images)):
@@ -40,7 +40,7 @@ class Digits(FewShotDataset):
             raise InputError(f"Digits: {existing} is not a folder that can be written to, so the images cannot be "
                              f"made in {folder}; give another --root")
 
-    def load_splits(self):
+    def load_splits(self) -> Splits:
         """Write what is not there yet, images before the split, and return the split."""
         path = self.path(self.own_split_file())
         try:
@@ -56,13 +56,13 @@ class Digits(FewShotDataset):
         self.check_complete(splits, f"delete {self.dataset_dir}, and it is made anew")
         return under(self.images, splits)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the fixed split, 50/20/30 of each class."""
         items = read_class_folders(self.image_dir)
         return split_by_class([item._replace(label=NAMES.index(item.classname)) for item in items])
 
 
-def write_images(folder):
+def write_images(folder: str) -> None:
     """Write the digits as PNG files ``folder/NAME/NAME_0000.png``; the folder appears whole or not at all.
 
     The caller holds the lock of the folder above, so whatever an earlier process left half done can be swept away.

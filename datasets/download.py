@@ -1,24 +1,22 @@
-"""Fetching the parts of a dataset: where from, whole or to be continued, checked, unpacked with care, put in place.
+"""Downloads the parts of a dataset: from the first link that gives them, resuming what an earlier call left.
 
-Everything that is not finished lies in ``DATA/.promptreg`` or in a hidden folder beside its place; what has its
-final name is whole.
+Resuming is ours because requests and urllib have none, and it is safe only where the server vouches, by its ETag, that
+the file is still the same. What is not finished lies in ``DATA/.promptreg`` or in a hidden folder beside its place;
+what has its final name is whole.
 """
 import errno
 import hashlib
 import http.client
 import os
 import shutil
-import stat
-import tarfile
 import urllib.error
 import urllib.request
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 
 from tqdm import tqdm
 
-from .home import EnvironmentFault, InputError, atomic
+from .home import EnvironmentFault, atomic
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
@@ -38,7 +36,7 @@ class Source:
 
     Args:
         file: its name.
-        urls: where it can be had, in the order to try: ``https://…``, ``drive:ID`` (Google Drive) or
+        urls: where to get it, in the order to try: ``https://…``, ``drive:ID`` (Google Drive) or
             ``hub:OWNER/REPOSITORY@REVISION`` (the file of that name in a repository of the model hub).
         gives: names of files or folders in the archive, which keep their names in the dataset's folder, or a dict
             from name to new name. Empty for a file that is wanted as it is.
@@ -54,21 +52,21 @@ class Source:
     checksum: str = ""
     inner: str = ""
 
-    def places(self):
+    def places(self) -> dict[str, str]:
         """Return ``{name in the archive: name in the dataset's folder}`` of all that this source may give."""
         gives = self.gives if isinstance(self.gives, dict) else {name: name for name in self.gives}
         return {**gives, **{name: name for name in self.optional}} or {self.file: self.file}
 
-    def addresses(self, mirror=None):
+    def addresses(self, mirror: str | None = None) -> list[str]:
         """Return its urls, ``mirror``'s first."""
         return ([f"{mirror.rstrip('/')}/{self.file}"] if mirror else []) + self.urls
 
-    def covers(self, wanted):
+    def covers(self, wanted: Iterable[str]) -> bool:
         """Tell whether it gives one of the ``wanted`` files or folders."""
         return any(name == place or name.startswith(f"{place}/") for name in wanted for place in self.places().values())
 
 
-def link(url, file):
+def link(url: str, file: str) -> str:
     """Return a Source's url as a browser takes it."""
     scheme, _, rest = url.partition(":")
     if scheme == "drive":
@@ -78,12 +76,12 @@ def link(url, file):
     return url
 
 
-def published_copy(file, gives, *optional, checksum=""):
+def published_copy(file: str, gives: Iterable[str], *optional: str, checksum: str = "") -> Source:
     """Return the Source of a dataset's archive in the community's copy."""
     return Source(file, [COPY], list(gives), optional, checksum)
 
 
-def fetch(source, folder, mirror=None):
+def fetch(source: Source, folder: str, mirror: str | None = None) -> tuple[str, str]:
     """Download ``source`` into ``folder`` unless it is there, continuing what an earlier call left.
 
     Returns its path and where it came from. Raises Dead where no link gives it, EnvironmentFault where a download
@@ -109,7 +107,12 @@ def fetch(source, folder, mirror=None):
     raise Dead("; ".join(reasons))
 
 
-def full_disk(path, needed=None):
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that the disk, or the user's share of it, is full."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full_disk(path: str, needed: int | None = None) -> EnvironmentFault:
     """Return the error for a disk that is, or would be, full."""
     free = shutil.disk_usage(os.path.dirname(path)).free
     amount = f"{needed / 1e9:.2f} GB more are needed, " if needed else ""
@@ -188,7 +191,7 @@ def _receive(response, part, start, total):
                 file.write(data)
                 file.flush()
             except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                if is_full(error):
                     raise full_disk(part) from error
                 raise
             start += len(data)
@@ -200,12 +203,7 @@ def _from_drive(identity, path):
         import gdown
     except ImportError:
         raise Dead("pip install gdown") from None
-    try:
-        gdown.download(id=identity, output=path, resume=True)
-    except Exception as error:  # gdown raises its own errors, those of requests, and in some versions plain ones
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise full_disk(path) from error
-        raise Dead(" ".join(str(error).split())[:200]) from error
+    _by_client(lambda: gdown.download(id=identity, output=path, resume=True), path)
     if not os.path.exists(path):
         raise Dead("Google Drive gave nothing")
 
@@ -217,15 +215,21 @@ def _from_hub(address, path):
         raise Dead("pip install huggingface_hub") from None
     repository, _, revision = address.partition("@")
     folder, name = os.path.split(path)
+    _by_client(lambda: huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_dir=folder),
+               path)
+
+
+def _by_client(call, path):
+    """Call a service's client; raises Dead, or EnvironmentFault where the disk is full."""
     try:
-        huggingface_hub.hf_hub_download(repository, name, revision=revision or None, local_dir=folder)
-    except Exception as error:  # the hub's own errors and those of whatever HTTP library it uses
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+        call()
+    except Exception as error:  # its own errors, those of the HTTP library it uses, and in some versions plain ones
+        if is_full(error):
             raise full_disk(path) from error
         raise Dead(" ".join(str(error).split())[:200]) from error
 
 
-def digests(path):
+def digests(path: str) -> dict[str, str]:
     """Return ``{"md5": …, "sha256": …}`` of a file."""
     hashes = {"md5": hashlib.md5(usedforsecurity=False), "sha256": hashlib.sha256()}
     with open(path, "rb") as file:
@@ -233,136 +237,3 @@ def digests(path):
             for digest in hashes.values():
                 digest.update(data)
     return {name: digest.hexdigest() for name, digest in hashes.items()}
-
-
-def unpack(archive, folder):
-    """Unpack a tar or zip archive into ``folder``, which is made and must not be there.
-
-    Raises InputError for an archive that is damaged, or whose entries lead out of the folder or are links or
-    devices; ``folder`` is gone again then. Raises EnvironmentFault where the disk is full.
-    """
-    os.makedirs(folder)
-    try:
-        if zipfile.is_zipfile(archive):
-            _unpack_zip(archive, folder)
-        else:
-            _unpack_tar(archive, folder)
-    except InputError:
-        shutil.rmtree(folder)
-        raise
-    except Exception as error:  # zlib, lzma, struct, tarfile, zipfile and the system, each with errors of its own
-        shutil.rmtree(folder)
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-            raise full_disk(folder) from error
-        raise InputError(f"{archive}: a damaged or truncated archive ({error or type(error).__name__})") from error
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-
-
-def _inside(archive, name):
-    path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in (path.parts or [""])[0]:
-        raise InputError(f"{archive}: its entry '{name}' leads out of the folder, so nothing of it is taken")
-    return os.path.join(*path.parts) if path.parts else ""
-
-
-def _unpack_tar(archive, folder):
-    with tarfile.open(archive) as tar:
-        for member in tqdm(tar, desc=f"unpack {os.path.basename(archive)}", unit=" files"):
-            inside = _inside(archive, member.name)
-            if member.islnk() or member.issym():
-                raise InputError(f"{archive}: its entry '{member.name}' is a link to '{member.linkname}', so nothing "
-                                 "of it is taken")
-            if member.isdir():
-                os.makedirs(os.path.join(folder, inside), exist_ok=True)
-            elif member.isfile():
-                _write_entry(tar.extractfile(member), os.path.join(folder, inside))
-            else:
-                raise InputError(f"{archive}: its entry '{member.name}' is a device, so nothing of it is taken")
-        # Python takes a tar that is cut between two entries for a whole one; a whole one ends in zeros.
-        tar.fileobj.seek(tar.offset)
-        if tar.fileobj.read(512).strip(b"\0") or tar.fileobj.tell() < tar.offset + 512:
-            raise tarfile.ReadError("its end is missing")
-        while tar.fileobj.read(CHUNK):  # to the end, where a compressed one has its check sum
-            pass
-
-
-def _unpack_zip(archive, folder):
-    with zipfile.ZipFile(archive) as bundle:
-        for entry in tqdm(bundle.infolist(), desc=f"unpack {os.path.basename(archive)}", unit=" files"):
-            inside = _inside(archive, entry.filename)
-            if stat.S_ISLNK(entry.external_attr >> 16):
-                raise InputError(f"{archive}: its entry '{entry.filename}' is a link, so nothing of it is taken")
-            if entry.is_dir():
-                os.makedirs(os.path.join(folder, inside), exist_ok=True)
-            else:
-                with bundle.open(entry) as file:
-                    _write_entry(file, os.path.join(folder, inside))
-
-
-def _write_entry(file, path):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as target:
-        shutil.copyfileobj(file, target, CHUNK)
-
-
-def find(folder, name):
-    """Return the path of the file or folder ``name`` that lies least deep in ``folder``, or None."""
-    level = [folder]
-    while level:
-        below = []
-        for parent in level:
-            for entry in sorted(os.scandir(parent), key=lambda entry: entry.name):
-                if entry.name == name:
-                    return entry.path
-                if entry.is_dir() and entry.name != "__MACOSX":
-                    below.append(entry.path)
-        level = below
-    return None
-
-
-def put_in_place(source, path, folder):
-    """Move what ``source``'s download at ``path`` gives to its places in the dataset's ``folder``.
-
-    What is in its place already stays as it is. Each thing appears in its place whole or not at all. Raises like
-    `unpack`, and InputError for an archive without what it should give.
-    """
-    os.makedirs(folder, exist_ok=True)
-    places = source.places()
-    if places == {source.file: source.file}:
-        _move(path, os.path.join(folder, source.file))
-        return
-    unpacked = os.path.join(folder, f".unpack-{source.file}")
-    shutil.rmtree(unpacked, ignore_errors=True)
-    unpack(path, unpacked)
-    try:
-        if source.inner and not find(unpacked, next(iter(places))):
-            inner = find(unpacked, source.inner)
-            if inner is None:
-                raise InputError(f"{path}: holds no {source.inner}")
-            unpack(inner, os.path.join(unpacked, ".inner"))
-        found = {name: find(unpacked, name) for name in places}
-        lost = [name for name in source.gives if found[name] is None]
-        if lost:
-            raise InputError(f"{path}: holds no {', '.join(lost)}")
-        for name, place in places.items():
-            if found[name]:
-                _move(found[name], os.path.join(folder, place))
-    finally:
-        shutil.rmtree(unpacked)
-
-
-def _move(path, place):
-    if os.path.exists(place):
-        return
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    try:
-        os.rename(path, place)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        near = f"{place}.incoming"  # another file system: copy first, so that the last step is a rename again
-        shutil.rmtree(near, ignore_errors=True)
-        shutil.move(path, near)
-        os.rename(near, place)

@@ -1,7 +1,7 @@
 """EuroSAT: 10 kinds of land use from above (Helber et al., 2019)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
-from .splits import read_class_folders, split_by_class
+from .splits import Splits, read_class_folders, split_by_class
 
 RENAMED = {
     "AnnualCrop": "Annual Crop Land",
@@ -35,6 +35,6 @@ class EuroSAT(FewShotDataset):
     )
     copy = published_copy("eurosat.zip", needs, split_file)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the images of the class folders, 50/20/30 of each class."""
         return split_by_class(read_class_folders(self.image_dir, rename=RENAMED))

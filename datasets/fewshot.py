@@ -4,6 +4,7 @@ The protocol is CoOp's (arXiv 2109.01134, 2203.05557): per class a plain ``rando
 first appear, the training split first, then the validation split; then, for base-to-new, a choice of classes.
 Items are `splits.Item`: paths relative to the dataset's folder.
 """
+import io
 import logging
 import math
 import os
@@ -11,17 +12,18 @@ import pickle
 import posixpath
 import random
 from collections import Counter
+from collections.abc import Iterable
 
 from .checks import check_apart
-from .files import read_json
+from .files import parsed, read_json
 from .home import InputError, atomic
-from .splits import Splits, lines_of_json, parse_items
+from .splits import Item, Splits, lines_of_json, parse_items
 
 log = logging.getLogger("promptreg")
 REMEDY = "delete it, and the set is drawn anew"
 
 
-def sample(items, shots):
+def sample(items: Iterable[Item], shots: int) -> list[Item]:
     """Draw ``shots`` items of each class with Python's global random state; all of a class that has fewer."""
     groups = {}
     for item in items:
@@ -30,7 +32,7 @@ def sample(items, shots):
             for item in (random.sample(group, shots) if len(group) >= shots else group)]
 
 
-def choose_classes(splits, which):
+def choose_classes(splits: Splits, which: str) -> Splits:
     """Keep the ``"base"`` (first half, rounded up) or ``"new"`` classes of Splits, relabelled from 0; or ``"all"``.
 
     Raises:
@@ -66,13 +68,8 @@ def _read_pickle(path, splits):
     The absolute paths in it are another machine's as likely as not: each is found again by its longest end that
     the split knows.
     """
-    try:
-        with open(path, "rb") as file:
-            content = _DatumUnpickler(file).load()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from error
-    except Exception as error:  # a damaged pickle can raise almost anything
-        raise InputError(f"{path}: refused, not a plain few-shot cache ({error}); {REMEDY}") from error
+    content = parsed(path, lambda raw: _DatumUnpickler(io.BytesIO(raw)).load(), "refused, not a plain few-shot cache",
+                     REMEDY)
     if not isinstance(content, dict) or not isinstance(content.get("train"), list):
         raise InputError(f"{path}: not a few-shot cache; {REMEDY}")
     sets = {}
@@ -111,7 +108,7 @@ def _read_json_cache(path, splits):
     return sets
 
 
-def few_shot(splits, shots, seed, folder, save=True):
+def few_shot(splits: Splits, shots: int, seed: int, folder: str, save: bool = True) -> Splits:
     """Return Splits with ``shots`` training and ``min(shots, 4)`` validation images a class; test is left whole.
 
     The set is read from ``folder/shot_K-seed_S.json``, or from CoOp's ``.pkl`` of the same name, and only where

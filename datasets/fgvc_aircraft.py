@@ -23,7 +23,7 @@ class FGVCAircraft(FewShotDataset):
     )
     copy = published_copy("fgvc_aircraft.zip", needs)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the published lists."""
         labels = {name: label for label, name in enumerate(read_lines(self.path("variants.txt"), self.remedy))}
         return Splits(*(self._read_list(self.path(name), labels) for name in LISTS))

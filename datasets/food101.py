@@ -1,7 +1,7 @@
 """Food101: 101 dishes (Bossard, Guillaumin and Van Gool, 2014)."""
 from .base import FewShotDataset, register
 from .download import Source, published_copy
-from .splits import read_class_folders, split_by_class
+from .splits import Splits, read_class_folders, split_by_class
 
 
 @register
@@ -20,6 +20,6 @@ class Food101(FewShotDataset):
     )
     copy = published_copy("food101.zip", needs, split_file)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the images of the class folders, 50/20/30 of each class."""
         return split_by_class(read_class_folders(self.image_dir))

@@ -1,4 +1,4 @@
-"""The way from ``datasets`` to the rest of the house, the same in a checkout and when installed.
+"""The way from ``datasets`` to the rest of the package, the same in a checkout and when installed.
 
 In a checkout the packages lie side by side (``datasets``, ``trainers``); installed they are nested
 (``promptreg.datasets`` in ``promptreg``). Importing this module also settles which Dassl is used.
@@ -17,4 +17,5 @@ images = import_module(f"{_above}.utils.images")
 startup = import_module(f"{_above}.utils.startup")
 pages = import_module(f"{_above}.utils.pages")
 hashing = import_module(f"{_above}.utils.hashing")
+untrusted = import_module(f"{_above}.utils.untrusted")
 EnvironmentFault = errors.EnvironmentFault

@@ -1,5 +1,6 @@
 """ImageNet: the 1,000 classes of ILSVRC 2012 (Deng et al., 2009; Russakovsky et al., 2015)."""
 import os
+from collections.abc import Mapping
 
 from .base import FewShotDataset, register
 from .class_names import read_wnids
@@ -10,7 +11,7 @@ from .splits import Item, Splits, list_folders, list_images
 CLASSNAMES = Source("classnames.txt", ["drive:1-61f_ol79pViBFDG_IDlUQSwoLcn2XXF"])
 
 
-def read_wnid_folders(folder, names, where, remedy, prefix=""):
+def read_wnid_folders(folder: str, names: Mapping[str, str], where: str, remedy: str, prefix: str = "") -> list[Item]:
     """Return the images of a folder of WNID folders; labels are the positions of the WNIDs in sorted order.
 
     Everything is sorted (the published code lists images in the file system's order), so that a seed draws the
@@ -45,7 +46,7 @@ class ImageNet(FewShotDataset):
         "(torchvision.datasets.ImageNet(folder, split='val') does both); or link the folders you have",
     )
 
-    def read(self):
+    def read(self) -> Splits:
         """Return train and, as test, the validation images; paths start from the dataset's folder."""
         where = self.path("classnames.txt")
         names = read_wnids(where, self.remedy)
@@ -59,7 +60,7 @@ class ImageNetVariant(FewShotDataset):
 
     test_only = True
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the images as test split, standing in for the training split too."""
         where = self.path("classnames.txt")
         items = read_wnid_folders(self.image_dir, read_wnids(where, self.remedy), where, self.remedy)

@@ -26,7 +26,7 @@ class ImageNetV2(FewShotDataset):
     )
     copy = published_copy("imagenetv2.zip", [images])
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the images as test split, standing in for the training split too."""
         where = self.path("classnames.txt")
         names = [name for _, name in sorted(read_wnids(where, self.remedy).items())]

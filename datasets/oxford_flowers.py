@@ -3,7 +3,7 @@ from .base import FewShotDataset, register
 from .download import Source, published_copy
 from .files import read_json, read_mat
 from .home import InputError
-from .splits import Item, split_by_class
+from .splits import Item, Splits, split_by_class
 
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data/flowers/102"
 
@@ -27,7 +27,7 @@ class OxfordFlowers(FewShotDataset):
     )
     copy = published_copy("oxford_flowers.zip", needs, split_file, *annotations)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the labelled images, 50/20/30 of each class."""
         labels = [int(label) for label in read_mat(self.path("imagelabels.mat"), "labels", self.remedy).ravel()]
         where = self.path("cat_to_name.json")

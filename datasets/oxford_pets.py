@@ -25,7 +25,7 @@ class OxfordPets(FewShotDataset):
     )
     copy = published_copy("oxford_pets.zip", (*needs, "annotations"), split_file)
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the annotated lists, 20% of each class's trainval as val."""
         train, val = split_off_val(self._read_list("trainval.txt"))
         return Splits(train, val, self._read_list("test.txt"))

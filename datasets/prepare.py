@@ -1,32 +1,34 @@
 """Fetch, arrange and check datasets: ``python -m datasets.prepare NAME… [--root DATA] [--check] [--dry-run]``."""
-import json
+import argparse
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from pathlib import Path
 
 from tqdm import tqdm
 
-from .base import CLASSES, prepare_command
-from .download import Dead, digests, fetch, full_disk, link, put_in_place
-from .files import read_json
-from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, startup
+from .base import CLASSES, FewShotDataset, prepare_command
+from .download import Dead, Source, fetch, full_disk, link
+from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, startup, untrusted
+from .manifest import Manifest
 from .splits import Splits
+from .unpack import put_in_place
 
 LISTED = 20  # bad images named in a report
 OWN = ("Digits", "ImageFolder")  # nothing to fetch
 
 
-def wanted(cls, root):
-    """Return the names of what is still to be had: what the dataset cannot do without, and the published split."""
+def wanted(cls: type[FewShotDataset], root: str) -> list[str]:
+    """Return the names of what is still to be fetched: what the dataset needs, and the published split."""
     names = cls.missing(root)
     if cls.split_file and not os.path.exists(os.path.join(root, cls.folder, cls.split_file)):
         names = [cls.split_file, *names]
     return names
 
 
-def in_order(cls):
+def in_order(cls: type[FewShotDataset]) -> list[Source]:
     """Return the dataset's sources, the split first: with it at hand, annotations need not be fetched."""
     return sorted(cls.sources, key=lambda source: source.file != cls.split_file)
 
@@ -34,47 +36,12 @@ def in_order(cls):
 class Faults(InputError):
     """Several things are wrong: a heading, a line each, and what to do."""
 
-    def __init__(self, *lines):
+    def __init__(self, *lines: str) -> None:
         super().__init__("; ".join(lines))
         self.lines = lines
 
 
-class Manifest:
-    """What was downloaded, ``DATA/.promptreg/manifest.json``: origin, size and SHA-256 of each file, by name."""
-
-    def __init__(self, root):
-        self.path = os.path.join(root, ".promptreg", "manifest.json")
-        self.files = {}
-        if os.path.exists(self.path):
-            remedy = "delete it, it is written anew"
-            self.files = read_json(self.path, remedy)
-            if not isinstance(self.files, dict) or not all(isinstance(entry, dict) for entry in self.files.values()):
-                raise InputError(f"{self.path}: entries of files by their names should stand in it; {remedy}")
-
-    def verify(self, key, path, checksum, origin):
-        """Compare a download with its published checksum and with the recorded one; return what to record of it.
-
-        Raises InputError where it differs; the download is deleted then, so that the next call starts afresh.
-        """
-        found = digests(path)
-        kind, _, published = checksum.partition(":")
-        recorded = self.files.get(key, {}).get("sha256")
-        for expected, actual, said in ((published, found.get(kind), f"published {kind}"),
-                                       (recorded, found["sha256"], f"sha256 in {self.path}")):
-            if expected and expected != actual:
-                os.unlink(path)
-                raise InputError(f"{key} from {origin}: its checksum {actual} is not the {said} {expected}; the "
-                                 "download was deleted, run the same command to try again")
-        return {"from": origin, "bytes": os.path.getsize(path), "sha256": found["sha256"]}
-
-    def record(self, key, entry):
-        """Keep an entry of `verify`, the first time that what was downloaded proved good."""
-        if key not in self.files:
-            self.files[key] = entry
-            atomic.write(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
-
-
-def prepare(cls, root, mirror=None):
+def prepare(cls: type[FewShotDataset], root: str, mirror: str | None = None) -> None:
     """Fetch and put in place what ``root`` lacks of the dataset ``cls``.
 
     Raises InputError saying what has to be fetched by hand, and where to put it, for what no link gives.
@@ -146,7 +113,7 @@ def _by_hand(cls, dead, lacking, store):
     yield from cls.by_hand
 
 
-def plan(cls, root, mirror=None):
+def plan(cls: type[FewShotDataset], root: str, mirror: str | None = None) -> list[str]:
     """Return lines that say what `prepare` would do; nothing is written or fetched."""
     lacking = wanted(cls, root)
     if not lacking:
@@ -164,20 +131,22 @@ def plan(cls, root, mirror=None):
 
 def _fault(path):
     """Return what is wrong with the image ``path``, or None."""
-    try:
-        with images.opened(path) as image:
-            image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
-            images.rgb(image)
-    except InputError as error:
-        return str(error)
-    except FileNotFoundError:
+    if not os.path.exists(path):
         return "missing"
-    except Exception as error:  # damaged images raise almost anything
-        return f"unreadable ({error})"
+    try:
+        untrusted.read_untrusted(path, _decode, lambda reason: f"unreadable ({reason})")
+    except PromptRegError as error:
+        return str(error)
     return None
 
 
-def examine(cls, root, decode=True):
+def _decode(path):
+    with images.opened(path) as image:
+        image.draft("RGB", (64, 64))  # decodes a JPEG whole, but cheaply
+        images.rgb(image)
+
+
+def examine(cls: type[FewShotDataset], root: str, decode: bool = True) -> tuple[str, list[str]]:
     """Count images and classes of each split against the published figures, and look at every image.
 
     Returns a line for the table and a list of faults. With ``decode`` unset images are only asked for, not read.
@@ -200,7 +169,7 @@ def examine(cls, root, decode=True):
     return f"{cls.__name__}: " + ", ".join(cells), faults
 
 
-def find_classes(names):
+def find_classes(names: Sequence[str]) -> list[type[FewShotDataset]]:
     """Return the classes of datasets named as registered, as their config file or as their folder, in any case.
 
     "all" stands for all with something to fetch. Raises InputError.
@@ -220,7 +189,7 @@ def find_classes(names):
     return found
 
 
-def work(cls, root, arguments):
+def work(cls: type[FewShotDataset], root: str, arguments: argparse.Namespace) -> None:
     """Do for one dataset what the command line asks for. Raises PromptRegError."""
     if arguments.dry_run:
         print(f"{cls.__name__} in {os.path.join(root, cls.folder)}:", *plan(cls, root, arguments.mirror), sep="\n  ")
@@ -236,7 +205,7 @@ def work(cls, root, arguments):
         raise Faults(f"{cls.__name__}: not as published:", *faults, remedy)
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     parser = console.Parser(prog=f"python -m {__package__}.prepare", description=__doc__.partition(":")[0])
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"{', '.join(CLASSES)}; or all")

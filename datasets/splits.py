@@ -7,7 +7,8 @@ import json
 import os
 import posixpath
 import random
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from .checks import check_items
 from .files import read_json
@@ -30,32 +31,33 @@ class Splits(NamedTuple):
     test: list
 
 
-def under(prefix, splits):
+def under(prefix: str, splits: Splits) -> Splits:
     """Return ``splits`` with ``prefix`` before each path; separators are ``/`` on every system."""
     if not prefix:
         return splits
     return Splits(*([item._replace(path=f"{prefix}/{item.path}") for item in items] for items in splits))
 
 
-def list_folders(folder, ignored=()):
+def list_folders(folder: str, ignored: Collection[str] = ()) -> list[str]:
     """Return the names of the folders in ``folder``, sorted, without hidden and ``ignored`` ones."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.name[0] != "." and e.name not in ignored and e.is_dir())
 
 
-def list_images(folder):
+def list_images(folder: str) -> list[str]:
     """Return the names of the images in ``folder``, sorted, without hidden files."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.name[0] != "." and e.name.lower().endswith(IMAGE_ENDINGS))
 
 
-def list_unread(folder):
+def list_unread(folder: str) -> list[str]:
     """Return the names of the pictures in ``folder``, sorted, whose format is not read."""
     with os.scandir(folder) as entries:
         return sorted(e.name for e in entries if e.name[0] != "." and e.name.lower().endswith(UNREAD_ENDINGS))
 
 
-def read_class_folders(folder, ignored=(), rename=None):
+def read_class_folders(folder: str, ignored: Collection[str] = (),
+                       rename: Mapping[str, str] | None = None) -> list[Item]:
     """Return an Item for every image of a folder that holds one folder a class.
 
     Labels are the positions in the sorted folder names; class names are these names or what ``rename`` makes of
@@ -80,7 +82,7 @@ def _by_label(items):
     return groups
 
 
-def split_by_class(items, train=0.5, val=0.2, seed=1):
+def split_by_class(items: Iterable[Item], train: float = 0.5, val: float = 0.2, seed: int = 1) -> Splits:
     """Deal each class's items into train, val and the rest (test), shuffled by a generator of its own.
 
     Python's global random state is left alone, so that whether a split had to be made has no influence on the
@@ -98,13 +100,13 @@ def split_by_class(items, train=0.5, val=0.2, seed=1):
     return splits
 
 
-def split_off_val(trainval, val=0.2, seed=1):
+def split_off_val(trainval: Iterable[Item], val: float = 0.2, seed: int = 1) -> tuple[list[Item], list[Item]]:
     """Divide items into (train, val), ``val`` of each class, shuffled like `split_by_class`."""
     splits = split_by_class(trainval, 1 - val, val, seed)
     return splits.train, splits.val + splits.test
 
 
-def parse_items(rows, where, remedy):
+def parse_items(rows: Any, where: str, remedy: str) -> list[Item]:
     """Turn a list of ``[relative path, label, class name]`` into Items; raises InputError for anything else."""
     if not isinstance(rows, list):
         raise InputError(f"{where}: a list of [path, label, class name] should stand here; {remedy}")
@@ -123,7 +125,7 @@ def parse_items(rows, where, remedy):
     return items
 
 
-def read_split_file(path, remedy):
+def read_split_file(path: str, remedy: str) -> Splits:
     """Read a split file, ``{"train"|"val"|"test": [[path, label, class name], ...]}``, into Splits.
 
     Raises InputError that names the file, the row and the ``remedy``.
@@ -136,12 +138,12 @@ def read_split_file(path, remedy):
     return splits
 
 
-def lines_of_json(sets):
+def lines_of_json(sets: Mapping[str, Sequence[Item]]) -> str:
     """Return ``{name: [Item]}`` as JSON, one image a line."""
     lists = (f'"{name}": [\n' + ",\n".join(json.dumps(item) for item in items) + "\n]" for name, items in sets.items())
     return "{\n" + ",\n".join(lists) + "\n}\n"
 
 
-def write_split_file(path, splits):
+def write_split_file(path: str, splits: Splits) -> bool:
     """Save Splits in the published format, unless the file is there already. Raises OSError."""
     return atomic.write(path, lines_of_json(splits._asdict()), once=True)

@@ -28,7 +28,7 @@ class StanfordCars(FewShotDataset):
     copy = published_copy("stanford_cars.zip", needs, split_file, "devkit", "cars_test_annos_withlabels.mat",
                           checksum="sha256:50812812f33534ef2906b992762f96e8a5bb57b0eedc53800e91b7ed599abf8e")
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the annotated lists, 20% of each class's training images as val."""
         names = [self._year_first(name.item()) for name in read_mat(self.path("devkit/cars_meta.mat"), "class_names",
                                                                     self.remedy).ravel()]

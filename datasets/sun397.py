@@ -27,7 +27,7 @@ class SUN397(FewShotDataset):
     copy = published_copy("sun397.zip", needs, split_file, *annotations,
                           checksum="sha256:ce6dee6685c9f1d592c8297e193dde885aa9c50d008fd998a38ccc57a3dda722")
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the lists of the first partition, 20% of each class's training images as val."""
         names = [line.lstrip("/") for line in read_lines(self.path("ClassName.txt"), self.remedy)]
         labels = {name: label for label, name in enumerate(names)}

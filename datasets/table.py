@@ -1,18 +1,19 @@
 """Reading the CSV table of a collection of one's own: which image is of which class and, if said, in which split."""
 import csv
+import io
 import os
 import posixpath
 from collections import defaultdict
 from typing import NamedTuple
 
 from .class_names import some, tidy
+from .files import parsed
 from .home import InputError
 
 SPELLINGS = {  # of a split, as folders and tables have them, in any case
     "train": ("train", "training", "trn"), "val": ("val", "valid", "validation", "validate", "dev", "development"),
     "test": ("test", "testing", "tst")}
 SPLIT_OF = {spelling: split for split, spellings in SPELLINGS.items() for spelling in spellings}
-
 
 COLUMNS = {  # what a column may be called
     "path": ("path", "image", "images", "image_path", "img", "file", "file_name", "filename", "filepath", "picture"),
@@ -25,12 +26,12 @@ class Row(NamedTuple):
     split: str | None
 
 
-def split_of(name):
+def split_of(name: str) -> str | None:
     """Return which split, train, val or test, a folder or cell of this name means, or None."""
     return SPLIT_OF.get(tidy(name).casefold())
 
 
-def read_table(path):
+def read_table(path: str) -> list[Row]:
     """Return the Rows of the CSV file ``path``: columns path, class and, if wanted, split.
 
     White space at the ends of cells is of no meaning. Raises InputError naming the lines that are wrong.
@@ -54,14 +55,7 @@ def read_table(path):
 
 def _cells(path):
     """Return the column names in lower case, and (line number, cells) of all lines that are not empty."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-            lines = [(reader.line_num, list(map(str.strip, cells))) for cells in reader if any(map(str.strip, cells))]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV file in UTF-8 ({error})") from error
+    lines = parsed(path, _lines, "cannot be read as a CSV file in UTF-8", "correct it")
     header = _known_columns([tidy(name).casefold() for name in lines[0][1]] if lines else [])
     for column in ("path", "class"):
         if column not in header or len(lines) < 2:
@@ -73,6 +67,13 @@ def _cells(path):
     if "split" not in header:
         _refuse_unnamed_split(path, header, [cells for _, cells in lines[1:]])
     return header, lines[1:]
+
+
+def _lines(raw):
+    text = raw.decode("utf-8-sig")
+    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [(reader.line_num, list(map(str.strip, cells))) for cells in reader if any(map(str.strip, cells))]
 
 
 def _refuse_unnamed_split(path, header, rows):

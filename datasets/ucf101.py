@@ -28,7 +28,7 @@ class UCF101(FewShotDataset):
     copy = published_copy("ucf101.zip", needs, split_file, "ucfTrainTestlist",
                           checksum="sha256:2fe1bd40e64408d02ff173badf744da557033ae6c75dd4ea51519366551f3ae6")
 
-    def read(self):
+    def read(self) -> Splits:
         """Return the lists of the first partition, 20% of each class's training images as val."""
         path = self.path("ucfTrainTestlist", "classInd.txt")
         labels = {}

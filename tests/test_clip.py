@@ -417,12 +417,12 @@ def test_a_chunk_keeps_about_what_it_may():
     clip, kept = small_text(), {}
     frozen = {parameter.untyped_storage().data_ptr() for parameter in clip.model.parameters()}
 
-    def pack(tensor):
+    def keep(tensor):
         if tensor.untyped_storage().data_ptr() not in frozen:
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
     layout = arrange(prompt_rows(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4))
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         clip.text(layout, torch.randn(4, 128, requires_grad=True))
     a_token = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / len(layout.chunks[0].tokens)
     assert 0.9 < a_token * clip.text.chunk_tokens() / 2 ** 30 < 1.2

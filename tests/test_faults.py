@@ -584,7 +584,7 @@ row("`results` of a `result.json` that is a list", 2, "is not a whole result",
 row("`results` of an accuracy that is text", 2, "is not a whole result", call("trainers.cli.results", "runs"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("50.0", '"high"')))
 for given, old, new in (("of NaN", "50.0", "NaN"), ("above 100", "50.0", "250"), ("that is true", "50.0", "true")):
-    row(f"`results` of an accuracy {given}", 2, "ValueError: accuracy is", call("trainers.cli.results", "runs"),
+    row(f"`results` of an accuracy {given}", 2, "accuracy is", call("trainers.cli.results", "runs"),
         lambda place, patch, old=old, new=new: place.text("runs/seed1/result.json", RESULT.replace(old, new)))
 row("`results` of unknown classes", 2, "classes is 'foo'", call("trainers.cli.results", "runs --html page.html"),
     lambda place, patch: place.text("runs/seed1/result.json", RESULT.replace("all", "foo")))

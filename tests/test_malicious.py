@@ -29,10 +29,11 @@ from safetensors.torch import save_file
 from test_prepare import pack
 
 from datasets import prepare, show
-from datasets.download import _receive, unpack
+from datasets.download import _receive
 from datasets.fewshot import few_shot
 from datasets.home import InputError, PromptRegError
 from datasets.splits import IMAGE_ENDINGS, Item, Splits, read_split_file
+from datasets.unpack import unpack
 from trainers.cli import export, nearest_words
 from trainers.cli.results import main as results_main
 from trainers.clip import load_clip, weights

@@ -20,7 +20,7 @@ import miniature
 import pytest
 
 import datasets
-from datasets import download, prepare
+from datasets import download, prepare, unpack
 from datasets.download import Dead, Source, fetch
 from datasets.food101 import Food101
 from datasets.home import InputError
@@ -413,6 +413,7 @@ def fill_disk(monkeypatch, where, room):
         return Filling(file, left) if where in str(path) and mode in ("ab", "wb") else file
 
     monkeypatch.setattr(download, "open", opened, raising=False)
+    monkeypatch.setattr(tarfile, "bltn_open", opened)  # as which tarfile opens what it extracts
 
 
 def test_a_disk_that_fills_while_downloading(tiny, monkeypatch, capsys):
@@ -753,8 +754,8 @@ def test_an_empty_root_is_refused(tmp_path, monkeypatch, capsys):
 def test_finding_takes_the_least_deep(tmp_path):
     for path in ("a/b/images", "z/images", "__MACOSX/images"):
         (tmp_path / path).mkdir(parents=True)
-    assert download.find(str(tmp_path), "images") == str(tmp_path / "z" / "images")
-    assert download.find(str(tmp_path), "absent") is None
+    assert unpack.find(str(tmp_path), "images") == str(tmp_path / "z" / "images")
+    assert unpack.find(str(tmp_path), "absent") is None
 
 
 def test_moving_between_file_systems(tmp_path, monkeypatch):
@@ -769,7 +770,7 @@ def test_moving_between_file_systems(tmp_path, monkeypatch):
         rename(source, target)
 
     monkeypatch.setattr(os, "rename", across)
-    download._move(str(tmp_path / "a"), str(tmp_path / "b"))
+    unpack._move(str(tmp_path / "a"), str(tmp_path / "b"))
     assert (tmp_path / "b" / "file").read_text() == "x" and not (tmp_path / "a").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"b"}
 

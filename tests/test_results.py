@@ -16,7 +16,6 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from trainers.cli.results import main
-from trainers.sweep.command import print_tables
 from trainers.config.build import get_cfg_default
 from trainers.results import compare, plots, render, report
 from trainers.results.cell import Cell
@@ -26,6 +25,7 @@ from trainers.results.line import epochs_by_shots
 from trainers.results.notes import texts
 from trainers.results.published import BENCHMARK_DATASETS, DATASETS
 from trainers.results.table import tables
+from trainers.sweep.command import print_tables
 from trainers.sweep.plan import plan
 
 NAMES = {key: name for name, (key, _) in DATASETS.items()}

@@ -72,7 +72,7 @@ class CoCoOp(PromptTrainer):
         """The rows arranged in chunks that fit the memory budget for so many images at once."""
         if images not in self._layouts:
             chunk = self.clip.text.chunk_tokens(self.prompts.training, images)
-            self._layouts[images] = arrange(self.rows, chunk).to(self.device)
+            self._layouts[images] = arrange(self.rows, chunk).to(self.device)  # type: ignore[arg-type]  # rows are set
         return self._layouts[images]
 
     @property

@@ -1,30 +1,30 @@
-"""The errors a user can mend: each is one line saying what, where and what to do.
+"""The errors that a user can correct: each is one line that says what is wrong, where, and what to do.
 
 The command line (trainers/training/run.py) prints the message alone and leaves with the class's exit code;
-anything else is a defect of ours and keeps its traceback.
+anything else is a bug of ours and keeps its traceback.
 """
 
 
 class PromptRegError(Exception):
-    """Base of every error that the user, not the programmer, can mend."""
+    """Base of every error that the user, not the programmer, can correct."""
 
     exit_code = 1
 
 
 class InputError(PromptRegError):
-    """What was asked for cannot be done as asked: a file, a flag, a config value, a data folder."""
+    """Invalid input: a file, a flag, a config value, a data folder."""
 
     exit_code = 2
 
 
 class EnvironmentFault(PromptRegError):
-    """The machine is not fit for it: a missing or broken package, no device, a full disk."""
+    """A fault of the environment: a missing or broken package, no device, a full disk."""
 
     exit_code = 3
 
 
 class FolderInUse(EnvironmentFault):
-    """Another run holds the output folder: what was asked is right, but not now."""
+    """Another run is using the output folder."""
 
 
 class Interrupted(BaseException):

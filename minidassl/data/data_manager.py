@@ -5,6 +5,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
+from ..errors import ConfigError
 from ..utils import read_image
 from .datasets import build_dataset
 from .samplers import build_sampler
@@ -30,7 +31,7 @@ def build_data_loader(cfg, sampler_type="SequentialSampler", data_source=None, b
         ValueError: there are no images, or the sampler makes no whole batch of them.
     """
     if not data_source:
-        raise ValueError(f"the {'training' if is_train else 'evaluation'} set of {cfg.DATASET.NAME} has no images")
+        raise ConfigError(f"the {'training' if is_train else 'evaluation'} set of {cfg.DATASET.NAME} has no images")
     sampler = build_sampler(sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain,
                             n_ins=n_ins)
     wrapper = dataset_wrapper or DatasetWrapper
@@ -43,7 +44,7 @@ def build_data_loader(cfg, sampler_type="SequentialSampler", data_source=None, b
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
     if len(loader) == 0:
-        raise ValueError(f"{sampler_type} makes no batch of {batch_size} of the {len(data_source)} training images")
+        raise ConfigError(f"{sampler_type} makes no batch of {batch_size} of the {len(data_source)} training images")
     return loader
 
 
@@ -121,7 +122,7 @@ class DatasetWrapper(Dataset):
         self.k_tfm = cfg.DATALOADER.K_TRANSFORMS if is_train else 1
         self.return_img0 = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
-            raise ValueError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm} but there is no transform to vary the image")
+            raise ConfigError(f"DATALOADER.K_TRANSFORMS is {self.k_tfm} but there is no transform to vary the image")
 
         plain = [T.Resize(cfg.INPUT.SIZE, INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]), T.ToTensor()]
         if "normalize" in cfg.INPUT.TRANSFORMS:

@@ -9,6 +9,8 @@ from collections import defaultdict
 import numpy as np
 from torch.utils.data.sampler import RandomSampler, Sampler, SequentialSampler
 
+from ..errors import ConfigError
+
 
 def _indices_by(attribute, data_source):
     groups = defaultdict(list)
@@ -44,7 +46,7 @@ class SeqDomainSampler(_GroupSampler):
 
     def _settle(self, batch_size, n_domain):
         if batch_size % n_domain:
-            raise ValueError(f"batch size {batch_size} is not a multiple of the {n_domain} domains in a batch")
+            raise ConfigError(f"batch size {batch_size} is not a multiple of the {n_domain} domains in a batch")
         self.batch_size = batch_size
         self.n_domain = n_domain
         self.n_img_per_domain = batch_size // n_domain
@@ -92,13 +94,13 @@ class RandomClassSampler(_GroupSampler):
 
     def __init__(self, data_source, batch_size, n_ins):
         if batch_size < n_ins:
-            raise ValueError(f"batch size {batch_size} is less than the {n_ins} images per class in a batch")
+            raise ConfigError(f"batch size {batch_size} is less than the {n_ins} images per class in a batch")
         self.n_ins = n_ins
         self.ncls_per_batch = batch_size // n_ins
         self.index_dic = _indices_by("label", data_source)
         if len(self.index_dic) < self.ncls_per_batch:
-            raise ValueError(f"a batch of {batch_size} with {n_ins} images per class needs {self.ncls_per_batch} "
-                             f"classes, but there are {len(self.index_dic)}")
+            raise ConfigError(f"a batch of {batch_size} with {n_ins} images per class needs {self.ncls_per_batch} "
+                              f"classes, but there are {len(self.index_dic)}")
         self.length = len(self.draw())
 
     def draw(self):
@@ -132,4 +134,4 @@ def build_sampler(sampler_type, cfg=None, data_source=None, batch_size=32, n_dom
         return SeqDomainSampler(data_source, batch_size)
     if sampler_type == "RandomClassSampler":
         return RandomClassSampler(data_source, batch_size, n_ins)
-    raise ValueError(f"Unknown sampler type: {sampler_type}")
+    raise ConfigError(f"Unknown sampler type: {sampler_type}")

@@ -8,6 +8,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..data import DataManager
+from ..errors import ConfigError, MissingFileError
 from ..evaluation import build_evaluator
 from ..modeling import build_backbone, build_head
 from ..optim import build_lr_scheduler, build_optimizer
@@ -125,7 +126,7 @@ class TrainerBase:
         for name in self.get_model_names():
             path = os.path.join(directory, name, file)
             if not os.path.isfile(path):
-                raise FileNotFoundError(f"No model at {path}")
+                raise MissingFileError(f"No model at {path}")
             checkpoint = load_checkpoint(path)
             val_result = checkpoint.get("val_result")
             told = f"epoch={checkpoint['epoch']}" + ("" if val_result is None else f", val_result={val_result:.1f}")
@@ -288,7 +289,7 @@ class SimpleTrainer(TrainerBase):
 
     def train(self):  # type: ignore[override]  # Dassl's interface
         if self.cfg.TEST.FINAL_MODEL == "best_val" and not self.cfg.TEST.NO_TEST and self.val_loader is None:
-            raise ValueError(f"TEST.FINAL_MODEL best_val: no validation images in {self.cfg.DATASET.NAME}")
+            raise ConfigError(f"TEST.FINAL_MODEL best_val: no validation images in {self.cfg.DATASET.NAME}")
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self):
@@ -333,7 +334,7 @@ class SimpleTrainer(TrainerBase):
         """
         split = split or self.cfg.TEST.SPLIT
         if split == "val" and self.val_loader is None:
-            raise ValueError(f"TEST.SPLIT val: no validation images in {self.cfg.DATASET.NAME}")
+            raise ConfigError(f"TEST.SPLIT val: no validation images in {self.cfg.DATASET.NAME}")
         self.set_model_mode("eval")
         self.evaluator.reset()
         split, data_loader = ("val", self.val_loader) if split == "val" else ("test", self.test_loader)
@@ -401,12 +402,12 @@ class TrainerXU(SimpleTrainer):
 
     def run_epoch(self):
         if self.train_loader_u is None:
-            raise ValueError(f"{type(self).__name__} also learns from unlabelled images, and the dataset "
-                             f"{self.cfg.DATASET.NAME} has none (train_u)")
+            raise ConfigError(f"{type(self).__name__} also learns from unlabelled images, and the dataset "
+                              f"{self.cfg.DATASET.NAME} has none (train_u)")
         x, u = len(self.train_loader_x), len(self.train_loader_u)
         counts = {"train_x": x, "train_u": u, "smaller_one": min(x, u)}
         if self.cfg.TRAIN.COUNT_ITER not in counts:
-            raise ValueError(f"TRAIN.COUNT_ITER is one of {list(counts)}, not {self.cfg.TRAIN.COUNT_ITER!r}")
+            raise ConfigError(f"TRAIN.COUNT_ITER is one of {list(counts)}, not {self.cfg.TRAIN.COUNT_ITER!r}")
         num_batches = counts[self.cfg.TRAIN.COUNT_ITER]
         pairs = zip(range(num_batches), _endless(self.train_loader_x), _endless(self.train_loader_u), strict=False)
         self._run_batches(((batch_x, batch_u) for _, batch_x, batch_u in pairs), num_batches)

@@ -3,6 +3,7 @@ from collections import OrderedDict
 
 import torch
 
+from ..errors import ConfigError
 from ..utils.tools import atomic_write
 from .build import EVALUATOR_REGISTRY
 
@@ -55,7 +56,7 @@ class Classification(EvaluatorBase):
             ValueError: no batch was processed.
         """
         if not self._y_true:
-            raise ValueError("there is nothing to evaluate: no batch was processed")
+            raise ConfigError("there is nothing to evaluate: no batch was processed")
         true, pred = torch.cat(self._y_true).cpu(), torch.cat(self._y_pred).cpu()
         n = int(max(true.max(), pred.max())) + 1
         counts = torch.bincount(true * n + pred, minlength=n * n).reshape(n, n).double()  # [true, predicted]

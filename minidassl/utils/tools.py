@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+from ..errors import ConfigError, DamagedFileError, DamagedJSONError, MissingFileError
+
 # Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
 IMAGE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 
@@ -54,7 +56,8 @@ def read_json(fpath):
         try:
             return json.load(file)
         except ValueError as error:
-            raise ValueError(f"{fpath} is not a whole JSON file ({error}); remove it or fetch it again") from error
+            raise DamagedJSONError(f"{fpath} is not a whole JSON file ({error}); remove it or fetch it "
+                                   "again") from error
 
 
 def write_json(obj, fpath):
@@ -82,9 +85,9 @@ def read_image(path):
         with Image.open(path, formats=IMAGE_FORMATS) as image:
             return image.convert("RGB")
     except FileNotFoundError:
-        raise FileNotFoundError(f"No image at {path}") from None
+        raise MissingFileError(f"No image at {path}") from None
     except (OSError, Image.DecompressionBombError) as error:
-        raise OSError(f"{path} is damaged or not an image ({error})") from error
+        raise DamagedFileError(f"{path} is damaged or not an image ({error})") from error
 
 
 def collect_env_info():
@@ -118,7 +121,7 @@ def check_availability(requested, available):
     """Raise a ValueError that suggests the nearest name unless ``requested`` is in the list ``available``."""
     if requested not in available:
         nearest = get_most_similar_str_to_a_from_b(requested, available)
-        raise ValueError(f"{requested!r} is not known, do you mean {nearest!r}? Known are {sorted(available)}")
+        raise ConfigError(f"{requested!r} is not known, do you mean {nearest!r}? Known are {sorted(available)}")
 
 
 def tolist_if_not(x):

@@ -15,6 +15,7 @@ import zipfile
 import torch
 from torch import nn
 
+from ..errors import ConfigError, DamagedFileError, MissingFileError
 from .tools import atomic_write
 
 
@@ -83,7 +84,7 @@ def _is_program(fpath):
     try:
         with zipfile.ZipFile(fpath) as archive:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # as zipfile pleases, of a damaged one
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):  # a damaged one
         return False
 
 
@@ -98,9 +99,9 @@ def load_checkpoint(fpath):
         OSError: the file is damaged or is no checkpoint; the message names it.
     """
     if not os.path.isfile(fpath):
-        raise FileNotFoundError(f"No checkpoint at {fpath}")
+        raise MissingFileError(f"No checkpoint at {fpath}")
     if _is_program(fpath):
-        raise OSError(f"{fpath} is a program (TorchScript), not a checkpoint")
+        raise DamagedFileError(f"{fpath} is a program (TorchScript), not a checkpoint")
     try:
         try:
             return torch.load(fpath, map_location="cpu", weights_only=True)
@@ -108,7 +109,8 @@ def load_checkpoint(fpath):
             return torch.load(fpath, map_location="cpu", weights_only=False, pickle_module=_data_pickle)
     except Exception as error:
         reason = str(error).partition("\n")[0]
-        raise OSError(f"{fpath} is damaged or not a checkpoint ({reason}); remove it or fetch it again") from error
+        raise DamagedFileError(f"{fpath} is damaged or not a checkpoint ({reason}); remove it or fetch it "
+                               "again") from error
 
 
 def resume_from_checkpoint(fdir, model, optimizer=None, scheduler=None):
@@ -161,7 +163,7 @@ def open_specified_layers(model, open_layers):
     open_layers = [open_layers] if isinstance(open_layers, str) else open_layers
     unknown = sorted(set(open_layers) - children.keys())
     if unknown:
-        raise ValueError(f"the model has no layers {unknown}, but {sorted(children)}")
+        raise ConfigError(f"the model has no layers {unknown}, but {sorted(children)}")
     for name, child in children.items():
         child.train(name in open_layers).requires_grad_(name in open_layers)
 

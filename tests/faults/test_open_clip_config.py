@@ -51,7 +51,8 @@ class TestConfigBeside:
         assert far(features(load_clip(str(tmp_path / "open_clip_model.safetensors"))), wanted(model)) < 1e-5
 
     @pytest.mark.parametrize("content,said", [
-        ("{", "is no JSON"), ("[" * 10 ** 5, "is no JSON"), ("[]", "is a list"), ("{}", "trouble with 'model_cfg'"),
+        ("{", "is not valid JSON"), ("[" * 10 ** 5, "is not valid JSON"), ("[]", "is a list"),
+        ("{}", "trouble with 'model_cfg'"),
         ('{"model_cfg": {"embed_dim": 24}}', "trouble with 'vision_cfg'"),
         (json.dumps({"model_cfg": config() | {"text_cfg": {"mlp_ratio": float("inf")}}}), "trouble with cannot con"),
         (json.dumps({"model_cfg": config(new_thing=1)}), "does not have the shapes of|new_thing"),

@@ -3,9 +3,11 @@ import dataclasses
 import json
 
 import open_clip
+import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg, CustomTextCLIP, convert_to_custom_text_state_dict
 
 from ..errors import InputError
+from ..utils.untrusted import parse_or_none
 from . import openai
 from .weights import COOP_NAMES
 
@@ -47,7 +49,7 @@ def outline(config: dict) -> dict:
     """Return {what: value} of all that decides what a model computes, without open_clip's defaults.
 
     Raises:
-        TypeError, KeyError, ...: it is no config of this open_clip (one of ``openai.BROKEN``).
+        TypeError, KeyError, ...: it is no config of this open_clip.
     """
     found = {key: value for key, value in config.items() if key not in IGNORED and not key.endswith("_cfg")}
     found["quick_gelu"] = bool(config.get("quick_gelu"))
@@ -95,18 +97,15 @@ def check_towers(config: dict, source: str) -> None:
 
 def fits(config: dict, state: dict) -> bool:
     """Return whether the shapes of ``state`` are those of a config (with timm's vision tower, those of the text)."""
-    try:
-        check_towers(config, "")
-        if not has_sizes(config, state):
-            return False
-        if is_timm(config):
-            return True
-        wanted = openai.skeleton(_kind(config), config).state_dict()
-        here = _arranged(config, state)
-    except (InputError, *openai.BROKEN):
-        return False
-    wanted, here = ({name: tuple(value.shape) for name, value in tensors.items() if _compared(name)}
-                    for tensors in (wanted, here))
+    return bool(parse_or_none(lambda state: _fits(config, state), state))
+
+
+def _fits(config, state):
+    check_towers(config, "")
+    if not has_sizes(config, state) or is_timm(config):
+        return has_sizes(config, state)
+    tensors = openai.skeleton(_kind(config), config).state_dict(), _arranged(config, state)
+    wanted, here = ({name: tuple(value.shape) for name, value in each.items() if _compared(name)} for each in tensors)
     return wanted == here
 
 
@@ -150,11 +149,11 @@ def _arranged(config, state):
     return convert_to_custom_text_state_dict(state) if _kind(config) is CustomTextCLIP else state
 
 
-def build(config: dict, state: dict):
+def build(config: dict, state: dict) -> torch.nn.Module:
     """Return the open_clip model of a config with the weights of ``state``, in float32.
 
     Raises:
-        KeyError, RuntimeError, ...: the weights are of another (one of ``openai.BROKEN``).
+        KeyError, RuntimeError, ...: the weights are of another.
     """
     state = _arranged(config, openai.prepared(state))
     if not is_timm(config):

@@ -8,15 +8,15 @@ stream keeps the dtype it came with (float16 under PREC fp16, float32 under fp32
 """
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 
-def norm(x, ln):
+def norm(x: Tensor, ln: nn.LayerNorm) -> Tensor:
     """Layer norm of ``x`` [..., D] in float32, whatever dtype ``x`` has."""
     return F.layer_norm(x.float(), ln.normalized_shape, ln.weight, ln.bias, ln.eps)
 
 
-def linear(x, weight, bias=None):
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``x`` [..., D] times ``weight`` [O, D], in the weight's dtype."""
     return F.linear(x.to(weight.dtype), weight, bias)
 
@@ -28,7 +28,7 @@ class Block:
         TypeError: the block is of another kind (no fused query-key-value projection).
     """
 
-    def __init__(self, resblock):
+    def __init__(self, resblock: nn.Module) -> None:
         attn = resblock.attn
         if not isinstance(attn, nn.MultiheadAttention) or attn.in_proj_weight is None:
             raise TypeError(f"a {type(attn).__name__} block, where prompts need CLIP's own attention blocks")
@@ -38,28 +38,28 @@ class Block:
         self.scale_1 = getattr(resblock, "ls_1", nn.Identity())
         self.scale_2 = getattr(resblock, "ls_2", nn.Identity())
 
-    def project(self, x, parts="qkv"):
+    def project(self, x: Tensor, parts: str = "qkv") -> tuple[Tensor, ...]:
         """Return the asked-for projections of ``x`` [..., N, D], each [..., H, N, D/H]; parts is "q", "kv" or "qkv"."""
         rows = slice("qkv".index(parts[0]) * self.width, ("qkv".index(parts[-1]) + 1) * self.width)
         y = linear(norm(x, self.ln_1), self.attn.in_proj_weight[rows], self.attn.in_proj_bias[rows])
         y = y.unflatten(-1, (len(parts), self.heads, -1)).movedim(-3, 0)  # [parts, ..., N, H, D/H]
         return y.transpose(-2, -3).unbind(0)
 
-    def finish(self, x, mixed):
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add attention's output ``mixed`` and the MLP to the residual stream ``x``, both [..., N, D]."""
         x = x + self.scale_1(linear(mixed, self.attn.out_proj.weight, self.attn.out_proj.bias))
         fc, proj = self.mlp.c_fc, self.mlp.c_proj
         hidden = self.activate(linear(norm(x, self.ln_2), fc.weight, fc.bias))
         return x + self.scale_2(linear(hidden, proj.weight, proj.bias))
 
-    def activate(self, x):
+    def activate(self, x: Tensor) -> Tensor:
         """Return the activation of ``x``, a fresh tensor that may be written over."""
         if isinstance(self.mlp.gelu, nn.GELU):
             return F.gelu(x)
         return F.silu(x.mul_(1.702)).div_(1.702)  # QuickGELU, x * sigmoid(1.702 x), keeping one tensor for the backward
 
 
-def attend(q, k, v, causal=False):
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     """Scaled dot-product attention of [..., H, N, d] queries on [..., H, M, d] keys; causal needs N == M.
 
     Returns:
@@ -73,7 +73,7 @@ def _join(heads):
     return heads.transpose(-2, -3).flatten(-2)
 
 
-def attend_after_prefix(q, k, v, prefix_k, prefix_v):
+def attend_after_prefix(q: Tensor, k: Tensor, v: Tensor, prefix_k: Tensor, prefix_v: Tensor) -> Tensor:
     """Causal attention of many short sequences that continue one and the same prefix.
 
     Args:

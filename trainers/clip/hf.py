@@ -1,5 +1,6 @@
 """CLIP as the transformers library saves it: names turned into OpenAI's, and what its config.json says of the model."""
 import re
+from pathlib import Path
 
 import torch
 
@@ -49,7 +50,7 @@ def to_openai(state: dict) -> dict:
     return found
 
 
-def config_of(about: dict, state: dict, path) -> dict:
+def config_of(about: dict, state: dict, path: Path) -> dict:
     """Return open_clip's config (``model_cfg``) of what transformers' config.json describes.
 
     Args:

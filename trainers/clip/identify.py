@@ -14,6 +14,7 @@ from open_clip.pretrained import get_pretrained_cfg, list_pretrained
 
 from ..errors import InputError
 from ..utils.hashing import file_digest
+from ..utils.untrusted import read_untrusted
 from . import architecture, hf, openai, weights
 from .architecture import Architecture, outline
 
@@ -33,7 +34,7 @@ def resolve(given: str, path: Path, stored: dict) -> tuple[Architecture, dict]:
     Raises:
         InputError: nobody says it, two say different things, or the shapes are of another.
     """
-    state = _layout(stored)
+    state = read_untrusted(stored, _layout, openai.not_a_clip)
     said = _in_file(state) or _beside(path, state, hf.is_transformers(stored)) or _published(path)
     if given == OPENAI_STYLE:
         asked = [Architecture("OpenAI's layout", openai.configuration(state))]
@@ -49,15 +50,12 @@ def resolve(given: str, path: Path, stored: dict) -> tuple[Architecture, dict]:
 
 
 def _layout(stored):
-    """Return a state dict under OpenAI's names, where it is a CLIP's at all."""
-    try:
-        state = hf.to_openai(stored) if hf.is_transformers(stored) else stored
-        if "text.token_embedding.weight" in state:  # open_clip's with a text tower of its own
-            state = {name.removeprefix("text."): value for name, value in state.items()}
-        timm = any(name.startswith("visual.trunk.") for name in state)
-        (openai.text_sizes if timm else openai.configuration)(state)
-    except openai.BROKEN as error:
-        raise openai.not_a_clip(error) from error
+    """Return a state dict under OpenAI's names. Raises KeyError, ValueError or another where it is not a CLIP's."""
+    state = hf.to_openai(stored) if hf.is_transformers(stored) else stored
+    if "text.token_embedding.weight" in state:  # open_clip's with a text tower of its own
+        state = {name.removeprefix("text."): value for name, value in state.items()}
+    timm = any(name.startswith("visual.trunk.") for name in state)
+    (openai.text_sizes if timm else openai.configuration)(state)
     return state
 
 
@@ -90,21 +88,23 @@ def _beside(path, state, transformers):
     config = path.parent / ("config.json" if transformers else "open_clip_config.json")
     if not config.is_file() or not _is_about(path):
         return None
+    return read_untrusted(config, lambda config: _described(config, state, transformers), lambda reason:
+                          f"{config} does not describe a model that open_clip {open_clip.__version__} knows (trouble "
+                          f"with {reason[:80]}): correct it, or move it away and give ARCH:{path}")
+
+
+def _described(config, state, transformers):
+    """Return the architecture that a config file describes."""
     about = read_json(config)
-    try:
-        if transformers:
-            found, images = hf.config_of(about, state, config), path.parent / "preprocessor_config.json"
-            images = read_json(images) if images.is_file() else {}
-            mean, std = images.get("image_mean"), images.get("image_std")
-        else:
-            found, images = about["model_cfg"], about.get("preprocess_cfg") or {}
-            mean, std = images.get("mean"), images.get("std")
-            outline(found), architecture.has_sizes(found, state)
-        return Architecture(str(config), found, (_three(mean), _three(std)) if mean and std else None)
-    except openai.BROKEN as error:
-        raise InputError(f"{config} does not describe a model that open_clip {open_clip.__version__} knows (trouble "
-                         f"with {openai.first_line(error)[:80]}): correct it, or move it away and give "
-                         f"ARCH:{path}") from error
+    if transformers:
+        found, images = hf.config_of(about, state, config), config.parent / "preprocessor_config.json"
+        images = read_json(images) if images.is_file() else {}
+        mean, std = images.get("image_mean"), images.get("image_std")
+    else:
+        found, images = about["model_cfg"], about.get("preprocess_cfg") or {}
+        mean, std = images.get("mean"), images.get("std")
+        outline(found), architecture.has_sizes(found, state)
+    return Architecture(str(config), found, (_three(mean), _three(std)) if mean and std else None)
 
 
 def _three(numbers):
@@ -125,11 +125,8 @@ def read_json(path: Path) -> dict:
     Raises:
         InputError: it holds none.
     """
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON ({openai.first_line(error)[:80]}): fetch it again, or move it "
-                         "away") from error
+    found = read_untrusted(path, lambda path: json.loads(path.read_text("utf-8")), lambda reason:
+                           f"{path} is not valid JSON ({reason[:80]}): fetch it again, or move it away")
     if not isinstance(found, dict):
         raise InputError(f"{path} is a {type(found).__name__}, it must be an object: fetch it again, or move it away")
     return found

@@ -2,16 +2,18 @@
 import functools
 import hashlib
 import logging
-import pickle
+from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
+from yacs.config import CfgNode
 
 from ..errors import InputError
 from ..utils import torch_archive
+from ..utils.untrusted import read_untrusted
 from . import architecture, identify, weights
-from .openai import BROKEN, build_from_openai, first_line
+from .openai import build_from_openai
 from .text import TextEncoder
 from .vision import PlainVision, VisionEncoder, fold_batch_norms
 
@@ -42,7 +44,7 @@ class FrozenCLIP:
         InputError: an unknown precision, or a text tower without CLIP's causal transformer.
     """
 
-    def __init__(self, model, precision="fp32", path=None):
+    def __init__(self, model: torch.nn.Module, precision: str = "fp32", path: Path | None = None) -> None:
         if precision not in COMPUTE:
             raise InputError(f"PREC is {precision!r}: it must be one of {', '.join(COMPUTE)}")
         self.model = model.eval().requires_grad_(False)
@@ -51,7 +53,8 @@ class FrozenCLIP:
             log.warning("PREC %s: PyTorch %s does not compute in half precision on this machine's %s; float32 is taken",
                         precision, torch.__version__, self.device.type)
             precision = "fp32"
-        self.path, self.precision, self.name, self.normalization = path, precision, None, None
+        self.path, self.precision, self.normalization = path, precision, None
+        self.name: str | None = None
         self.variant = ""
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
@@ -73,17 +76,19 @@ class FrozenCLIP:
         self.embed_dim = self.text.projection.shape[1]
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
+        if self.path is None:
+            raise ValueError("a CLIP that was not loaded from a file has no fingerprint")
         return with_variant(weights.fingerprint(self.path), self.variant)
 
-    def exact(self):
+    def exact(self) -> "FrozenCLIP":
         """Return the same weights in float32: this very CLIP, or, where its precision is lower, one read anew."""
         if self.precision == "fp32" or self.name is None:
             return self
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read: not from the caller's draws
             return load_clip(self.name, "fp32", self.device)
 
-    def compare_normalization(self, inputs):
+    def compare_normalization(self, inputs: CfgNode) -> None:
         """Warn where INPUT's PIXEL_MEAN and PIXEL_STD are not those of the images that the weights were trained on."""
         ours = inputs.PIXEL_MEAN, inputs.PIXEL_STD
         if self.normalization and not np.allclose(ours, self.normalization, atol=1e-3):
@@ -98,7 +103,7 @@ def byte_pair_tokenizer(context_length: int) -> open_clip.tokenizer.SimpleTokeni
     return open_clip.tokenizer.SimpleTokenizer(context_length=context_length)
 
 
-def computes_in_half(device):
+def computes_in_half(device: torch.device | str) -> bool:
     """Return whether this PyTorch multiplies and convolves in float16 on ``device``; 2.1 does not on CPUs."""
     one = torch.ones(1, 1, 1, 1, dtype=torch.float16, device=device)
     try:
@@ -127,7 +132,7 @@ def _lower(model, dtype):
             module.to(dtype)
 
 
-def load_clip(name, precision="fp32", device="cpu"):
+def load_clip(name: str, precision: str = "fp32", device: torch.device | str = "cpu") -> FrozenCLIP:
     """Load the frozen CLIP that MODEL.BACKBONE.NAME stands for.
 
     Args:
@@ -141,15 +146,13 @@ def load_clip(name, precision="fp32", device="cpu"):
     """
     path = weights.locate(name)
     named = weights.file_of(name)
+    build = (lambda path: _by_path(*named)) if named else (
+        lambda path: (_published(name, path), "", weights.normalization(name)))
     try:
-        if named:
-            model, variant, normalization = _by_path(*named)
-        else:
-            model, variant, normalization = _published(name, path), "", weights.normalization(name)
+        model, variant, normalization = read_untrusted(path, build, lambda reason:
+                                                       f"{path} does not fit {name} ({reason}): fetch the file again")
     except InputError as error:
         raise (error if str(path) in str(error) else InputError(f"{path}: {error}")) from error
-    except (*BROKEN, EOFError, StopIteration, pickle.UnpicklingError) as error:
-        raise InputError(f"{path} does not fit {name} ({first_line(error)[:150]}): fetch the file again") from error
     for part, value in model.named_parameters():
         if not value.sum().isfinite():  # what is not finite stays so in a sum, which reads faster than it compares
             raise InputError(f"{path}: {part} has entries that are not finite: fetch the file again")
@@ -180,11 +183,9 @@ def _by_path(arch, path):
     """Return (model, variant, normalization) of a file of weights, ``arch`` what the name says of it or ""."""
     found, state = identify.resolve(arch, path, weights.read(path))
     variant = architecture.variant(found.config, state)
-    try:
-        model = architecture.build(found.config, state) if variant else build_from_openai(state)
-    except BROKEN as error:
-        raise InputError(f"{path} does not have the shapes of {found.source} ({' '.join(str(error).split())[:150]}): "
-                         "correct MODEL.BACKBONE.NAME") from error
+    model = build_from_openai(state) if not variant else read_untrusted(
+        state, lambda state: architecture.build(found.config, state), lambda reason:
+        f"{path} does not have the shapes of {found.source} ({reason}): correct MODEL.BACKBONE.NAME")
     return model, variant, found.normalization
 
 

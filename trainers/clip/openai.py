@@ -3,11 +3,10 @@ import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
-from ..errors import InputError
+from ..utils.untrusted import read_untrusted
 
 NORMALIZATION = OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 OWN_KEYS = ("input_resolution", "context_length", "vocab_size")  # entries of OpenAI's own files, and of no others
-BROKEN = (KeyError, RuntimeError, ValueError, ArithmeticError, TypeError, AttributeError, IndexError, AssertionError)
 
 
 def is_openais(state: dict) -> bool:
@@ -19,7 +18,7 @@ def configuration(state: dict) -> dict:
     """Return open_clip's config (``model_cfg``) of an OpenAI CLIP with the shapes of ``state``.
 
     Raises:
-        KeyError, ValueError, ...: names or shapes are not those of a CLIP (one of ``BROKEN``).
+        KeyError, ValueError, ...: names or shapes are not those of a CLIP.
     """
     text = text_sizes(state)
     return {"embed_dim": state["text_projection"].shape[1], "quick_gelu": True, "vision_cfg": _vision(state),
@@ -58,18 +57,15 @@ def build_from_openai(state: dict) -> CLIP:
     Raises:
         InputError: names or shapes are not those of a CLIP.
     """
-    try:
+    def build(state):
         state = prepared(state)
-        config = configuration(state)
-        return assemble(CLIP, config, state)
-    except BROKEN as error:
-        raise not_a_clip(error) from error
+        return assemble(CLIP, configuration(state), state)
+    return read_untrusted(state, build, not_a_clip)
 
 
-def not_a_clip(error: BaseException) -> InputError:
-    """Return the refusal of weights that are none of a CLIP."""
-    return InputError(f"these are not the weights of a CLIP (trouble with {first_line(error)}): "
-                      "correct MODEL.BACKBONE.NAME")
+def not_a_clip(reason: str) -> str:
+    """Return the message about weights that are not a CLIP's."""
+    return f"these are not the weights of a CLIP (trouble with {reason}): correct MODEL.BACKBONE.NAME"
 
 
 def prepared(state: dict) -> dict:
@@ -81,7 +77,7 @@ def assemble(kind: type, config: dict, state: dict) -> torch.nn.Module:
     """Return an open_clip model of class ``kind`` made of the tensors of ``state``.
 
     Raises:
-        KeyError, RuntimeError: a tensor is missing, is too many or has another shape (or another of ``BROKEN``).
+        KeyError, RuntimeError, ...: a tensor is missing, is too many or has another shape.
     """
     model = skeleton(kind, config)
     state = state | {name: state[name].reshape(getattr(model, name).shape) for name in ("logit_scale", "logit_bias")
@@ -106,11 +102,6 @@ def skeleton(kind: type, config: dict) -> torch.nn.Module:
     with torch.device("meta"):
         return kind(vision_cfg=CLIPVisionCfg(**config["vision_cfg"]), text_cfg=CLIPTextCfg(**config["text_cfg"]),
                     **sizes)
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or the name of its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _expand_vocabulary(state):

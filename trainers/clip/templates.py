@@ -1,4 +1,6 @@
 """The sentences that the published methods put class names into."""
+from collections.abc import Iterable, Mapping
+
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 
 from . import clean
@@ -38,11 +40,11 @@ PROGRAD = {
 KGCOOP = {**ZERO_SHOT, "DescribableTextures": "a photo of a {}, a type of texture."}
 
 
-def of(table, dataset):
+def of(table: Mapping[str, str], dataset: str) -> str:
     """Return the sentence of a dataset (its registered name) from one of the tables above."""
     return table.get(dataset, PLAIN)
 
 
-def fill(template, classnames):
+def fill(template: str, classnames: Iterable[str]) -> list[str]:
     """Return the C sentences of a template; "_" in a name is a space."""
     return [template.replace("{}", clean(name)) for name in classnames]

@@ -7,11 +7,13 @@ last layer only the end-of-text tokens go on.
 """
 import ctypes
 import functools
+from collections.abc import Sequence
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
 from .block import Block, attend, attend_after_prefix, linear, norm
+from .tokens import Layout
 
 
 class TextEncoder:
@@ -21,7 +23,7 @@ class TextEncoder:
         TypeError: the tower is of another kind.
     """
 
-    def __init__(self, tower):
+    def __init__(self, tower: torch.nn.Module) -> None:
         _check(tower)
         self.tower = tower
         self.blocks = [Block(b) for b in tower.transformer.resblocks]
@@ -32,11 +34,11 @@ class TextEncoder:
         self.stream = torch.float32  # dtype of the residual stream
         self.budget = 1 << 30  # bytes that the classes' activations may take at a time
 
-    def embed(self, tokens):
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return token embeddings [..., D] of ``tokens`` [...], without position."""
         return self.embedding[tokens]
 
-    def chunk_tokens(self, grad=True, sets=1):
+    def chunk_tokens(self, grad: bool = True, sets: int = 1) -> int:
         """Return how many packed tokens fit into ``budget`` bytes of activations.
 
         With gradients each layer keeps about 10 vectors of width D a token (block input, queries, keys, values, MLP's
@@ -45,7 +47,8 @@ class TextEncoder:
         vectors = 10 * len(self.blocks) if grad else 24
         return max(16, self.budget // (vectors * self.width * 4 * sets))
 
-    def __call__(self, layout, context=None, deep=()):
+    def __call__(self, layout: Layout, context: torch.Tensor | None = None,
+                 deep: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Encode prompts.
 
         Args:
@@ -152,7 +155,7 @@ def _trim():
         return lambda _: 0
 
 
-def give_back(*_):
+def give_back(*_: object) -> None:
     """Release the heap's free pages.
 
     glibc keeps what tensors free, in gaps that the next chunk's aligned tensors of the same sizes do not fit into: a

@@ -4,19 +4,23 @@ A row is a list of (token, slot) pairs: slot -1 marks a plain token, slot k >= 0
 context vector stands instead of the token's embedding.
 """
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
+from open_clip.tokenizer import SimpleTokenizer
 
 from ..errors import InputError
 
+Rows = list[list[tuple[int, int]]]  # of each prompt, (token, slot)
 
-def clean(classname):
+
+def clean(classname: str) -> str:
     """Class names as every published prompt writes them: "_" is a space."""
     return classname.replace("_", " ")
 
 
-def tokenize(texts, tokenizer):
+def tokenize(texts: Iterable[str], tokenizer: SimpleTokenizer) -> list[list[int]]:
     """Return the token lists of texts, each from start-of-text to end-of-text.
 
     Raises:
@@ -32,12 +36,13 @@ def tokenize(texts, tokenizer):
     return rows
 
 
-def plain_rows(texts, tokenizer):
+def plain_rows(texts: Iterable[str], tokenizer: SimpleTokenizer) -> Rows:
     """Rows without learned slots, for templates."""
     return [[(token, -1) for token in row] for row in tokenize(texts, tokenizer)]
 
 
-def prompt_rows(classnames, tokenizer, words, n_ctx, position="end", per_class=False):
+def prompt_rows(classnames: Iterable[str], tokenizer: SimpleTokenizer, words: str, n_ctx: int, position: str = "end",
+                per_class: bool = False) -> Rows:
     """Rows of "context words, class name, full stop" with learned slots (CoOp, arXiv 2109.01134, section 3.2).
 
     Args:
@@ -88,7 +93,7 @@ class Layout:
     order: torch.Tensor  # [C]: row c is the order[c]-th of the packed sequences
     size: int
 
-    def to(self, device):
+    def to(self, device: torch.device | str) -> "Layout":
         """Move all index tensors to ``device``, once, and return self."""
         for part in (self, *self.chunks):
             for name, value in vars(part).items():
@@ -102,7 +107,7 @@ def _slots(pairs):
     return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
 
 
-def arrange(rows, chunk_tokens=None, share=True):
+def arrange(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> Layout:
     """Lay rows out for encoding.
 
     Args:

@@ -1,13 +1,15 @@
 """The frozen vision encoder, prompted: learned vectors behind the patches, replaced at each deep layer."""
+from collections.abc import Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
 from .block import Block, attend, linear, norm
 
 
-def check_size(images, tower):
+def check_size(images: Tensor, tower: nn.Module) -> None:
     """Raise InputError where images [B, 3, H, W] are not of the size that an open_clip tower reads."""
     wanted = getattr(tower, "image_size", None)
     wanted = (wanted, wanted) if isinstance(wanted, int) else wanted
@@ -23,7 +25,7 @@ class VisionEncoder:
         TypeError: the tower is of another kind; it can still be used through ``PlainVision``.
     """
 
-    def __init__(self, tower):
+    def __init__(self, tower: nn.Module) -> None:
         self.tower = tower
         self.blocks = [Block(b) for b in tower.transformer.resblocks]
         if tower.pool_type != "tok" or tower.attn_pool is not None:
@@ -31,7 +33,7 @@ class VisionEncoder:
         self.width = self.blocks[0].width
         self.stream = torch.float32
 
-    def embed(self, images):
+    def embed(self, images: Tensor) -> Tensor:
         """Return the frozen input sequence [B, 1 + N, D] of ``images`` [B, 3, S, S], behind ``ln_pre``."""
         tower = self.tower
         check_size(images, tower)
@@ -40,7 +42,7 @@ class VisionEncoder:
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
         return norm(x, tower.ln_pre).to(self.stream)
 
-    def __call__(self, x, prompts=None, deep=()):
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
         """Encode an embedded batch.
 
         Args:
@@ -75,12 +77,12 @@ class PlainVision:
     forward on two cores takes 2.8 s for 32 images instead of 4.8 s.
     """
 
-    def __init__(self, tower):
+    def __init__(self, tower: nn.Module) -> None:
         self.tower = tower.to(memory_format=torch.channels_last)
         self.width = None
         self.dtype = next(tower.parameters()).dtype
 
-    def embed(self, images):
+    def embed(self, images: Tensor) -> Tensor:
         """Return ``images`` [B, 3, S, S] in the tower's precision and channels-last order.
 
         Raises:
@@ -89,12 +91,12 @@ class PlainVision:
         check_size(images, self.tower)
         return images.to(self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, x, prompts=None, deep=()):
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
         """Return unnormalized features [B, E] of images [B, 3, S, S]; there is nowhere to put prompts."""
         return self.tower(x)
 
 
-def fold_batch_norms(tower):
+def fold_batch_norms(tower: nn.Module) -> None:
     """Put a ResNet's frozen batch norms into the convolutions before them, which does the same in one pass fewer."""
     for module in tower.modules():
         names = dict(module.named_children())

@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..utils import torch_archive
 from ..utils.hashing import file_digest
 from ..utils.paths import PACKAGE_ROOT
+from ..utils.untrusted import read_untrusted
 
 DEMO = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"
 COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
@@ -56,7 +57,7 @@ def is_file_name(name: str) -> bool:
     return file_of(name) is not None
 
 
-def split_name(name, fetching=False):
+def split_name(name: str, fetching: bool = False) -> tuple[str, str]:
     """Split MODEL.BACKBONE.NAME into open_clip's (architecture, tag).
 
     Args:
@@ -86,7 +87,7 @@ def _meant(arch):
     return f"did you mean {names[near[0]]}? " if near else ""
 
 
-def normalization(name):
+def normalization(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
     """Return (mean, std) of the images that a published model was trained on; None for a file, which does not tell."""
     if is_file_name(name):
         return None
@@ -94,7 +95,7 @@ def normalization(name):
     return about["mean"], about["std"]
 
 
-def locate(name):
+def locate(name: str) -> Path:
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 
     Args:
@@ -148,12 +149,12 @@ def _in_hub_cache(repository, files):
     return next((path for path in found if isinstance(path, str)), None)
 
 
-def fingerprint(path) -> str:
+def fingerprint(path: str | Path) -> str:
     """Return the hash of a file of weights, as FrozenCLIP, caches and results have it."""
     return file_digest(path, hashlib.blake2b(digest_size=16))
 
 
-def read(path):
+def read(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict as data: safetensors, a PyTorch file, or a TorchScript archive as OpenAI publishes them.
 
     Returns:
@@ -162,31 +163,24 @@ def read(path):
     Raises:
         InputError: the file is damaged, or holds something other than the tensors of one model.
     """
-    try:
-        if str(path).endswith(".safetensors"):
-            return _without_prefix(load_file(path))
-        if torch_archive.is_torchscript(path):
-            return torch_archive.parameters(torch_archive.read(path))
-        return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
-    except (PermissionError, MemoryError, SeveralModels):
-        raise
-    except Exception as error:  # every format has its own way to be broken
-        reason = (str(error).strip().splitlines() or [""])[0]
-        if " " not in reason or reason.startswith("Weights only load failed"):  # PyTorch's words, of half a page
-            reason = "it is no plain file of tensors"
-        raise InputError(f"{path} cannot be read as CLIP weights ({reason[:150]}): fetch the file again") from error
+    return read_untrusted(path, _state_dict, unclear="it is no plain file of tensors", refusal=lambda reason:
+                          f"{path} cannot be read as CLIP weights ({reason}): fetch the file again")
 
 
-class SeveralModels(InputError):
-    """A file holds several state dicts, and which is meant cannot be known."""
+def _state_dict(path):
+    if str(path).endswith(".safetensors"):
+        return _without_prefix(load_file(path))
+    if torch_archive.is_torchscript(path):
+        return torch_archive.parameters(torch_archive.read(path))
+    return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
 
 
 def _unwrapped(content):
-    """Return the one state dict in a training framework's file, whatever it is filed under there."""
+    """Return the one state dict in a training framework's file, under any key."""
     inner = {key: value for key, value in {"the file itself": content, **content}.items() if isinstance(value, dict)
              and any(str(name).endswith(FINAL_NORMS) for name in value)}
     if len(inner) > 1:
-        raise SeveralModels(f"several models are in it ({', '.join(map(str, inner))}): save the wanted one alone")
+        raise InputError(f"several models are in it ({', '.join(map(str, inner))}): save the wanted one alone")
     content = next(iter(inner.values()), content.get("state_dict", content))
     return _without_prefix({name: value for name, value in content.items() if torch.is_tensor(value)})
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,15 +12,19 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save
 
+from ..errors import PromptRegError
 from ..utils import atomic
+from ..utils.untrusted import read_untrusted
 from . import arrange, plain_rows
+from .load import FrozenCLIP
 from .templates import fill
 
 log = logging.getLogger("promptreg")
 LIMIT_BYTES = 512 << 20
 
 
-def template_features(clip, classnames, templates, normalize_each=False, cache=True, exact=False):
+def template_features(clip: FrozenCLIP, classnames: Sequence[str], templates: Sequence[str],
+                      normalize_each: bool = False, cache: bool = True, exact: bool = False) -> torch.Tensor:
     """Return the unit feature [C, E] of each class: the mean over templates of its text features, normalized.
 
     Args:
@@ -50,7 +55,7 @@ def template_features(clip, classnames, templates, normalize_each=False, cache=T
     return features
 
 
-def folder():
+def folder() -> Path:
     """Where features are kept: $PROMPTREG_CACHE, else promptreg in the user's cache folder."""
     chosen = os.environ.get("PROMPTREG_CACHE")
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "promptreg"
@@ -63,19 +68,24 @@ def _path(clip, precision, classnames, templates, normalize_each):
 
 
 def _read(path):
-    """Return the features in a file of the cache, or None where there is none, or not what was written."""
-    try:
-        with safe_open(path, "pt") as file:
-            features, told = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
-        if told != _digest(features):
-            raise ValueError("its content has changed since it was written")
-    except FileNotFoundError:
+    """Return the features in a file of the cache, or None where there is no file or a damaged one."""
+    if not path.exists():
         return None
-    except Exception as error:  # a torn file of a full disk, say: compute again and write over it
-        log.warning("%s cannot be read (%s): computing it again", path, error)
+    try:
+        features = read_untrusted(path, _cached, lambda reason: f"{path} cannot be read ({reason}): computing it again")
+    except PromptRegError as error:  # a torn file of a full disk, say: it is written over
+        log.warning("%s", error)
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # recently used
+    return features
+
+
+def _cached(path):
+    with safe_open(path, "pt") as file:
+        features, digest = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
+    if digest != _digest(features):
+        raise ValueError("its content has changed since it was written")
     return features
 
 

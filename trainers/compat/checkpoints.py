@@ -12,6 +12,7 @@ import re
 import sys
 import types
 import warnings
+from typing import Any
 
 import torch
 
@@ -68,7 +69,7 @@ def _refusal(file, error):
             "are loaded; if you trust the file, give weights_only=False to torch.load in your Dassl's load_checkpoint")
 
 
-def safe_globals():
+def safe_globals() -> list[Any]:
     """Return what ``torch.serialization.safe_globals`` is to let through: making these runs PyTorch's code alone."""
     torch_classes = [cls for base in (torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler)
                      for cls in _subclasses(base) if cls.__module__.partition(".")[0] in ("torch", "dassl")]

@@ -1,6 +1,6 @@
 """Finds Dassl: the installed one, or minidassl under the name ``dassl`` where there is none.
 
-Importing this module settles the question once for the process. Everything else in the house, and every
+Importing this module settles the question once for the process. Everything else in the package, and every
 CoOp-style repository around it, then writes ``from dassl.engine import TrainerX`` and gets one and the same
 Dassl; a mixture of the two cannot arise, because minidassl answers for ``dassl`` and all that lies below it
 or for none of it.
@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import logging
 import sys
+from types import ModuleType
 
 from ..utils.images import read_image
 from ..utils.paths import PACKAGE
@@ -19,8 +20,8 @@ from . import patches
 log = logging.getLogger("promptreg")
 
 
-def sibling(name):
-    """Import a package of this house: ``promptreg.NAME`` when installed, ``NAME`` in a checkout."""
+def sibling(name: str) -> ModuleType:
+    """Import one of our packages: ``promptreg.NAME`` when installed, ``NAME`` in a checkout."""
     inside = f"{PACKAGE}.{name}"
     return importlib.import_module(inside if importlib.util.find_spec(inside) else name)
 
@@ -66,7 +67,7 @@ if is_mini:  # before anything else of it is imported, so that its own modules t
 repaired = [] if is_mini else patches.run(dassl)
 
 
-def describe():
+def describe() -> str:
     """Return one line for the log: which Dassl this process runs on, and from where."""
     name = "minidassl (Dassl is not installed)" if is_mini else "Dassl"
     version = getattr(dassl, "__version__", "of unknown version")

@@ -1,4 +1,4 @@
-"""In a host's own train.py: one line and an exit code for the errors that its user can mend, in place of a traceback.
+"""In a host's own train.py: one line and an exit code for the errors that its user can correct, instead of a traceback.
 
 Our command line catches them itself; a host calls ``build_trainer`` in a main of its own.
 """
@@ -19,7 +19,7 @@ def install() -> None:
         if not issubclass(kind, PromptRegError) or wants_traceback():
             previous(kind, error, trace)
             return
-        if previous is not sys.__excepthook__:  # the host's own: it may log or send what it is told
+        if previous is not sys.__excepthook__:  # the host's own: it may log or send what it gets
             previous(kind, error, trace)
         say(f"error: {one_line(error)}")
         raise SystemExit(error.exit_code)

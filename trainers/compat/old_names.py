@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import warnings
+from collections.abc import Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -46,11 +47,14 @@ MOVED = {
     "templates": "clip.templates",
 }
 
+# Of what one could import from a package that is a room now.
+RENAMED = {"keys": "flatten", "read": "read_result", "write": "write_result", "told": "load_result"}
+
 
 class OldNames(MetaPathFinder, InspectLoader):
     """Finds the modules of ``package`` under their old names."""
 
-    def __init__(self, package: str):
+    def __init__(self, package: str) -> None:
         self.package = package
         self.specs: dict[str, ModuleSpec | None] = {}  # old name -> the module's own spec
 
@@ -60,7 +64,8 @@ class OldNames(MetaPathFinder, InspectLoader):
         moved = MOVED.get(name) if package == self.package else None
         return f"{package}.{moved.split()[-1 if run else 0]}" if moved else None
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
         runs = self.target(fullname, run=True)
         if not runs:
             return None
@@ -106,8 +111,10 @@ def attribute(package: str, name: str, modules: str) -> object:
     is_module = importlib.util.find_spec(f"{package}.{name}")  # which the import system asks for before it imports it
     for new in () if name.startswith("__") or is_module else modules.split():
         module = importlib.import_module(f"{package.partition('.')[0]}.{new}")
-        if hasattr(module, name):
-            warnings.warn(f"{package}.{name} is now in {module.__name__}: the next version drops the old name",
+        found = name if hasattr(module, name) else RENAMED.get(name, name)
+        if hasattr(module, found):
+            renamed = "" if found == name else f", as {found}"
+            warnings.warn(f"{package}.{name} is now in {module.__name__}{renamed}: the next version drops the old name",
                           DeprecationWarning, 3)
-            return getattr(module, name)
+            return getattr(module, found)
     raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -26,7 +26,7 @@ NUMPY_NAMES = {"int": int, "float": float, "bool": bool, "object": object, "str"
 PILLOW_NAMES = {"ANTIALIAS": "LANCZOS", "LINEAR": "BILINEAR", "CUBIC": "BICUBIC"}
 
 
-def run(dassl):
+def run(dassl: types.ModuleType) -> list[str]:
     """Repair the installed Dassl.
 
     Args:
@@ -64,7 +64,7 @@ def _logging_kept():
         logging.disable(level)
 
 
-def without_wilds(dassl):
+def without_wilds(dassl: types.ModuleType) -> str | None:
     """Let Dassl be imported where the package wilds, which three of its datasets need, is not installed."""
     there = any((Path(folder) / "data/datasets/dg/wilds").is_dir() for folder in dassl.__path__)
     if not there or WILDS in sys.modules or importlib.util.find_spec("wilds"):
@@ -79,7 +79,7 @@ def _used(dassl, pattern):
     return {name for file in files for name in re.findall(pattern, file.read_text(encoding="utf-8", errors="ignore"))}
 
 
-def numpy_names(dassl):
+def numpy_names(dassl: types.ModuleType) -> str | None:
     """Give numpy back the aliases of Python's types (gone since 1.24) that Dassl's augmentations use."""
     import numpy
     with warnings.catch_warnings():
@@ -90,7 +90,7 @@ def numpy_names(dassl):
     return f"numpy {numpy.__version__} has no {', '.join('np.' + name for name in gone)}" if gone else None
 
 
-def pillow_names(dassl):
+def pillow_names(dassl: types.ModuleType) -> str | None:
     """Give Pillow back the names of filters (gone since 10) that Dassl uses."""
     import PIL.Image
     used = _used(dassl, rf"\bImage\.({'|'.join(PILLOW_NAMES)})\b")
@@ -100,7 +100,7 @@ def pillow_names(dassl):
     return f"Pillow {PIL.__version__} has no {', '.join('Image.' + name for name in gone)}" if gone else None
 
 
-def schedulers():
+def schedulers() -> str | None:
     """Let the warm-up schedulers be built: PyTorch's base class no longer takes ``verbose``."""
     module = sys.modules["dassl.optim.lr_scheduler"]
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
@@ -119,7 +119,7 @@ def _init_warmup(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbos
     torch.optim.lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch)
 
 
-def resuming():
+def resuming() -> str | None:
     """Let a resumed warm-up scheduler's successor, the cosine schedule say, step the run's own optimizer.
 
     In Dassl the successor comes back from the checkpoint with an optimizer of its own, and the run's learning rate
@@ -139,7 +139,7 @@ def _resume_warmup(self, state):
     own.load_state_dict({key: value for key, value in saved.items() if key != "optimizer"})
 
 
-def images():
+def images() -> str:
     """Let a damaged image be named, where Dassl tries it again for ever."""
     original = sys.modules["dassl.utils.tools"].read_image
     for name, module in list(sys.modules.items()):

@@ -1,65 +1,37 @@
 """One config from CoOp's flags: defaults, dataset file, method file, flags, KEY VALUE pairs; later ones win."""
+import argparse
 import difflib
 import os
 import re
+from collections.abc import Iterable, Sequence
 
 import yaml
+from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation.build import EVALUATOR_REGISTRY
 
 from ..errors import InputError
-from .checks import check_name, check_sections, check_values
+from .checks import COMMAND_LINE, check_name, check_sections, check_values
 from .flags import FLAGS, SEVERAL
 from .yaml_text import PlainLoader, keys, refuse_doubtful_keys
 
+Origin = dict[str, str]  # {dotted key: file or COMMAND_LINE that its value came from}
 
-def setup_cfg(args):
+
+def setup_cfg(args: argparse.Namespace) -> tuple[CfgNode, Origin]:
     """Return the frozen config of parsed flags, and {key: where its value came from} for all that was set.
 
     Raises:
-        InputError: a file that is missing or not YAML, an unknown key (names the nearest), a value of the wrong type,
-            an unknown trainer or evaluator.
+        InputError: a file that does not exist or is not YAML, an unknown key (suggests the nearest), a value of the
+            wrong type, an unknown trainer or evaluator.
     """
     cfg, origin = get_cfg_default(), {}
-    for flag in SEVERAL:  # such a flag, if it is the last one, has taken the KEY VALUE pairs behind it as well
-        words = getattr(args, flag, None) or []
-        at = next((i for i, word in enumerate(words) if re.fullmatch(r"[A-Z]\w*(\.[A-Z]\w*)+", word)), len(words))
-        if at < len(words):
-            setattr(args, flag, words[:at] or None)
-            args.opts = words[at:] + args.opts
-
-    def merge(change, source):
-        before = keys(cfg)
-        try:
-            change()
-        except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as error:  # as yacs pleases
-            if "on-existent" in str(error):  # yacs's word for a key that no default has, as two kinds of exception
-                raise InputError(f"{source}: {_unknown(error, before)}") from None
-            raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
-        except (RecursionError, MemoryError):  # of yacs, which reads words as Python's literals
-            raise InputError(f"{source}: a value is nested too deeply: correct it") from None
-        origin.update({k: source for k, v in keys(cfg).items() if k not in before or repr(before[k]) != repr(v)})
-
-    for path in filter(None, (args.dataset_config_file, args.config_file)):
-        if not os.path.isfile(path):
-            raise InputError(f"there is no config file {path}: correct --config-file or --dataset-config-file"
-                             + _nearest_file(path))
-        if not path.endswith((".yaml", ".yml")):
-            raise InputError(f"{path} is not a .yaml file")
-        merge(lambda path=path: _merge_file(cfg, path), path)
-    given = {key: getattr(args, flag) for flag, key in FLAGS.items() if getattr(args, flag, None) not in (None, "")}
-    for key, value in given.items():
-        merge(lambda key=key, value=value: cfg.merge_from_list([key, value]), "the command line")
-    if len(args.opts) % 2:
-        raise InputError(f"the command line: {args.opts[-1]} has no value: give pairs of KEY VALUE")
-    for key, value in zip(args.opts[::2], args.opts[1::2], strict=True):
-        if leaf := next((known for known in keys(cfg) if key.startswith(f"{known}.")), None):
-            raise InputError(f"the command line: unknown key {key}: {leaf} has no keys below it")
-        if any(known.startswith(f"{key}.") for known in keys(cfg)):
-            raise InputError(f"the command line: {key} is {value!r}: it is a section, give one of its keys")
-    merge(lambda: cfg.merge_from_list(args.opts), "the command line")
+    _return_opts(args)
+    load_files(cfg, origin, [path for path in (args.dataset_config_file, args.config_file) if path])
+    apply_flags(cfg, origin, args)
+    apply_opts(cfg, origin, args.opts)
     if args.no_cache:
         cfg.TRAINER.PROMPTREG.CACHE = False
     check_name("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
@@ -68,6 +40,69 @@ def setup_cfg(args):
     check_sections(cfg, origin)
     cfg.freeze()
     return cfg, origin
+
+
+def _return_opts(args):
+    """Give KEY VALUE pairs back to ``args.opts`` where the flag before them, one of several words, has taken them."""
+    for flag in SEVERAL:
+        words = getattr(args, flag, None) or []
+        at = next((i for i, word in enumerate(words) if re.fullmatch(r"[A-Z]\w*(\.[A-Z]\w*)+", word)), len(words))
+        if at < len(words):
+            setattr(args, flag, words[:at] or None)
+            args.opts = words[at:] + args.opts
+
+
+def load_files(cfg: CfgNode, origin: Origin, paths: Iterable[str]) -> None:
+    """Merge config files into ``cfg``; later ones win.
+
+    Raises:
+        InputError: a file that does not exist or is not YAML, an unknown key, a value of the wrong type.
+    """
+    for path in paths:
+        if not os.path.isfile(path):
+            raise InputError(f"there is no config file {path}: correct --config-file or --dataset-config-file"
+                             + _nearest_file(path))
+        if not path.endswith((".yaml", ".yml")):
+            raise InputError(f"{path} is not a .yaml file")
+        _merge(cfg, origin, lambda path=path: _merge_file(cfg, path), path)
+
+
+def apply_flags(cfg: CfgNode, origin: Origin, args: argparse.Namespace) -> None:
+    """Set the keys of the flags that were given (``FLAGS``). Raises InputError for a value of the wrong type."""
+    for flag, key in FLAGS.items():
+        value = getattr(args, flag, None)
+        if value not in (None, ""):
+            _merge(cfg, origin, lambda key=key, value=value: cfg.merge_from_list([key, value]), COMMAND_LINE)
+
+
+def apply_opts(cfg: CfgNode, origin: Origin, opts: Sequence[str]) -> None:
+    """Set the keys of ``[KEY, VALUE, KEY, VALUE, ...]``.
+
+    Raises:
+        InputError: a key without a value, an unknown key, a section, a value of the wrong type.
+    """
+    if len(opts) % 2:
+        raise InputError(f"{COMMAND_LINE}: {opts[-1]} has no value: give pairs of KEY VALUE")
+    for key, value in zip(opts[::2], opts[1::2], strict=True):
+        if leaf := next((known for known in keys(cfg) if key.startswith(f"{known}.")), None):
+            raise InputError(f"{COMMAND_LINE}: unknown key {key}: {leaf} has no keys below it")
+        if any(known.startswith(f"{key}.") for known in keys(cfg)):
+            raise InputError(f"{COMMAND_LINE}: {key} is {value!r}: it is a section, give one of its keys")
+    _merge(cfg, origin, lambda: cfg.merge_from_list(opts), COMMAND_LINE)
+
+
+def _merge(cfg, origin, change, source):
+    """Call ``change``, which merges into ``cfg``, and note ``source`` as the origin of what it has changed."""
+    before = keys(cfg)
+    try:
+        change()
+    except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as error:  # yacs raises all of these
+        if "on-existent" in str(error):  # yacs's word for a key that no default has, in two types of exception
+            raise InputError(f"{source}: {_unknown(error, before)}") from None
+        raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
+    except (RecursionError, MemoryError):  # of yacs, which reads words as Python's literals
+        raise InputError(f"{source}: a value is nested too deeply: correct it") from None
+    origin.update({k: source for k, v in keys(cfg).items() if k not in before or repr(before[k]) != repr(v)})
 
 
 def _merge_file(cfg, path):
@@ -88,12 +123,12 @@ def _unknown(error, known):
 
 
 def _mistyped(error):
-    """Return yacs's complaint about a value's type in the words of the other complaints; None for another complaint."""
-    told = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
+    """Return yacs's message about a value's type in plain English; None for another message."""
+    found = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
                     str(error), re.DOTALL)
-    if not told:
+    if not found:
         return None
-    wanted, default, given, key = told.groups()
+    wanted, default, given, key = found.groups()
     if wanted.endswith("CfgNode"):
         return f"{key} is {given!r}: it is a section, give its keys below it or leave it out"
     return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"

@@ -1,6 +1,10 @@
 """What a config's values must be besides of the right type, and which keys have an effect."""
 import difflib
 import logging
+from collections.abc import Callable
+from typing import Any
+
+from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default
 from dassl.data.transforms.transforms import AVAI_CHOICES
@@ -12,10 +16,11 @@ from ..errors import InputError
 from .yaml_text import keys
 
 log = logging.getLogger("promptreg")
+COMMAND_LINE = "the command line"  # as the origin of a value
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
 
 
-def one_of(*names):
+def one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
     return f"one of {', '.join(names)}", names.__contains__
 
 
@@ -50,7 +55,7 @@ ACCEPTED = {
 }
 
 
-def check_name(key, name, registry):
+def check_name(key: str, name: str, registry: Any) -> None:
     """Raise InputError for a name that the registry does not know; suggests the nearest."""
     known = registry.registered_names()
     if name not in known:
@@ -59,7 +64,7 @@ def check_name(key, name, registry):
                          + (f"did you mean {near[0]}?" if near else f"choose one of {', '.join(sorted(known))}"))
 
 
-def check_sections(cfg, origin):
+def check_sections(cfg: CfgNode, origin: dict[str, str]) -> None:
     """Raise InputError for a key of another method on the command line; warn of a file that has such keys alone."""
     known = {name: getattr(TRAINER_REGISTRY.get(name), "SECTION", None) for name in TRAINER_REGISTRY.registered_names()}
     own = known[cfg.TRAINER.NAME]
@@ -72,14 +77,14 @@ def check_sections(cfg, origin):
             sections.setdefault(source, {}).setdefault(section, []).append(key)
     for source, found in sections.items():
         others = [key for section, keys in found.items() if section != own for key in keys]
-        if others and source == "the command line":
+        if others and source == COMMAND_LINE:
             raise InputError(f"{source}: {others[0]} has no effect: {cfg.TRAINER.NAME}'s keys are TRAINER.{own}.…")
         if others and own not in found and not cfg.TRAINER.NAME.startswith("ZeroshotCLIP"):
-            log.warning("%s: %s has no effect, and there is none of %s's keys, TRAINER.%s.…: their defaults are taken",
+            log.warning("%s: %s has no effect, and none of %s's keys, TRAINER.%s.…, is set: their defaults are used",
                         source, others[0], cfg.TRAINER.NAME, own)
 
 
-def check_values(cfg, origin):
+def check_values(cfg: CfgNode, origin: dict[str, str]) -> None:
     """Raise InputError for a value that nothing could be done with, naming where it came from and what is accepted."""
     given, defaults = keys(cfg), keys(get_cfg_default())
     for key, value in given.items():

@@ -1,24 +1,25 @@
-"""Config keys: declared beside their method, and kept through what a host repository does with Dassl's config.
-
-A host's ``extend_cfg`` writes sections of its own over ours: with fewer keys, or a key of another type (CTX_INIT is
-words to CoOp and a boolean to ProGrad). yacs would then refuse our config files. So the root of Dassl's default config
-becomes a ``HostConfig``, which before every merge fills in what our methods have declared.
-"""
-import contextlib
+"""Config keys with their defaults, declared beside the method that reads them."""
+from typing import Any
 
 from yacs.config import CfgNode
 
-from dassl.config import defaults
+from dassl.config import defaults, get_cfg_default
+
+from ..compat import host_config
 
 HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
-_DECLARED = {}  # section -> {key: default}; below TRAINER but for those in _AT_ROOT
-_AT_ROOT = set()
+KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
+_DECLARED: dict[str, dict[str, Any]] = {}  # section -> {key: default}; below TRAINER but for those in _AT_ROOT
+_AT_ROOT: set[str] = set()
 
 
-def declare(section, *, at_root=False, **keys):
+def declare(section: str, *, at_root: bool = False, **keys: Any) -> None:
     """Add a method's defaults to Dassl's default config, as cfg.TRAINER.<section>; keys that are there stay.
 
-    A default of None accepts values of any type.
+    Args:
+        section: name of the section.
+        at_root: put it at the root of the config instead of below TRAINER.
+        keys: key and default. A default of None accepts values of any type.
     """
     _DECLARED.setdefault(section, {}).update(keys)
     if at_root:
@@ -26,59 +27,55 @@ def declare(section, *, at_root=False, **keys):
     _fill(defaults._C)
 
 
-def settings(cfg, section):
+def settings(cfg: CfgNode, section: str) -> CfgNode:
     """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them."""
     return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
 
 
-def defaults_of(section):
+def defaults_of(section: str) -> dict[str, Any]:
     """Return {key: default} of what was declared for a section."""
     return _DECLARED.get(section, {})
 
 
-def _section(cfg, section):
-    return (cfg if section in _AT_ROOT else cfg.TRAINER).setdefault(section, CfgNode())
+def complete(config: dict[str, Any], section: str) -> CfgNode:
+    """Return the config that a file holds, with the keys that building a method needs and the file lacks.
+
+    Args:
+        config: nested dicts, which may be an older version's or another program's.
+        section: of the method.
+
+    Raises:
+        ValueError: a value is of another type than its default.
+    """
+    cfg, empty = CfgNode(config), CfgNode({"TRAINER": CfgNode()})
+    needed = {"MODEL": {"BACKBONE": {"NAME": ""}}, "INPUT": get_cfg_default().INPUT,
+              "TRAINER": {name: settings(empty, name) for name in (section, HOUSE)}}
+    _complete(cfg, CfgNode(needed))
+    return cfg
+
+
+def _complete(node, needed, section=""):
+    for key, default in needed.items():
+        value = node.setdefault(key, default)
+        if value is None and isinstance(default, str):  # a host's CTX_INIT, for a random start
+            value = node[key] = ""
+        kinds = next((kinds for kinds in KINDS if isinstance(default, kinds)), object)
+        if not isinstance(value, kinds):
+            raise ValueError(f"{section}{key} is {value!r}")
+        if isinstance(default, dict):
+            _complete(value, default, f"{section}{key}.")
 
 
 def _fill(cfg):
+    """Add the declared keys that ``cfg`` lacks; return (section, key) of those that take a value of any type."""
+    any_type = []
     for section, keys in _DECLARED.items():
-        node = _section(cfg, section)
+        node = (cfg if section in _AT_ROOT else cfg.TRAINER).setdefault(section, CfgNode())
         for key, default in keys.items():
             node.setdefault(key, default)
+            if default is None:
+                any_type.append((node, key))
+    return any_type
 
 
-class HostConfig(CfgNode):
-    """Dassl's config, into which our files can be merged whatever ``extend_cfg`` has done to it."""
-
-    def merge_from_other_cfg(self, cfg_other):
-        with self._prepared():
-            super().merge_from_other_cfg(cfg_other)
-
-    def merge_from_list(self, cfg_list):
-        with self._prepared():
-            super().merge_from_list(cfg_list)
-
-    @contextlib.contextmanager
-    def _prepared(self):
-        """While it lasts, all declared keys are there; those of any type are None, which yacs lets anything replace."""
-        _fill(self)
-        kept = []
-        for section, keys in _DECLARED.items():
-            node = _section(self, section)
-            for key in (key for key, default in keys.items() if default is None):
-                kept.append((node, key, node[key]))
-                dict.__setitem__(node, key, None)
-        try:
-            yield
-        finally:
-            for node, key, value in kept:
-                if node[key] is None:
-                    dict.__setitem__(node, key, value)
-
-    @classmethod
-    def _decode_cfg_value(cls, value):
-        """Nodes below the root are plain ones; yacs compares their types."""
-        return CfgNode._decode_cfg_value(value)
-
-
-object.__setattr__(defaults._C, "__class__", HostConfig)  # CfgNode's own __setattr__ makes keys
+host_config.install(defaults._C, _fill)

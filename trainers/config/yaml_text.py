@@ -1,5 +1,10 @@
 """Configs as YAML text and as dicts of dotted keys: reading, writing and comparing; nothing in a text is run."""
+from collections.abc import Mapping
+from typing import Any
+
 import yaml
+
+from ..utils.untrusted import parse_or_none
 
 # What may differ between parts of one run: keys, and what they begin with.
 PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE", "DATALOADER.NUM_WORKERS",
@@ -12,7 +17,7 @@ class PlainLoader(yaml.SafeLoader):
     DEEPEST = 50
     depth = 0
 
-    def compose_node(self, parent, index):
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
             raise yaml.YAMLError(f"line {event.start_mark.line + 1}: *{event.anchor} is an alias: write out what it "
@@ -25,7 +30,7 @@ class PlainLoader(yaml.SafeLoader):
         return node
 
 
-def keys(node, prefix=""):
+def keys(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return {dotted key: value} of all leaves of a config."""
     found = {}
     for key, value in node.items():
@@ -36,7 +41,7 @@ def keys(node, prefix=""):
     return found
 
 
-def refuse_doubtful_keys(node, section=""):
+def refuse_doubtful_keys(node: yaml.Node | None, section: str = "") -> None:
     """Raise ValueError where a YAML mapping has a key twice (the last would win), or one that no config has."""
     if not isinstance(node, yaml.MappingNode):
         return
@@ -58,23 +63,20 @@ class _PlainDumper(yaml.SafeDumper):
         return True
 
 
-def dumped(cfg):
+def dumped(cfg: Mapping[str, Any]) -> str:
     """Return a config as YAML that ``parsed`` reads."""
     def plain(node):
         return {key: plain(value) if isinstance(value, dict) else value for key, value in node.items()}
     return yaml.dump(plain(cfg), Dumper=_PlainDumper)
 
 
-def parsed(text):
+def parsed(text: Any) -> dict[str, Any] | None:
     """Return the config that ``text`` holds as YAML, as plain dicts; None where it holds none. Nothing in it is run."""
-    try:
-        found = yaml.load(text, PlainLoader)
-    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError):  # as YAML pleases
-        return None
+    found = parse_or_none(lambda text: yaml.load(text, PlainLoader), text)
     return found if isinstance(found, dict) else None
 
 
-def difference(one, other):
+def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
     a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
     for node in (a, b):  # as which earlier versions built every bare path

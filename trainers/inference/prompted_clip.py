@@ -13,20 +13,17 @@ from pathlib import Path
 import torch
 from yacs.config import CfgNode
 
-from dassl.config import get_cfg_default
-
 from ..clip import load_clip
 from ..compat.registry import PREFIX, SHELF
 from ..config.build import setup_cfg
-from ..config.defaults import HOUSE, settings
+from ..config.defaults import complete, settings
 from ..errors import InputError
 from ..training import checkpoint
 from ..training.compatibility import load_into
 from ..training.identity import digest
 from ..training.trained import read_trained
+from ..utils.untrusted import read_untrusted
 from .inputs import class_list, image_batch
-
-KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 
 
 class PromptedCLIP:
@@ -171,15 +168,8 @@ def _config(trained, trainer, config_file, opts):
     """Return (config, method's name) of a file, whose own config wins where it has one."""
     name = method_of(trained, trainer).__name__
     if trained.trainer and not config_file:
-        try:
-            if trained.config is None:
-                raise ValueError("it is not a config in YAML")
-            cfg = CfgNode(trained.config)
-            complete(cfg, needed(SHELF.ours[name]))
-            cfg.merge_from_list(list(opts))
-        except Exception as error:  # yacs has a dozen ways to refuse
-            raise InputError(f"{trained.path}: its config cannot be used ({str(error).splitlines()[0]}): give trainer "
-                             "and config_file") from error
+        cfg = read_untrusted(trained.config, lambda config: _own_config(config, name, opts), lambda reason:
+                             f"{trained.path}: its config cannot be used ({reason}): give trainer and config_file")
         return cfg, name
     flags = argparse.Namespace(dataset_config_file="", config_file=str(config_file or ""), trainer=name,
                                opts=list(opts), no_cache=False)
@@ -188,24 +178,12 @@ def _config(trained, trainer, config_file, opts):
     return cfg, name
 
 
-def needed(method):
-    """Return the defaults of all that a config must hold for ``method`` to be built."""
-    defaults, own = get_cfg_default(), CfgNode({"TRAINER": CfgNode()})
-    return CfgNode({"MODEL": {"BACKBONE": {"NAME": ""}}, "INPUT": defaults.INPUT,
-                    "TRAINER": {section: settings(own, section) for section in (method.SECTION, HOUSE)}})
-
-
-def complete(node, defaults, section=""):
-    """Give a config the keys that it lacks; raises ValueError where one is of another type than its default."""
-    for key, default in defaults.items():
-        value = node.setdefault(key, default)
-        if value is None and isinstance(default, str):  # a host's CTX_INIT, for a random start
-            value = node[key] = ""
-        kinds = next((kinds for kinds in KINDS if isinstance(default, kinds)), object)
-        if not isinstance(value, kinds):
-            raise ValueError(f"{section}{key} is {value!r}")
-        if isinstance(default, dict):
-            complete(value, default, f"{section}{key}.")
+def _own_config(config, name, opts):
+    if config is None:
+        raise ValueError("it is not a config in YAML")
+    cfg = complete(config, SHELF.ours[name].SECTION)
+    cfg.merge_from_list(list(opts))
+    return cfg
 
 
 def _without_data(method, cfg, clip, classnames):

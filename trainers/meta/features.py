@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..training import distributed
 from ..training.loader import cores
 from ..utils import atomic
+from ..utils.untrusted import read_untrusted
 from . import pairs
 
 BLOCK = 4096  # pairs a shard
@@ -164,11 +165,9 @@ class Features:
                              "folder and run again")
 
     def _open_shard(self, i):
-        try:
-            return safe_open(self.paths[i], "pt")
-        except (SafetensorError, OSError) as error:
-            raise InputError(f"{self.paths[i]} is damaged ({error}): delete it and {self.folder}/done.json, and run "
-                             "again") from error
+        path = self.paths[i]
+        return read_untrusted(path, lambda path: safe_open(path, "pt"), lambda reason:
+                              f"{path} is damaged ({reason}): delete it and {self.folder}/done.json, and run again")
 
     def __len__(self):
         return self.pairs

@@ -3,13 +3,14 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save
 
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT
+from ..utils.untrusted import read_untrusted
 
 FORMAT = "promptreg gram 1"
 DEMO = PACKAGE_ROOT / "meta" / "demo"
@@ -41,22 +42,22 @@ def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"TRAINER.GRAM.META names {path}, which does not exist: correct it, or make one with {fetch}")
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            if about["format"] != FORMAT:
-                raise KeyError(f"format {about['format']}")
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
-        shapes = {name: value.shape for name, value in start.items()}
-        regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16))
-        if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
-            raise ValueError("its regulator has entries that are not finite")
-        if not all(torch.isfinite(value).all() for value in start.values()):
-            raise ValueError("its start has entries that are not finite")
-        regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
-    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} is no meta-trained file, or a damaged one ({reason[:150]}): make it again with "
-                         f"{fetch}") from error
+    return read_untrusted(path, _parse, lambda reason: f"{path} is no meta-trained file, or a damaged one ({reason}): "
+                          f"make it again with {fetch}")
+
+
+def _parse(path):
+    with safe_open(path, "pt") as file:
+        about = json.loads((file.metadata() or {})["about"])
+        if about["format"] != FORMAT:
+            raise KeyError(f"format {about['format']}")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+    start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
+    shapes = {name: value.shape for name, value in start.items()}
+    regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16))
+    if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+        raise ValueError("its regulator has entries that are not finite")
+    if not all(torch.isfinite(value).all() for value in start.values()):
+        raise ValueError("its start has entries that are not finite")
+    regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
     return start, regulator.requires_grad_(False), about

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from ..errors import InputError
 from ..training import distributed
 from ..utils import atomic
+from ..utils.untrusted import read_untrusted
 from .cluster_names import name_clusters
 
 CHUNK = 16384  # pairs in memory at a time, beyond the sample
@@ -246,12 +247,14 @@ def read(path):
     """
     if not Path(path).is_file():
         raise InputError(f"there is no hierarchy {path}: bash scripts/gram/meta_train.sh CORPUS PROMPTS makes one")
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads(file.metadata()["about"])
-            if about["format"] != FORMAT:
-                raise KeyError(f"format {about['format']}")
-            return Hierarchy(file.get_tensor("domain").numpy(), file.get_tensor("pseudo").numpy(),
-                             about.pop("domains"), about)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is no hierarchy, or a damaged one ({error}): delete it and run again") from error
+    return read_untrusted(path, _parse, lambda reason: f"{path} is no hierarchy, or a damaged one ({reason}): "
+                          "delete it and run again")
+
+
+def _parse(path):
+    with safe_open(path, "pt") as file:
+        about = json.loads(file.metadata()["about"])
+        if about["format"] != FORMAT:
+            raise KeyError(f"format {about['format']}")
+        return Hierarchy(file.get_tensor("domain").numpy(), file.get_tensor("pseudo").numpy(), about.pop("domains"),
+                         about)

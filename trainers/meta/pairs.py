@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..utils.images import opened, rgb
+from ..utils.untrusted import read_untrusted
 
 IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 HEADERS = {b"path", b"filepath", b"file", b"image", b"image_path"}  # first field of a TSV's heading
@@ -81,12 +82,14 @@ def picture(root, place):
     """Return the RGB image at a place; raises Bad."""
     raw = fetch(root, place)
     try:
-        with opened(io.BytesIO(raw)) as image:
-            return rgb(image)
-    except MemoryError:
-        raise
-    except Exception as error:  # every format's decoder has its own
-        raise Bad(f"the image is broken ({(str(error).splitlines() or [type(error).__name__])[0][:80]})") from None
+        return read_untrusted(str(place), lambda _: _decode(raw), lambda reason: reason)
+    except InputError as error:
+        raise Bad(f"the image is broken ({str(error)[:80]})") from None
+
+
+def _decode(raw):
+    with opened(io.BytesIO(raw)) as image:
+        return rgb(image)
 
 
 class Corpus:

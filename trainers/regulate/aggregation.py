@@ -1,10 +1,11 @@
 """Gaussian-weighted aggregation of the prompts over the epochs (PromptSRC, arXiv 2307.06948, section 3.3)."""
 import math
+from collections.abc import Mapping
 
 import torch
 
 
-def gaussian_weights(epochs, mean, std):
+def gaussian_weights(epochs: int, mean: float, std: float) -> list[float]:
     """Return the weights of epochs 1 to ``epochs``: the normal density N(e; mean, std), normalized to sum 1.
 
     Raises:
@@ -26,12 +27,12 @@ class Aggregation:
         total: {name: tensor}, empty before the first epoch.
     """
 
-    def __init__(self, epochs, mean, std):
+    def __init__(self, epochs: int, mean: float, std: float) -> None:
         self.weights = gaussian_weights(epochs, mean, std)
         self.total = {}
 
     @torch.no_grad()
-    def add(self, epoch, state):
+    def add(self, epoch: int, state: Mapping[str, torch.Tensor]) -> None:
         """Add the prompts ``state`` ({name: tensor}) at the end of ``epoch`` (from 0)."""
         weight = self.weights[epoch]
         for name, value in state.items():

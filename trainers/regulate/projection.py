@@ -1,8 +1,11 @@
 """Projection of one gradient away from its conflict with another (ProGrad, arXiv 2205.14865, equation 4)."""
+from collections.abc import Iterable
+
 import torch
 
 
-def project(gradients, guides, strength=1.0):
+def project(gradients: Iterable[torch.Tensor | None], guides: Iterable[torch.Tensor | None],
+            strength: float = 1.0) -> list[torch.Tensor | None]:
     """Remove from each gradient its component against the guide's direction, where the two disagree.
 
     Args:

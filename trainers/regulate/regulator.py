@@ -11,19 +11,21 @@ ours, after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of 
 V sees the gradient's direction alone, so R(c g) = c R(g) for c > 0: what was learned under one loss holds under
 another's scale.
 """
+from collections.abc import Mapping, Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 TINY = 1e-24  # below it a squared length counts as zero
 
 
-def regulates(name):
-    """Whether the parameter of that published name is a prompt (CoCoOp's meta-net, say, is none)."""
+def regulates(name: str) -> bool:
+    """Return whether the parameter of that published name is a prompt (CoCoOp's meta-net, for example, is not)."""
     return name.rpartition(".")[2] in ("ctx", "VPT", "VPT_shallow")
 
 
-def length(x):
+def length(x: Tensor) -> Tensor:
     """Euclidean length of the vectors ``x`` [..., d], kept as [..., 1]; smooth at zero."""
     return (x.square().sum(-1, keepdim=True) + TINY).sqrt()
 
@@ -31,7 +33,7 @@ def length(x):
 class Bend(nn.Module):
     """The function for T prompts of one shape [n, d], computed together."""
 
-    def __init__(self, prompts, width, rank, gate):
+    def __init__(self, prompts: int, width: int, rank: int, gate: int) -> None:
         super().__init__()
         self.down = nn.Parameter(torch.zeros(prompts, rank, width))  # V
         self.shift = nn.Parameter(torch.zeros(prompts, 1, rank))  # b
@@ -41,19 +43,19 @@ class Bend(nn.Module):
         self.gate_out = nn.Parameter(torch.zeros(prompts, 1, gate))
         self.gate_bias = nn.Parameter(torch.zeros(prompts, 1, 1))
 
-    def draw(self, generator):
+    def draw(self, generator: torch.Generator) -> None:
         """Draw what must not start at zero; U does, so that the function starts as the identity."""
         with torch.no_grad():
             self.down.normal_(generator=generator)
             self.gate_in.normal_(std=self.gate_in.shape[-1] ** -0.5, generator=generator)
 
-    def gates(self, prompts):
+    def gates(self, prompts: Tensor) -> Tensor:
         """Return z [T, 1, 1] of the prompts [T, n, d]."""
         mean = F.layer_norm(prompts.mean(1), prompts.shape[-1:]).unsqueeze(-1)  # [T, d, 1]
         hidden = F.relu(self.gate_in @ mean + self.gate_shift)  # [T, units, 1]
         return torch.sigmoid(self.gate_out @ hidden + self.gate_bias)
 
-    def forward(self, prompts, gradients):
+    def forward(self, prompts: Tensor, gradients: Tensor) -> Tensor:
         """Return the directions [T, n, d] for prompts and gradients of that shape."""
         size = length(gradients)
         hidden = F.relu((gradients / size) @ self.down.mT + self.shift)  # [T, n, r]
@@ -79,7 +81,8 @@ class Regulator(nn.Module):
         ValueError: a prompt that is not [n, d] (class-specific contexts), or a rank or gate below 1.
     """
 
-    def __init__(self, shapes, rank=32, seed=None, gate=16):
+    def __init__(self, shapes: Mapping[str, Sequence[int]], rank: int = 32, seed: int | None = None,
+                 gate: int = 16) -> None:
         super().__init__()
         if min(rank, gate) < 1:
             raise ValueError(f"a regulator of rank {rank} with a gate of {gate}: both must be at least 1")
@@ -96,7 +99,8 @@ class Regulator(nn.Module):
             for bend in self.bends.values():
                 bend.draw(generator)
 
-    def forward(self, prompts, gradients):
+    def forward(self, prompts: Mapping[str, Tensor],
+                gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
         """Return {name: direction} for {name: prompt} and {name: gradient, or None where it has no part}.
 
         As long as the regulator is untrained, each direction equals the gradient to the bit.

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..training.result import FILE
+from ..utils.untrusted import read_untrusted
 from .identity import OWN, dataset_names, following, replace_surrogates, tell_apart
 from .published import KEYS, ZERO_SHOT
 
@@ -89,6 +90,20 @@ def read_runs(places: Iterable[tuple[str, str]]) -> list[Run]:
     return tell_apart([run for folder, root in places if (run := read_run(folder, root))])
 
 
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, Any], float, int, int] | None:
+    """Return (content, figures, accuracy, shots, seed) of a result.json; None of a meta-training's."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    results = content["results"]
+    if set(results) == {"held_out"}:
+        return None
+    figures = results.get("test") or next(iter(results.values()))
+    zero_shot = content["trainer"] in ZERO_SHOT and content["classes"] == "all"
+    shots = 0 if zero_shot else number(content, "shots", -1, LARGEST, (int,))
+    accuracy, seed = float(number(figures, "accuracy", 0, 100)), number(content, "seed", -LARGEST, LARGEST, (int,))
+    check(content, figures)
+    return content, figures, accuracy, shots, seed
+
+
 def read_run(folder: str | Path, root: str | Path = os.sep) -> Run | None:
     """Return the ``Run`` of a folder with a result.json; None of a meta-training, which fills no cell of a table.
 
@@ -98,20 +113,12 @@ def read_run(folder: str | Path, root: str | Path = os.sep) -> Run | None:
         InputError: it is not whole.
     """
     path = Path(folder) / FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        results = content["results"]
-        if set(results) == {"held_out"}:
-            return None
-        figures = results.get("test") or next(iter(results.values()))
-        method, classes = content["trainer"], content["classes"]
-        accuracy = float(number(figures, "accuracy", 0, 100))
-        shots = 0 if method in ZERO_SHOT and classes == "all" else number(content, "shots", -1, LARGEST, (int,))
-        seed = number(content, "seed", -LARGEST, LARGEST, (int,))
-        check(content, figures)
-    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, OverflowError, RecursionError) as error:
-        raise InputError(f"{path} is not a whole result ({type(error).__name__}: {error}): delete it, and the run is "
-                         "made again") from None
+    found = read_untrusted(path, _parse, lambda reason: f"{path} is not a whole result ({reason}): delete it, and the "
+                           "run is made again")
+    if found is None:
+        return None
+    content, figures, accuracy, shots, seed = found
+    method, classes = content["trainer"], content["classes"]
     command = list(content.get("command") or [])
     parts = telling_parts(folder, root, method, command)
     setting = "base2new" if classes in ("base", "new") else "xd" if "evaluation" in parts else "few_shot"
@@ -125,7 +132,7 @@ def read_run(folder: str | Path, root: str | Path = os.sep) -> Run | None:
         method, config_name(command, parts, folder), variant or weight, str(content.get("backbone", "")),
         *dataset_names(content)))
     return Run(str(folder), setting, method, config, names[0], classes, shots, seed, variant, backbone, accuracy,
-               content, source, parts, names[1], split="" if results.get("test") else "validation")
+               content, source, parts, names[1], split="" if content["results"].get("test") else "validation")
 
 
 def check(content: dict[str, Any], figures: dict[str, Any]) -> None:

@@ -12,9 +12,7 @@ import logging
 import pickle
 import random
 import re
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ import torch
 from ..config.yaml_text import parsed
 from ..errors import InputError
 from ..utils import atomic, torch_archive
+from ..utils.untrusted import read_untrusted
 from . import distributed
 
 log = logging.getLogger("promptreg")
@@ -109,21 +108,19 @@ def read(path):
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: check --model-dir and --load-epoch")
+    return read_untrusted(path, _content, unclear="it is no PyTorch file", refusal=lambda reason:
+                          f"{path} cannot be read as a checkpoint ({reason}): delete it or fetch it again")
+
+
+def _content(path):
+    # Some versions of torch.load would hand such a file to torch.jit.load, which runs it.
+    if torch_archive.is_torchscript(path):
+        raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
+    check_sums(path)
     try:
-        # Some versions of torch.load would hand such a file to torch.jit.load, which runs it.
-        if torch_archive.is_torchscript(path):
-            raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
-        check_sums(path)
-        try:
-            return torch.serialization.load(path, map_location="cpu", weights_only=True)
-        except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
-            return torch_archive.read(path)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, KeyError, ValueError,
-            IndexError, TypeError, AttributeError, OverflowError, struct.error, zlib.error) as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        reason = reason if " " in reason else "it is no PyTorch file"
-        raise InputError(f"{path} cannot be read as a checkpoint ({reason[:150]}): "
-                         "delete it or fetch it again") from error
+        return torch.serialization.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
+        return torch_archive.read(path)
 
 
 def check_sums(path):

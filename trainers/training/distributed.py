@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from ..errors import EnvironmentFault, InputError
+from ..utils.untrusted import first_line
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
@@ -49,9 +50,8 @@ def start(device):
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise EnvironmentFault(f"the processes do not reach each other at {os.environ['MASTER_ADDR']}:"
-                               f"{os.environ['MASTER_PORT']} ({reason[:150]}): start all of them with "
+                               f"{os.environ['MASTER_PORT']} ({first_line(error)[:150]}): start all of them with "
                                "torchrun") from error
 
 

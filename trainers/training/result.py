@@ -14,6 +14,7 @@ from ..config.yaml_text import dumped, parsed
 from ..errors import InputError
 from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT
+from ..utils.untrusted import parse_or_none
 from . import distributed
 
 FILE = "result.json"
@@ -84,13 +85,10 @@ def told(directory):
     path = Path(directory) / FILE
     if not path.is_file():
         return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content["results"], dict):
-            return content
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):
-        pass
-    raise damaged(directory)
+    content = parse_or_none(lambda path: json.loads(path.read_text(encoding="utf-8")), path)
+    if not isinstance(content, dict) or not isinstance(content.get("results"), dict):
+        raise damaged(directory)
+    return content
 
 
 def damaged(directory):

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from ..config.yaml_text import parsed
 from ..errors import InputError
+from ..utils.untrusted import read_untrusted
 from . import checkpoint
 
 
@@ -59,16 +60,18 @@ def read_trained(path: Path) -> TrainedPrompts:
         raise InputError(f"there is no checkpoint {path}: correct the path")
     if path.suffix != ".safetensors":
         return TrainedPrompts.of(checkpoint.read(path), path)
-    try:
-        with safe_open(path, "pt") as file:
-            about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
-            if not isinstance(about, dict):
-                raise ValueError("its description is none")
-            state = {name.removeprefix("prompts."): file.get_tensor(name)
-                     for name in file.keys() if name.startswith("prompts.")}
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}): export it again") from error
+    about, state = read_untrusted(path, _exported, lambda reason: f"{path} cannot be read ({reason}): export it again")
     return TrainedPrompts(path, state, **_made_for(about, path))
+
+
+def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return (the description, {name: tensor}) of an exported file."""
+    with safe_open(path, "pt") as file:
+        about = json.loads((file.metadata() or {}).get("promptreg", "{}"))
+        if not isinstance(about, dict):
+            raise ValueError("its description is none")
+        return about, {name.removeprefix("prompts."): file.get_tensor(name)
+                       for name in file.keys() if name.startswith("prompts.")}
 
 
 def _made_for(content: Mapping[str, Any], path: Path) -> dict[str, Any]:

@@ -3,11 +3,18 @@
 A file is written under another name, ``.NAME.XXXX.part`` in its folder, by a process that holds a lock on it until it
 takes its place. The system lets go of the lock however the process ends, so that whoever comes to the folder next can
 tell what has been left from what is being written, and removes it.
+
+The library filelock does ``alone``, and cannot do the rest: it opens and locks a file of its own, not the one that is
+being written. So the temporary file's lock stays flock.
 """
 import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+from filelock import FileLock
 
 from ..errors import InputError
 
@@ -21,13 +28,19 @@ class Linked(InputError, OSError):
     """Where a file is to be written a link stands, which would lead the writing elsewhere."""
 
 
-def no_link(path, flags):
+def no_link(path: str | Path, flags: int) -> int:
     """``open(path, mode, opener=no_link)``: as ``open``, but not through a link that somebody has put there.
 
     Folders on the way may be links. Raises Linked.
     """
-    try:
+    with _refusing_link(path):
         return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+@contextlib.contextmanager
+def _refusing_link(path):
+    try:
+        yield
     except OSError as error:
         if os.path.islink(path):
             raise Linked(f"{path} is a link: it is not written through; remove it") from error
@@ -35,7 +48,7 @@ def no_link(path, flags):
 
 
 @contextlib.contextmanager
-def naming(path):
+def naming(path: str | Path) -> Iterator[None]:
     """Let an OSError name ``path``: one of a write does not say of which file."""
     try:
         yield
@@ -45,7 +58,7 @@ def naming(path):
 
 
 @contextlib.contextmanager
-def whole(path):
+def whole(path: str | Path) -> Iterator[IO[bytes]]:
     """Give an open binary file, which has a ``name``, that becomes ``path`` if the block succeeds; parents are made.
 
     Raises:
@@ -59,7 +72,7 @@ def whole(path):
         sync(path.parent)
 
 
-def write(path, content, once=False):
+def write(path: str | Path, content: str | bytes, once: bool = False) -> bool:
     """Write bytes, or a text in UTF-8, to ``path``; returns whether this call's content is the one that stands.
 
     Args:
@@ -85,7 +98,7 @@ def write(path, content, once=False):
     return True
 
 
-def tidy(folder):
+def tidy(folder: str | Path) -> None:
     """Remove what killed processes have left in ``folder``; what is being written stays."""
     for part in Path(folder).glob(".*.part"):
         with contextlib.suppress(OSError), open(part, "r+b") as file:  # gone meanwhile, or somebody else's
@@ -95,7 +108,7 @@ def tidy(folder):
 
 
 @contextlib.contextmanager
-def temporary(path):
+def temporary(path: Path) -> Iterator[IO[bytes]]:
     """Give a new file beside ``path``, open and locked, that is gone after the block if it still has its name."""
     path.parent.mkdir(parents=True, exist_ok=True)
     tidy(path.parent)
@@ -120,13 +133,16 @@ def _locked(path):
 
 
 @contextlib.contextmanager
-def alone(path):
+def alone(path: str | Path) -> Iterator[None]:
     """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", opener=no_link) as file:
-        if fcntl:  # elsewhere the work may be done twice; files are whole all the same
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(path)
+    with _refusing_link(path):
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _settle(file):
@@ -134,7 +150,7 @@ def _settle(file):
     os.fsync(file.fileno())
 
 
-def sync(folder):
+def sync(folder: str | Path) -> None:
     """Have a folder's new names outlast a power failure, where the system can do that."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)

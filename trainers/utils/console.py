@@ -1,4 +1,4 @@
-"""How every command line answers a mistake: one line, cause and remedy, and an exit code; never half a screen."""
+"""How every command reports an error: one line, cause and remedy, and an exit code."""
 import argparse
 import contextlib
 import errno
@@ -7,7 +7,10 @@ import os
 import re
 import select
 import sys
+from collections.abc import Callable
+from logging import LogRecord
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 from ..errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
 from . import atomic
@@ -15,8 +18,8 @@ from . import atomic
 # What the system refuses for reasons that lie with the machine, and what to do about it.
 REMEDIES = {errno.ENOSPC: "free some space and run the same command again",
             errno.EDQUOT: "free some of your quota and run the same command again",
-            errno.EACCES: "mend its permissions, or choose another folder",
-            errno.EPERM: "mend its permissions, or choose another folder",
+            errno.EACCES: "correct its permissions, or choose another folder",
+            errno.EPERM: "correct its permissions, or choose another folder",
             errno.EROFS: "choose a folder on another disk",
             errno.EIO: "the disk is failing: choose another",
             errno.ENOMEM: "free some memory and run the same command again",
@@ -26,24 +29,19 @@ REMEDIES = {errno.ENOSPC: "free some space and run the same command again",
 class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line, without its usage before it."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(InputError.exit_code, f"error: {plain(message)}; all flags are listed by --help\n")
 
 
-def exit_code(error):
-    """Return the exit code of an error that the user can mend, or None for a defect of ours, which keeps its traceback.
+def exit_code(error: BaseException) -> int | None:
+    """Return the exit code of an error that the user can correct, or None for a bug of ours, which keeps its traceback.
 
-    minidassl stands alone and says what is wrong by Python's own exceptions; the system does so by OSError.
+    Errors meant for the user have an ``exit_code``: ours, and those of minidassl, which imports nothing of ours. The
+    system says by OSError what it refuses.
     """
-    if isinstance(error, PromptRegError):
-        return error.exit_code
-    frame = error.__traceback__
-    while frame.tb_next:
-        frame = frame.tb_next
-    engine = getattr(sys.modules.get("dassl"), "__name__", "")  # minidassl's own name, where it stands for Dassl
-    said_by_mini = "minidassl" in engine and frame.tb_frame.f_globals["__name__"].startswith(engine)
-    if said_by_mini and isinstance(error, (FileNotFoundError, ValueError)):
-        return InputError.exit_code
+    code = getattr(type(error), "exit_code", None)
+    if isinstance(code, int):
+        return code
     if isinstance(error, (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return InputError.exit_code if error.filename else None
     if memory(error) or isinstance(error, OSError) and error.errno in REMEDIES:
@@ -51,7 +49,7 @@ def exit_code(error):
     return None
 
 
-def memory(error):
+def memory(error: BaseException) -> str | None:
     """Return which memory is full, if that is what the error says."""
     if type(error).__name__ == "OutOfMemoryError":  # torch.cuda's
         return "the GPU's memory"
@@ -59,12 +57,12 @@ def memory(error):
     return "memory" if refused or isinstance(error, MemoryError) else None
 
 
-def plain(text):
+def plain(text: str) -> str:
     """Return a text with its control characters and line breaks written as escapes: no terminal obeys it."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
 
-def one_line(error):
+def one_line(error: BaseException) -> str:
     """Return an error's message as one plain line."""
     if memory(error):
         return (f"{memory(error)} is full: lower DATALOADER.TRAIN_X.BATCH_SIZE, TRAINER.PROMPTREG.TEXT_MEMORY or "
@@ -75,7 +73,7 @@ def one_line(error):
     return plain(" ".join(filter(None, map(str.strip, message(error).splitlines()))))
 
 
-def message(error):
+def message(error: BaseException) -> str:
     """Return an error's own words: of one that crossed from a loader's worker process, what its traceback ends with."""
     said = str(error).strip()
     if not (said.startswith("Caught ") and "\nOriginal Traceback " in said):
@@ -84,19 +82,19 @@ def message(error):
     return words if named else said.splitlines()[-1]
 
 
-def say(line):
+def say(line: str) -> None:
     """Print a line, and no more, to standard error, which may itself be a file on the disk that is full."""
     with contextlib.suppress(OSError):
         print(plain(line), file=sys.stderr, flush=True)
 
 
-def plain_record(record):
+def plain_record(record: LogRecord) -> bool:
     """Filter of a logger: its messages on one line."""
     record.msg, record.args = plain(record.getMessage()), ()
     return True
 
 
-def prepare():
+def prepare() -> None:
     """Let a command print whatever it may; called first by every command line.
 
     A stream that was closed swallows what is printed; one that cannot encode a name writes it with backslashes.
@@ -107,7 +105,7 @@ def prepare():
             stream.reconfigure(errors="backslashreplace")
 
 
-def abandoned():
+def abandoned() -> bool:
     """Return whether whoever read our output has gone: what ``| head`` does once it has seen enough."""
     watch = select.poll()
     try:
@@ -117,27 +115,28 @@ def abandoned():
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
 
 
-def silence():
+def silence() -> None:
     """Let nothing more be printed: whoever read our output has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Log:
-    """Standard output that is also kept; from ``open`` on, in a file. Nothing is written before the run is sound."""
+    """Standard output that is also saved: from ``open`` on, in a file, so that nothing is written before all checks."""
 
-    def __init__(self, console):
-        self.console, self.kept, self.file = console, [], None
+    def __init__(self, console: TextIO) -> None:
+        self.console, self.unwritten = console, []
+        self.file: TextIO | None = None
 
-    def write(self, text):
+    def write(self, text: str) -> int:
         self._to_console(lambda console: console.write(text))
         if self.file:
             with atomic.naming(self.file.name):
                 self.file.write(text)
         else:
-            self.kept.append(text)
+            self.unwritten.append(text)
         return len(text)
 
-    def flush(self):
+    def flush(self) -> None:
         self._to_console(lambda console: console.flush())
         if self.file:
             self.file.flush()
@@ -148,20 +147,20 @@ class Log:
         except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
             silence()
 
-    def open(self, directory):
+    def open(self, directory: str | Path) -> None:
         """Begin, or in a resumed run continue, ``directory``/log.txt."""
         os.makedirs(directory, exist_ok=True)
         self.file = open(Path(directory) / "log.txt", "a", buffering=1, encoding="utf-8", errors="surrogateescape",
                          opener=atomic.no_link)
         with atomic.naming(self.file.name):
-            self.file.writelines(self.kept)
+            self.file.writelines(self.unwritten)
 
     def __getattr__(self, name):
         return getattr(self.console, name)
 
 
-def answered(command):
-    """Decorator of a command line's ``main(argv)``: what a user can mend becomes one line and the exit code.
+def answered(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator of a command line's ``main(argv)``: what a user can correct becomes one line and the exit code.
 
     Ctrl-C is 130; a reader that has seen enough (``| head``) is no error.
     """

@@ -1,10 +1,13 @@
 """Reading an image, or saying which one cannot be read and what to do about it."""
 import warnings
+from os import PathLike
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from .untrusted import read_untrusted
 
 REMEDY = "delete it and fetch its dataset again; promptreg data check NAME lists all such images"
 # Of what Pillow reads, the formats that datasets come in: for others it starts programs (Ghostscript for PostScript).
@@ -26,7 +29,7 @@ warnings.filterwarnings("ignore", "Palette images with Transparency", UserWarnin
 warnings.filterwarnings("ignore", "(Possibly c|C)orrupt EXIF data", UserWarning)
 
 
-def opened(path):
+def opened(path: str | PathLike[str] | IO[bytes]) -> Image.Image:
     """Return the image at ``path``, not decoded yet. Raises ValueError where it claims more pixels than Pillow's limit.
 
     Some kilobytes can claim to be gigabytes; a workers' process for each core would ask for that memory at once.
@@ -39,7 +42,7 @@ def opened(path):
     return image
 
 
-def rgb(image):
+def rgb(image: Image.Image) -> Image.Image:
     """Return a PIL image as RGB. Raises InputError where its values have no 8 bits that they could only mean.
 
     Pillow's own conversion cuts values off at 255: 16 bits become white all over, floats in 0..1 black.
@@ -53,11 +56,16 @@ def rgb(image):
     return image.convert("RGB")
 
 
-def read_image(path):
+def read_image(path: str | PathLike[str]) -> Image.Image:
     """Return the image at ``path`` as an RGB PIL image. Raises MissingImage or DamagedImage, one line each.
 
     It replaces Dassl's function of this name, which tries a damaged image again for ever.
     """
+    return read_untrusted(path, _decode, lambda reason: f"{path}: damaged or not an image ({reason}); {REMEDY}",
+                          kind=DamagedImage)
+
+
+def _decode(path):
     try:
         with opened(path) as image:
             return rgb(image)
@@ -65,5 +73,3 @@ def read_image(path):
         raise InputError(f"{path}: {error}") from None
     except FileNotFoundError:
         raise MissingImage(f"{path}: no such image; {REMEDY}") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:  # as decoders please
-        raise DamagedImage(f"{path}: damaged or not an image ({error}); {REMEDY}") from error

@@ -1,7 +1,10 @@
 """One run at a time in an output folder: ``run.lock`` names the process that has it.
 
 The lock is made by a hard link (or O_EXCL), which is exclusive on network disks as well. That its holder is dead can be
-told on the holder's own machine only, and there one of several takers wins by flock on the very file that is stale.
+known on the holder's own machine only, and there one of several takers wins by flock on the very file that is stale.
+
+The library filelock does not do this: its locks by flock do not say who holds them, and none knows of a SLURM job that
+was put back into the queue, onto another machine.
 """
 import contextlib
 import errno
@@ -11,9 +14,11 @@ import socket
 import subprocess
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
+from .untrusted import parse_or_none
 
 try:
     import fcntl
@@ -25,7 +30,7 @@ NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 
 
 @contextlib.contextmanager
-def held(folder):
+def held(folder: str | Path) -> Iterator[None]:
     """Hold ``folder`` (made where missing) for this process; it is given back however the block ends.
 
     A folder that was made for this and is still empty is removed again.
@@ -47,7 +52,7 @@ def held(folder):
                 empty.rmdir()
 
 
-def release_dead(folder):
+def release_dead(folder: str | Path) -> None:
     """Remove the lock that a process which is gone has left in ``folder``; that of a living one stays."""
     if (Path(folder) / NAME).exists():
         with contextlib.suppress(PromptRegError), held(folder):  # takes it over, and gives it back
@@ -69,7 +74,7 @@ def _enter(path, mine, made):
     except NotADirectoryError:
         raise InputError(f"{folder} is below a file: choose another --output-dir") from None
     except OSError as error:
-        raise EnvironmentFault(f"{folder} cannot be written to ({error.strerror}): mend its permissions, free some "
+        raise EnvironmentFault(f"{folder} cannot be written to ({error.strerror}): correct its permissions, free some "
                                "space, or choose another --output-dir") from error
 
 
@@ -125,7 +130,7 @@ def _take_over(draft, path):
     """Put ``draft`` in the place of a dead process's lock; return whether it was.
 
     Raises:
-        FolderInUse: the holder lives, or this cannot be told from here.
+        FolderInUse: the holder lives, or this cannot be known from here.
     """
     holder = _read(path)
     if holder is None:  # gone, or not written yet
@@ -149,13 +154,10 @@ def _take_over(draft, path):
 
 
 def _read(path):
-    """Return the identity that a lock holds, or None where there is none or it is not whole."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
-        return content if whole else None
-    except (OSError, ValueError, RecursionError):
-        return None
+    """Return the identity that a lock holds, or None where there is none or it is damaged."""
+    content = parse_or_none(lambda path: json.loads(path.read_text(encoding="utf-8")), path)
+    whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
+    return content if whole else None
 
 
 def _describe(path, holder):

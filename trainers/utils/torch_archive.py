@@ -7,6 +7,8 @@ import collections
 import contextlib
 import pickle
 import zipfile
+from os import PathLike
+from typing import Any
 
 import torch
 
@@ -22,7 +24,7 @@ STORAGES = {"DoubleStorage": torch.float64, "FloatStorage": torch.float32, "Half
 class Node:
     """Stands for an object of a class that is not wanted: takes its arguments and state, does nothing."""
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         self.args, self.state = args, {}
 
     def __setstate__(self, state):
@@ -31,11 +33,11 @@ class Node:
     def __setitem__(self, key, value):
         self.state[key] = value
 
-    def append(self, value):
+    def append(self, value: Any) -> None:
         pass
 
 
-def is_torchscript(path):
+def is_torchscript(path: str | PathLike[str]) -> bool:
     """Whether the file is a TorchScript archive (rather than a PyTorch checkpoint, or no zip at all).
 
     PyTorch is asked as well: of a zip with two tables of contents it may read another one than Python does.
@@ -50,7 +52,7 @@ def is_torchscript(path):
         return False
 
 
-def read(path):
+def read(path: str | PathLike[str]) -> Any:
     """Return what ``path`` holds: dicts, lists, numbers, tensors; ``Node`` for anything else.
 
     Raises:
@@ -64,7 +66,7 @@ def read(path):
         return _Reader(file, root.rpartition("/")[0]).load()
 
 
-def parameters(node, prefix=""):
+def parameters(node: Node, prefix: str = "") -> dict[str, torch.Tensor]:
     """Return {dotted name: tensor} of a TorchScript module read by ``read``."""
     found = {}
     for name, value in node.state.items():

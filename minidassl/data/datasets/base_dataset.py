@@ -4,6 +4,8 @@ import tarfile
 import zipfile
 from collections import defaultdict
 
+from ...errors import ConfigError, MissingFileError
+
 
 class Datum:
     """One image: its path, label, domain (a number) and class name.
@@ -15,7 +17,7 @@ class Datum:
     # The underscored attributes are what Dassl's few-shot caches (pickles of Datum) hold.
     def __init__(self, impath="", label=0, domain=0, classname=""):
         if not os.path.isfile(impath):
-            raise FileNotFoundError(f"No image at {impath!r}")
+            raise MissingFileError(f"No image at {impath!r}")
         self._impath = impath
         self._label = label
         self._domain = domain
@@ -67,7 +69,8 @@ class DatasetBase:
         """Raise a ValueError unless all domains are among ``self.domains``."""
         for domain in (*source_domains, *target_domains):
             if domain not in self.domains:
-                raise ValueError(f"{domain!r} is not a domain of {type(self).__name__}, which has {list(self.domains)}")
+                raise ConfigError(f"{domain!r} is not a domain of {type(self).__name__}, which has "
+                                  f"{list(self.domains)}")
 
     def download_data(self, url, dst, from_gdrive=True):
         """Download an archive from Google Drive to the file ``dst`` and extract it into dst's folder.
