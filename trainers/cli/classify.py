@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..inference.prompted_clip import PromptedCLIP
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 from ..utils.paths import PACKAGE
 
 
@@ -43,7 +43,7 @@ def from_arguments(args):
                                         trainer=args.trainer, config_file=args.config_file)
 
 
-@answered
+@cli_errors
 def main(argv=None):
     """Print the most likely classes of images; returns the exit code."""
     parser = Parser(prog=f"python -m {PACKAGE}.cli.classify", description="Classify images with trained prompts.")
@@ -56,7 +56,8 @@ def main(argv=None):
     model = from_arguments(args)
     for path in args.images:
         best, = model.classify(path, args.top)
-        print(plain(path), *(plain(f"{name} {100 * p:.1f}%") for name, p in best), sep="\t")
+        words = (escape_control_chars(f"{name} {100 * p:.1f}%") for name, p in best)
+        print(escape_control_chars(path), *words, sep="\t")
     return 0
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..inference.export import FORMATS, to_published
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.paths import PACKAGE
 from .classify import add_arguments, from_arguments
 
 
-@answered
+@cli_errors
 def main(argv=None):
     """Run the command line; returns the exit code."""
     parser = Parser(prog=f"python -m {PACKAGE}.cli.export", description=__doc__.split(": ", 1)[1],

@@ -5,10 +5,10 @@ from ..compat import engine
 from ..config.build import setup_cfg
 from ..config.flags import parser
 from ..inference.linear_probe import run
-from ..utils.console import answered
+from ..utils.console import cli_errors
 
 
-@answered
+@cli_errors
 def main(argv=None):
     args = parser().parse_args(argv)
     args.trainer = args.trainer or "ZeroshotCLIP"

@@ -9,13 +9,13 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import InputError
-from ..utils.console import answered
+from ..utils.console import cli_errors
 from ..utils.paths import PACKAGE, packaged
 
 COMMANDS = {"train": "training.run", "init": "cli.init", "doctor": "cli.doctor"}  # command -> module
 
 
-@answered
+@cli_errors
 def main(argv=None):
     """Run one command; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
     words = sys.argv[1:] if argv is None else list(argv)

@@ -3,15 +3,15 @@ import sys
 from pathlib import Path
 
 from ..clip import load_clip
-from ..config.yaml_text import keys as flatten
+from ..config.yaml_text import flatten
 from ..errors import InputError
 from ..inference.nearest_words import contexts, nearest_words
 from ..training import identity
 from ..training.trained import read_trained
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 
 
-@answered
+@cli_errors
 def main(argv=None):
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="…/prompt_learner/model.pth.tar-50, ours or a published implementation's")
@@ -42,9 +42,9 @@ def main(argv=None):
                              f"{clip.text.width}: correct --backbone")
         number, names = int(what[6:]) if what.startswith("class ") else None, trained.classnames or ()
         name = names[number] if number is not None and number < len(names) else None
-        print(plain(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
+        print(escape_control_chars(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
         for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
-            print(f"{i}: " + "  ".join(f"{plain(word)} ({distance:.4f})" for word, distance in words))
+            print(f"{i}: " + "  ".join(f"{escape_control_chars(word)} ({distance:.4f})" for word, distance in words))
     return 0
 
 

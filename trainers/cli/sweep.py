@@ -12,7 +12,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..errors import EnvironmentFault, InputError, Interrupted
+from ..errors import InputError, Interrupted, SetupError
 from ..results import render
 from ..results.collect import read_runs
 from ..results.table import tables
@@ -20,7 +20,7 @@ from ..sweep import preflight
 from ..sweep.plan import METHODS, SETTINGS, check_configs, check_finished, interpreter, plan
 from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, Stopped, visible_gpus
 from ..sweep.progress import watching
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 
 
 def parser():
@@ -71,7 +71,7 @@ def output_folder(args):
 
 
 def check(args):
-    """Raise InputError or EnvironmentFault for what would fail later."""
+    """Raise InputError or SetupError for what would fail later."""
     for flag in ("jobs", "per_gpu", "shots"):
         given = getattr(args, flag)
         for number in given if isinstance(given, list) else [given]:
@@ -84,7 +84,7 @@ def check(args):
     if not there.is_dir():
         raise InputError(f"--output {output_folder(args)}: {there} is no folder: choose another")
     if not shutil.which(interpreter()):
-        raise EnvironmentFault(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
+        raise SetupError(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
 
 
 def dry_run(jobs):
@@ -107,7 +107,7 @@ def report(pool, console):
             how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
             console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
             for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
-                console.print(f"    {plain(line)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"    {escape_control_chars(line)}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
         elif pool.states[job.slug] == INTERRUPTED:
@@ -200,7 +200,7 @@ def run(args):
     return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0
 
 
-@answered
+@cli_errors
 def main(argv=None):
     """Run the command line; returns the exit code: 0, 1 where a job failed, 2 for the user's input, 3 for the
     environment, 75 where a job was interrupted and none failed, 130 if stopped."""

@@ -4,11 +4,11 @@ import sys
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
 from ..clip.weights import COOP_NAMES, is_file_name, locate, split_name
-from ..errors import EnvironmentFault, InputError
-from ..utils.console import Parser, answered
+from ..errors import InputError, SetupError
+from ..utils.console import Parser, cli_errors
 
 
-@answered
+@cli_errors
 def main(argv=None):
     """Fetch what is named; returns the exit code."""
     parser = Parser(description="Fetch CLIP weights into the usual cache.")
@@ -26,8 +26,8 @@ def main(argv=None):
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))
         except Exception as error:  # of the network, of the hub's client, of the disk
-            raise EnvironmentFault(f"{name} could not be fetched ({' '.join(str(error).split())[:200]}): check the "
-                                   "connection and run the same command again") from error
+            raise SetupError(f"{name} could not be fetched ({' '.join(str(error).split())[:200]}): check the "
+                             "connection and run the same command again") from error
         print(f"{name}: {locate(name)}")
     return 0
 
