@@ -1,7 +1,7 @@
 """Every trainer in every precision on the demo, trained on base classes and evaluated on new ones.
 
-python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/appendix/demo-table.md]. Rows of trainers that
-are not asked for stay as they are. Each cell is what
+python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/appendix/demo-table.md]. Rows of
+trainers that are not asked for stay as they are. Each cell is what
 ``python train.py --trainer T … TRAINER.<SECTION>.PREC P`` and then ``--eval-only`` on the new classes print.
 """
 import argparse
