@@ -10,8 +10,8 @@ from conftest import ROOT
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 SERVICES = [*FORMS, *(ROOT / ".github" / "workflows").glob("*.yml"),
             *(ROOT / name for name in (".pre-commit-config.yaml", "mkdocs.yml", "CITATION.cff"))]
-PAGES = sorted({page for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "trainers/**/README.md", "tests/*/README.md")
-                for page in ROOT.glob(pattern)})
+FOR_READERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "trainers/**/README.md", "tests/*/README.md")
+PAGES = sorted({page for pattern in FOR_READERS for page in ROOT.glob(pattern)})
 
 
 def anchors(page: Path) -> set[str]:
