@@ -1,7 +1,7 @@
-"""Every trainer in every precision on the demo, trained on base classes and evaluated on new ones: docs/demo-table.md.
+"""Every trainer in every precision on the demo, trained on base classes and evaluated on new ones.
 
-python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/demo-table.md]. Rows of trainers that are
-not asked for stay as they are. Each cell is what
+python benchmarks/demo_table.py [TRAINER …] [--shots 4] [--seed 1] [--out docs/appendix/demo-table.md]. Rows of
+trainers that are not asked for stay as they are. Each cell is what
 ``python train.py --trainer T … TRAINER.<SECTION>.PREC P`` and then ``--eval-only`` on the new classes print.
 """
 import argparse
@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--shots", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", default="data")
-    parser.add_argument("--out", default=str(ROOT / "docs" / "demo-table.md"))
+    parser.add_argument("--out", default=str(ROOT / "docs" / "appendix" / "demo-table.md"))
     args = parser.parse_args()
     head = ["# Every trainer but GRAM's in every precision, on the demo", "",
             f"Digits, {args.shots} shots, seed {args.seed}, CPU: accuracy in percent on the base classes after "

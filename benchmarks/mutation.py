@@ -8,8 +8,8 @@ a fork of this process, which has imported all but the repository's own modules,
 the mutated file.
 
 killed: a test fails. timeout: the tests need five times the processor time they need otherwise, as in an endless loop.
-survived: all pass, or none reaches the line; docs/mutation.md gives the reason for each, and the exit status is 1 where
-it lacks one, or where less than 85% is killed. Strings, and all within f-strings, stay as they are.
+survived: all pass, or none reaches the line; benchmarks/mutation.md gives the reason for each, and the exit status is
+1 where it lacks one, or where less than 85% is killed. Strings, and all within f-strings, stay as they are.
 """
 import argparse
 import ast
@@ -41,7 +41,7 @@ TESTS = ["tests/test_regulate.py", "tests/test_clip.py", "tests/test_golden_trai
          "tests/test_malicious.py::test_open_clip_unpickles_nothing",
          "tests/test_training.py::test_low_precision_stays_near_float32",
          "tests/test_training.py::test_where_half_precision_is_not_to_be_had_float32_is_taken"]
-KEPT, REASONS = ROOT / "benchmarks/results/mutation.json", ROOT / "docs/mutation.md"
+KEPT, REASONS = ROOT / "benchmarks/results/mutation.json", ROOT / "benchmarks/mutation.md"
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
          ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.LShift: ast.RShift,
          ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

@@ -30,7 +30,7 @@ setup_env() {
     "$maker" -m venv "$VENV" ||
       fail 3 "$maker cannot make a virtual environment: install its venv module (python3-venv on Debian and Ubuntu)"
   fi
-  state=$(cat "$ROOT/setup.py" "$ROOT/requirements.txt" | cksum)
+  state=$(cat "$ROOT/setup.py" "$ROOT/pyproject.toml" "$ROOT/requirements.txt" | cksum)
   if [ "$(cat "$mark" 2>/dev/null)" = "$state" ]; then return; fi
   echo "Installing into $VENV (PyTorch is large: some minutes)"
   if ! "$PYTHON" -m pip install --disable-pip-version-check -e "${ROOT}[dev]" >"$log" 2>&1; then

@@ -1,4 +1,4 @@
-"""The tables of docs/minidassl.md hold: what they say minidassl has is there, and what it has is in them."""
+"""The tables of docs/appendix/minidassl.md hold: what they say minidassl has is there, and what it has is in them."""
 import importlib
 import json
 import re
@@ -12,7 +12,8 @@ from minidassl.config import get_cfg_default
 from minidassl.engine import build_trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-ROWS = re.findall(r"^\| `([\w.]+)` \|.*\| (yes|no) \|$", (ROOT / "docs" / "minidassl.md").read_text(), re.MULTILINE)
+TABLES = (ROOT / "docs" / "appendix" / "minidassl.md").read_text()
+ROWS = re.findall(r"^\| `([\w.]+)` \|.*\| (yes|no) \|$", TABLES, re.MULTILINE)
 PACKAGES = ["config", "data", "data.datasets", "data.transforms", "engine", "evaluation", "metrics", "modeling",
             "optim", "utils"]
 

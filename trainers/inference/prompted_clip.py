@@ -62,8 +62,9 @@ class PromptedCLIP:
             backbone: MODEL.BACKBONE.NAME, if not the run's: a file's path, say, which lies elsewhere here.
             device: where to compute.
             precision: "fp32", "fp16", "amp" or "bf16", if not the run's.
-            trainer, config_file, opts: the method, its config file and KEY VALUE pairs, for published checkpoints,
-                which do not say.
+            trainer: the method's name, for published checkpoints, which do not say; so are the next two.
+            config_file: its config file.
+            opts: KEY VALUE pairs, as behind train.py's flags.
 
         Raises:
             InputError: no such file, a damaged one, a method or class names missing, or prompts that do not fit: of
