@@ -32,7 +32,7 @@ class Impossible(NothingFound):
 
 
 def plain(text):
-    """Return a text with its control characters written as escapes, as trainers.utils.console.plain does."""
+    """Return a text with its control characters written as escapes, as the library's console does."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
 

@@ -28,10 +28,10 @@ from common import (
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.base import PromptTrainer
-from trainers.clip import arrange, load_clip, plain_rows, prompt_rows
+from trainers.clip import load_clip, pack, prompt_tokens, template_tokens
 from trainers.clip.load import build_from_openai
 from trainers.clip.templates import DIVERSE, fill
-from trainers.clip.weights import read
+from trainers.clip.weights import read_weights
 
 
 def show(title, rows):
@@ -48,8 +48,8 @@ def text(weights, rounds):
     """The text branch, forward and backward, depth 9."""
     clip, rows_out = load_clip(str(weights("ViT-B/16"))), []
     for classes, turns in ((100, rounds), (500, max(1, rounds // 3)), (1000, 1)):
-        rows = prompt_rows(class_names(classes), clip.tokenizer, "a photo of a", 4)
-        layout = arrange(rows, clip.text.chunk_tokens())
+        rows = prompt_tokens(class_names(classes), clip.tokenizer, "a photo of a", 4)
+        layout = pack(rows, clip.text.chunk_tokens())
         torch.manual_seed(0)
         prompts = [torch.randn(4, 512).mul_(0.02).requires_grad_() for _ in range(9)]
         target = torch.randn(classes, 512)
@@ -118,7 +118,7 @@ def pair(method, file, names, settings=()):
     slow.clip = load_clip(str(file))
     plain.make_plain(slow)
     # the tower as published: batch norms of their own, contiguous images
-    slow.clip.model.visual = build_from_openai(read(file)).visual.eval().requires_grad_(False)
+    slow.clip.model.visual = build_from_openai(read_weights(file)).visual.eval().requires_grad_(False)
     return fast, slow
 
 
@@ -157,7 +157,7 @@ def build(weights, rounds):
         warm = seconds(lambda: make_trainer("PromptSRC", file, names, cache=True))
     clip = load_clip(str(file))
     with torch.no_grad():  # 3 of the 60 sentences: each is the same work
-        slow = 20 * seconds(lambda: [plain.text_features(clip, plain_rows(fill(t, names), clip.tokenizer))
+        slow = 20 * seconds(lambda: [plain.text_features(clip, template_tokens(fill(t, names), clip.tokenizer))
                                      for t in DIVERSE[:3]])
     print(f"\nBuilding PromptSRC, ViT-B/16, 100 classes: cold {cold:.1f} s, from the cache {warm:.1f} s; template "
           f"features the published way {slow:.1f} s: {slow / cold:.1f} times the whole cold build")

@@ -26,10 +26,10 @@ from . import (
     sun397,
     ucf101,
 )
-from .base import CLASSES, SHELF, check
+from .base import CLASSES, DATASETS, check
 
 for _key, _default in {"SUBSAMPLE_CLASSES": "all", "SPLIT_SEED": 1, "ALLOW_INCOMPLETE": False}.items():
     if _key not in defaults._C.DATASET:
         defaults._C.DATASET[_key] = _default
 
-__all__ = ["CLASSES", "SHELF", "check"]
+__all__ = ["CLASSES", "DATASETS", "check"]

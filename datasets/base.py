@@ -9,13 +9,13 @@ from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 
 from .checks import check_items, fingerprint, shortfalls
 from .fewshot import choose_classes, few_shot
-from .home import InputError, Shelf, untrusted
+from .home import InputError, SharedRegistry, untrusted
 from .splits import Splits, read_split_file, under, write_split_file
 
 log = logging.getLogger("promptreg")
-SHELF = Shelf(DATASET_REGISTRY)
-CLASSES = SHELF.ours  # registered name -> class, our own only
-register = SHELF.add  # class decorator: register a dataset, unless the host repository has its own of that name
+DATASETS = SharedRegistry(DATASET_REGISTRY)
+CLASSES = DATASETS.entries  # registered name -> class, our own only
+register = DATASETS.add  # class decorator: register a dataset, unless the host repository has its own of that name
 
 
 def data_root(cfg: CfgNode) -> str:

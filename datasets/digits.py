@@ -45,7 +45,7 @@ class Digits(FewShotDataset):
         path = self.path(self.own_split_file())
         try:
             if not os.path.isdir(self.image_dir):
-                with atomic.alone(self.path(".lock")):
+                with atomic.exclusive_lock(self.path(".lock")):
                     write_images(self.image_dir)
             if not os.path.exists(path):
                 write_split_file(path, self.read())

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
-from .home import EnvironmentFault, atomic
+from .home import SetupError, atomic
 
 CHUNK = 1 << 20
 ATTEMPTS = 3
@@ -84,7 +84,7 @@ def published_copy(file: str, gives: Iterable[str], *optional: str, checksum: st
 def fetch(source: Source, folder: str, mirror: str | None = None) -> tuple[str, str]:
     """Download ``source`` into ``folder`` unless it is there, continuing what an earlier call left.
 
-    Returns its path and where it came from. Raises Dead where no link gives it, EnvironmentFault where a download
+    Returns its path and where it came from. Raises Dead where no link gives it, SetupError where a download
     broke off (to be continued) or the disk is full.
     """
     path = os.path.join(folder, source.file)
@@ -112,12 +112,12 @@ def is_full(error: BaseException) -> bool:
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
 
 
-def full_disk(path: str, needed: int | None = None) -> EnvironmentFault:
+def full_disk(path: str, needed: int | None = None) -> SetupError:
     """Return the error for a disk that is, or would be, full."""
     free = shutil.disk_usage(os.path.dirname(path)).free
     amount = f"{needed / 1e9:.2f} GB more are needed, " if needed else ""
-    return EnvironmentFault(f"{path}: the disk is full ({amount}{free / 1e9:.2f} GB are free); free some and run the "
-                            "same command again, it continues")
+    return SetupError(f"{path}: the disk is full ({amount}{free / 1e9:.2f} GB are free); free some and run the "
+                      "same command again, it continues")
 
 
 def _from_http(url, path):
@@ -127,8 +127,8 @@ def _from_http(url, path):
             os.replace(part, path)
             os.unlink(part + ".from")
             return
-    raise EnvironmentFault(f"{url}: broke off {ATTEMPTS} times, {os.path.getsize(part) / 1e6:.1f} MB are here; run the "
-                           "same command again, it continues")
+    raise SetupError(f"{url}: broke off {ATTEMPTS} times, {os.path.getsize(part) / 1e6:.1f} MB are here; run the "
+                     "same command again, it continues")
 
 
 def _http_attempt(url, part):
@@ -220,7 +220,7 @@ def _from_hub(address, path):
 
 
 def _by_client(call, path):
-    """Call a service's client; raises Dead, or EnvironmentFault where the disk is full."""
+    """Call a service's client; raises Dead, or SetupError where the disk is full."""
     try:
         call()
     except Exception as error:  # its own errors, those of the HTTP library it uses, and in some versions plain ones

@@ -153,7 +153,7 @@ def _check_shots(split, drawn, items, shots, source):
 def _save_first(path, sets):
     """Save a set just drawn; False where another process has saved one since, which is then the one to use."""
     try:
-        return atomic.write(path, lines_of_json(sets), once=True)
+        return atomic.write_file(path, lines_of_json(sets), once=True)
     except OSError as error:
         log.warning("%s: cannot be saved (%s), so each run draws its own few-shot set", path, error.strerror)
         return True

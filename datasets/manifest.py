@@ -40,4 +40,4 @@ class Manifest:
         """Keep an entry of `verify`, the first time that what was downloaded proved good."""
         if key not in self.files:
             self.files[key] = entry
-            atomic.write(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")
+            atomic.write_file(self.path, json.dumps(self.files, indent=1, sort_keys=True) + "\n")

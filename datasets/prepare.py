@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from .base import CLASSES, FewShotDataset, prepare_command
 from .download import Dead, Source, fetch, full_disk, link
-from .home import EnvironmentFault, InputError, PromptRegError, atomic, console, images, startup, untrusted
+from .home import InputError, PromptRegError, SetupError, atomic, console, images, startup, untrusted
 from .manifest import Manifest
 from .splits import Splits
 from .unpack import put_in_place
@@ -102,7 +102,7 @@ def _share_classnames(root, folder):
         other = os.path.join(root, cls.folder, "classnames.txt")
         if "classnames.txt" in cls.needs and os.path.exists(other) and not os.path.exists(place):
             with open(other, encoding="utf-8-sig") as file:
-                atomic.write(place, file.read())
+                atomic.write_file(place, file.read())
 
 
 def _by_hand(cls, dead, lacking, store):
@@ -195,7 +195,7 @@ def work(cls: type[FewShotDataset], root: str, arguments: argparse.Namespace) ->
         print(f"{cls.__name__} in {os.path.join(root, cls.folder)}:", *plan(cls, root, arguments.mirror), sep="\n  ")
         return
     if not arguments.check and cls.__name__ not in OWN:
-        with atomic.alone(os.path.join(root, ".promptreg", ".lock")):
+        with atomic.exclusive_lock(os.path.join(root, ".promptreg", ".lock")):
             prepare(cls, root, arguments.mirror)
     line, faults = examine(cls, root, decode=arguments.check and not arguments.quick)
     print(line)
@@ -226,14 +226,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             except PromptRegError as error:
                 first, *more = getattr(error, "lines", [str(error)])
                 for line in [f"error: {first}", *(f"  {line}" for line in more)]:
-                    console.say(line)
+                    console.print_stderr(line)
                 code = max(code, error.exit_code)
             except OSError as error:
-                fault = full_disk(root) if error.errno == 28 else EnvironmentFault(console.one_line(error))
-                console.say(f"error: {fault}")
+                fault = full_disk(root) if error.errno == 28 else SetupError(console.one_line(error))
+                console.print_stderr(f"error: {fault}")
                 code = max(code, console.exit_code(error) or fault.exit_code)
     except PromptRegError as error:
-        console.say(f"error: {error}")
+        console.print_stderr(f"error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         print("stopped; run the same command again, it continues", file=sys.stderr)

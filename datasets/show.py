@@ -94,14 +94,14 @@ def run(args) -> int:
     root = os.path.abspath(os.path.expanduser(args.root))
     html = page(classes[0], root, args.shots, args.seed)
     try:
-        atomic.write(os.path.abspath(args.out), html)
+        atomic.write_file(os.path.abspath(args.out), html)
     except OSError as error:
         raise InputError(f"{args.out}: cannot be written ({error.strerror}): give another --out") from error
     print(f"{args.out}: {len(html) / 1e6:.1f} MB")
     return 0
 
 
-@console.answered
+@console.cli_errors
 def main(argv=None) -> int:
     """Run the command line; return the exit code."""
     return run(parser().parse_args(argv))

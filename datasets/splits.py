@@ -146,4 +146,4 @@ def lines_of_json(sets: Mapping[str, Sequence[Item]]) -> str:
 
 def write_split_file(path: str, splits: Splits) -> bool:
     """Save Splits in the published format, unless the file is there already. Raises OSError."""
-    return atomic.write(path, lines_of_json(splits._asdict()), once=True)
+    return atomic.write_file(path, lines_of_json(splits._asdict()), once=True)

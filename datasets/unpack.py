@@ -26,7 +26,7 @@ def unpack(archive: str, folder: str) -> None:
     Raises:
         InputError: the archive is damaged, or an entry leads out of the folder or is a link or a device. ``folder`` is
             gone again then.
-        EnvironmentFault: the disk is full.
+        SetupError: the disk is full.
     """
     os.makedirs(folder)
     try:

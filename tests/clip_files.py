@@ -5,7 +5,7 @@ import open_clip
 import pytest
 import torch
 
-from trainers.clip import arrange, load_clip, plain_rows
+from trainers.clip import load_clip, pack, template_tokens
 from trainers.errors import InputError
 
 ARCHS = {  # pairs of the same shapes
@@ -49,7 +49,7 @@ def features(clip):
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         return torch.cat([clip.vision(clip.vision.embed(images)),
-                          clip.text(arrange(plain_rows(["a cat.", "two dogs."], clip.tokenizer)))])
+                          clip.text(pack(template_tokens(["a cat.", "two dogs."], clip.tokenizer)))])
 
 
 def wanted(model):

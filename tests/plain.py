@@ -106,10 +106,10 @@ def make_plain(trainer):
 @torch.no_grad()
 def template_features(clip, classnames, templates, normalize_each=False):
     """The published way: one template after the other, all 77 positions."""
-    from trainers.clip import plain_rows
+    from trainers.clip import template_tokens
     from trainers.clip.templates import fill
     total = 0
     for template in templates:
-        features = text_features(clip, plain_rows(fill(template, classnames), clip.tokenizer))
+        features = text_features(clip, template_tokens(fill(template, classnames), clip.tokenizer))
         total = total + (F.normalize(features, dim=-1) if normalize_each else features)
     return F.normalize(total / len(templates), dim=-1)

@@ -21,7 +21,7 @@ import trainers
 from dassl.config import get_cfg_default
 from dassl.utils import load_checkpoint, save_checkpoint
 from trainers.compat import checkpoints, engine, patches
-from trainers.errors import EnvironmentFault, InputError
+from trainers.errors import InputError, SetupError
 
 pytestmark = pytest.mark.skipif(engine.is_mini, reason="for Dassl, or its stand-in")
 
@@ -197,8 +197,8 @@ def test_a_dassl_that_cannot_be_imported_is_named_with_what_to_do(monkeypatch):
     def fail(name):
         raise ModuleNotFoundError("No module named 'tensorboard'")
     monkeypatch.setattr(importlib, "import_module", fail)
-    with pytest.raises(EnvironmentFault, match="tensorboard.*uninstall it: minidassl"):
-        patches.run(engine.dassl)
+    with pytest.raises(SetupError, match="tensorboard.*uninstall it: minidassl"):
+        patches.repair(engine.dassl)
 
 
 def test_the_trainers_stand_on_it():

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from yacs.config import CfgNode
 
 from trainers.cli import weights as fetch
-from trainers.clip import arrange, block, load, load_clip, openai, plain_rows, prompt_rows, text, weights, zero_shot
+from trainers.clip import block, load, load_clip, openai, pack, prompt_tokens, template_tokens, text, weights, zero_shot
 from trainers.errors import InputError
 
 STORED = reference.openai_state("vit")
@@ -108,14 +108,14 @@ def test_open_clips_own_weights_compute_what_open_clip_does(quick, tmp_path, mon
     torch.save(model.state_dict(), tmp_path / ".cache" / "clip" / "small.pt")
 
     ours, images = load_clip("small:here"), torch.randn(2, 3, 32, 32)
-    rows = plain_rows(["a photo of a cat.", "a dog."], ours.tokenizer)
+    rows = template_tokens(["a photo of a cat.", "a dog."], ours.tokenizer)
     tokens = torch.tensor([[token for token, _ in row] + [0] * (32 - len(row)) for row in rows])
     with torch.no_grad():
-        assert (ours.text(arrange(rows)) - model.encode_text(tokens)).abs().max() < 1e-5
+        assert (ours.text(pack(rows)) - model.encode_text(tokens)).abs().max() < 1e-5
         assert (ours.vision(ours.vision.embed(images)) - model.encode_image(images)).abs().max() < 1e-5
-    assert len(plain_rows(["snow " * 30], ours.tokenizer)[0]) == 32
+    assert len(template_tokens(["snow " * 30], ours.tokenizer)[0]) == 32
     with pytest.raises(InputError, match="has 33 tokens, CLIP reads at most 32"):
-        plain_rows(["snow " * 31], ours.tokenizer)
+        template_tokens(["snow " * 31], ours.tokenizer)
 
     for mean, std, warned in (((0.5,) * 3, [0.5, 0.5, 0.5], False), ((0.48, 0.46, 0.41), [0.5] * 3, True),
                               ([0.5] * 3, (0.27, 0.26, 0.28), True)):
@@ -171,11 +171,11 @@ WORDS = st.lists(st.sampled_from(["cat", "dog", "golden retriever", "a", "Boeing
 def test_prefix_sharing_equals_the_plain_way(clip, names, n_ctx, depth, position, chunk, seed):
     """Features and gradients on random names, context lengths, depths, positions and chunk sizes."""
     torch.manual_seed(seed)
-    rows = prompt_rows(names, clip.tokenizer, " ".join("X" * n_ctx), n_ctx, position)
+    rows = prompt_tokens(names, clip.tokenizer, " ".join("X" * n_ctx), n_ctx, position)
     context = torch.randn(n_ctx, 64).mul_(0.1).requires_grad_()
     deep = [torch.randn(n_ctx, 64).mul_(0.1).requires_grad_() for _ in range(depth - 1)] if position == "end" else []
     target = torch.randn(len(names), 32)
-    fast = clip.text(arrange(rows, chunk), context, deep)
+    fast = clip.text(pack(rows, chunk), context, deep)
     slow = plain.text_features(clip, rows, context, deep)
     assert (fast - slow).abs().max() < 1e-5 * max(1, slow.abs().max())
     for a, b in zip(*(torch.autograd.grad((f * target).sum(), [context, *deep]) for f in (fast, slow)), strict=True):
@@ -202,17 +202,17 @@ def test_attention_after_a_prefix_is_causal_attention_of_the_whole(way, asked, h
 
 
 def test_tokens_shared_by_all_classes_are_encoded_once(clip):
-    rows = prompt_rows(["big cat", "big dog"], clip.tokenizer, "X X", 2)
-    layout = arrange(rows)
+    rows = prompt_tokens(["big cat", "big dog"], clip.tokenizer, "X X", 2)
+    layout = pack(rows)
     assert layout.prefix.tolist()[0] == clip.tokenizer.sot_token_id and len(layout.prefix) == 4  # SOS, X, X, "big"
     assert len(layout.chunks[0].tokens) == 2 * 3  # cat/dog, full stop, end-of-text
 
 
 def test_name_too_long_is_named(clip):
     with pytest.raises(InputError, match=r'"a photo of a snow snow.*has \d+ tokens, CLIP reads at most 77'):
-        prompt_rows(["snow " * 80], clip.tokenizer, "a photo of a", 4)
+        prompt_tokens(["snow " * 80], clip.tokenizer, "a photo of a", 4)
     with pytest.raises(InputError, match="class 1 has an empty name"):
-        prompt_rows(["cat", "_"], clip.tokenizer, "X", 1)
+        prompt_tokens(["cat", "_"], clip.tokenizer, "X", 1)
 
 
 def test_frozen_features_are_kept_and_found_again(clip, tmp_path, monkeypatch):
@@ -241,48 +241,49 @@ def test_template_features_equal_the_plain_way(clip):
         ours = zero_shot.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize, cache=False)
         theirs = plain.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize)
         assert (ours - theirs).abs().max() < 1e-6
-    assert [t for t, _ in plain_rows(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
+    assert [t for t, _ in template_tokens(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
 
 
 def test_a_prompt_of_77_tokens_fits_and_one_of_78_does_not(clip):
-    row, = prompt_rows(["snow " * 73], clip.tokenizer, "X", 1)
+    row, = prompt_tokens(["snow " * 73], clip.tokenizer, "X", 1)
     assert len(row) == 77
     with pytest.raises(InputError, match="has 78 tokens"):
-        prompt_rows(["snow " * 74], clip.tokenizer, "X", 1)
+        prompt_tokens(["snow " * 74], clip.tokenizer, "X", 1)
 
 
 def test_slots_stand_where_the_position_says(clip):
     """Two words of three are slots; the third stays a word; with contexts of their own, class 1 has slots 2 and 3."""
     words, names = "a b c", ["cat", "big dog"]
-    tokens = [[token for token, _ in row] for row in plain_rows([f"{words} {name}." for name in names], clip.tokenizer)]
+    rows = template_tokens([f"{words} {name}." for name in names], clip.tokenizer)
+    tokens = [[token for token, _ in row] for row in rows]
     for position, places in (("end", [[1, 2], [1, 2]]), ("front", [[2, 3], [3, 4]]), ("middle", [[1, 3], [1, 4]])):
-        rows = prompt_rows(names, clip.tokenizer, words, 2, position, per_class=True)
+        rows = prompt_tokens(names, clip.tokenizer, words, 2, position, per_class=True)
         for c, row in enumerate(rows):
             assert sorted(token for token, _ in row) == sorted(tokens[c])
             assert [i for i, (_, slot) in enumerate(row) if slot >= 0] == places[c], position
             assert [row[i] for i in places[c]] == [(tokens[c][1], 2 * c), (tokens[c][2], 2 * c + 1)]
     with pytest.raises(InputError, match="CLASS_TOKEN_POSITION is 'top'"):
-        prompt_rows(names, clip.tokenizer, words, 2, "top")
+        prompt_tokens(names, clip.tokenizer, words, 2, "top")
 
 
 def test_chunks_hold_every_row_once_and_about_what_they_may(clip):
     names = ["cat", "golden retriever", "a b c d e", "dog", "one two three", "cow", "a very long name of a cat"]
-    rows = plain_rows([f"{name}." for name in names], clip.tokenizer)
-    whole, none_shared = arrange(rows), arrange([[*row[:1], (5, -1), *row[1:]] for row in rows], share=False)
+    rows = template_tokens([f"{name}." for name in names], clip.tokenizer)
+    whole, none_shared = pack(rows), pack([[*row[:1], (5, -1), *row[1:]] for row in rows], share=False)
     assert len(whole.chunks) == 1 and len(whole.prefix) == 1 and whole.size == 7 and len(none_shared.prefix) == 1
     for most in (1, 6, 12, 1000):
-        layout = arrange(rows, most)
+        layout = pack(rows, most)
         packed = []
         for chunk in layout.chunks:
             lengths = [n for count, n in chunk.groups for _ in range(count)]
             packed += [chunk.tokens[end - n + 1:end + 1].tolist() for n, end in zip(lengths, chunk.ends, strict=True)]
         assert [packed[i] for i in layout.order] == [[token for token, _ in row[1:]] for row in rows]
-        assert [place for chunk in layout.chunks for place in chunk.places.tolist()] == [
+        assert [place for chunk in layout.chunks for place in chunk.position_ids.tolist()] == [
             place for row in packed for place in range(1, 1 + len(row))]
         assert len(layout.chunks) <= max(1, -(-sum(map(len, packed)) // most)) and (most > 1 or len(layout.chunks) == 7)
-    alike = arrange(plain_rows(["cat.", "cow.", "dog.", "egg."], clip.tokenizer), 9).chunks  # of 3 own tokens each
+    alike = pack(template_tokens(["cat.", "cow.", "dog.", "egg."], clip.tokenizer), 9).chunks  # of 3 own tokens each
     assert [chunk.groups for chunk in alike] == [[(2, 3)], [(2, 3)]]
-    assert len(arrange(rows[:1] * 3).prefix) == len(rows[0]) - 1  # the end-of-text token stays each row's own
+    assert len(pack(rows[:1] * 3).prefix) == len(rows[0]) - 1  # the end-of-text token stays each row's own
 
 
 @pytest.mark.parametrize("attention", [torch.nn.Identity(), torch.nn.MultiheadAttention(8, 2, kdim=4)],
@@ -421,7 +422,7 @@ def test_a_chunk_keeps_about_what_it_may():
         if tensor.untyped_storage().data_ptr() not in frozen:
             kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
-    layout = arrange(prompt_rows(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4))
+    layout = pack(prompt_tokens(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4))
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         clip.text(layout, torch.randn(4, 128, requires_grad=True))
     a_token = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / len(layout.chunks[0].tokens)
@@ -438,12 +439,12 @@ def test_only_chunks_with_gradients_are_computed_again_and_given_back(monkeypatc
     again = text.checkpoint
     monkeypatch.setattr(text, "checkpoint", lambda *args, **more: calls.append("again") or again(*args, **more))
     monkeypatch.setattr(text, "give_back", lambda *_: calls.append("back"))
-    rows = prompt_rows(["cat", "big dog"], clip.tokenizer, "X X", 2)
+    rows = prompt_tokens(["cat", "big dog"], clip.tokenizer, "X X", 2)
     for chunk, grad, forward, backward in ((None, True, [], []), (None, False, [], []), (1, False, ["back"] * 2, []),
                                            (1, True, ["again", "back"] * 2, ["back"] * 2)):
         calls.clear()
         with torch.set_grad_enabled(grad):
-            features = clip.text(arrange(rows, chunk), torch.randn(2, 64, requires_grad=True))
+            features = clip.text(pack(rows, chunk), torch.randn(2, 64, requires_grad=True))
         assert calls == forward, (chunk, grad)
         if grad:
             features.sum().backward()

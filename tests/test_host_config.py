@@ -8,7 +8,7 @@ import trainers
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import Registry
-from trainers.compat.registry import Shelf
+from trainers.compat.registry import SharedRegistry
 from trainers.config.defaults import settings
 
 
@@ -20,7 +20,7 @@ def test_a_name_that_the_host_holds_stays_the_hosts():
     registry = Registry("X")
     hosts, ours = classes("CoOp", "CoOp")
     registry.register()(hosts)
-    shelf = Shelf(registry)
+    shelf = SharedRegistry(registry)
     assert shelf.add(ours) is ours
     assert registry.get("CoOp") is hosts and registry.get("PromptReg.CoOp") is ours
 
@@ -29,7 +29,7 @@ def test_a_name_that_the_host_holds_stays_the_hosts():
 def test_a_name_that_the_host_registers_later_becomes_the_hosts(decorator):
     registry = Registry("X")
     hosts, ours, second = classes("CoOp", "CoOp", "CoOp")
-    Shelf(registry).add(ours)
+    SharedRegistry(registry).add(ours)
     assert registry.get("CoOp") is ours and registry.registered_names() == ["CoOp"]
     if decorator:
         assert registry.register()(hosts) is hosts

@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import ROOT
 
-from trainers.errors import EnvironmentFault, FolderInUse, InputError
+from trainers.errors import InputError, OutputDirLocked, SetupError
 from trainers.utils import lock
 
 
@@ -51,7 +51,7 @@ def test_second_run_is_told_who_holds_the_folder(tmp_path):
     folder = tmp_path / "out"
     child = hold_until_killed(folder)
     try:
-        with pytest.raises(FolderInUse) as told, lock.held(folder):
+        with pytest.raises(OutputDirLocked) as told, lock.held(folder):
             pass
     finally:
         kill(child)
@@ -131,7 +131,7 @@ def test_locks_that_may_be_of_the_living(entries, words, tmp_path, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda _: None)
     change(tmp_path, **entries)
     before = (tmp_path / lock.NAME).read_text()
-    with pytest.raises(FolderInUse, match=words), lock.held(tmp_path):
+    with pytest.raises(OutputDirLocked, match=words), lock.held(tmp_path):
         pass
     assert (tmp_path / lock.NAME).read_text() == before and len(list(tmp_path.iterdir())) == 1
 
@@ -168,7 +168,7 @@ def test_disk_without_hard_links(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "link", refuse)
     for _ in range(2):
         with lock.held(tmp_path):
-            with pytest.raises(FolderInUse), lock.held(tmp_path):
+            with pytest.raises(OutputDirLocked), lock.held(tmp_path):
                 pass
     leave_stale(tmp_path)
     with lock.held(tmp_path):
@@ -184,7 +184,7 @@ def test_folder_that_cannot_be(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(lock.errno.ENOSPC, "No space left on device")
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(EnvironmentFault, match="No space left"), lock.held(tmp_path / "out"):
+    with pytest.raises(SetupError, match="No space left"), lock.held(tmp_path / "out"):
         pass
     assert not (tmp_path / "out").exists()
 
@@ -205,7 +205,7 @@ def test_many_takers_of_a_stale_lock_and_one_gets_it(tmp_path):
                     with lock.held(tmp_path):
                         os.write(write, b"1")
                         os.read(keep, 1)
-                except FolderInUse:
+                except OutputDirLocked:
                     os.write(write, b"0")
                 finally:
                     os._exit(0)
@@ -238,7 +238,7 @@ def test_taker_that_read_a_stale_lock_too_early(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lock, "_alive", slow)
     try:
-        with pytest.raises(FolderInUse, match="is in use by process"), lock.held(tmp_path):
+        with pytest.raises(OutputDirLocked, match="is in use by process"), lock.held(tmp_path):
             pass
     finally:
         kill(others[0])
@@ -252,7 +252,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
             with lock.held(tmp_path):
                 got.append(1)
                 time.sleep(0.2)
-        except FolderInUse:
+        except OutputDirLocked:
             got.append(0)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

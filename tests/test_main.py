@@ -14,7 +14,7 @@ from conftest import ROOT
 
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser
-from trainers.errors import EnvironmentFault, InputError
+from trainers.errors import InputError, SetupError
 from trainers.training import distributed
 from trainers.training.run import main
 from trainers.utils import console
@@ -150,18 +150,18 @@ def test_a_reader_that_has_gone_stops_nothing(data, tmp_path, monkeypatch):
     assert "* accuracy: " in (tmp_path / "out" / "log.txt").read_text()
     with broken() as pipe:
         monkeypatch.setattr(sys, "stdout", pipe)
-        assert console.answered(lambda _: print("a figure"))() == 0
+        assert console.cli_errors(lambda _: print("a figure"))() == 0
 
 
 def test_a_broken_pipe_of_another_kind_is_no_success():
     def command(_):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
     with pytest.raises(BrokenPipeError):
-        console.answered(command)()
+        console.cli_errors(command)()
 
 
 def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
-    @console.answered
+    @console.cli_errors
     def command(_):
         print("ü \udce4")
         print("ü", file=sys.stderr)
@@ -178,7 +178,7 @@ def test_streams_that_are_closed_or_know_ascii_alone(monkeypatch, tmp_path):
 def test_ctrl_c_is_one_line_or_none(capsys):
     def stopped(_):
         raise KeyboardInterrupt
-    assert console.answered(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
+    assert console.cli_errors(stopped)() == 130 and capsys.readouterr().err == "interrupted\n"
     command = subprocess.Popen([sys.executable, "-m", "trainers.results", "nowhere"], cwd=ROOT, stderr=subprocess.PIPE,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(1.2)  # amid the imports
@@ -209,7 +209,7 @@ def test_what_launchers_leave_in_the_environment(given, found, monkeypatch, caps
     if found:
         assert distributed.launched() == found
         return
-    with pytest.raises(EnvironmentFault, match="not by torchrun: start with torchrun, or unset them"):
+    with pytest.raises(SetupError, match="not by torchrun: start with torchrun, or unset them"):
         distributed.launched()
     assert main([*DEMO, "--trainer", "CoOp", "--root", "nowhere"]) == 3
     assert capsys.readouterr().err.startswith("error: RANK is ")

@@ -49,7 +49,7 @@ from trainers.training import checkpoint, result
 from trainers.training.run import main
 from trainers.training.trained import read_trained
 from trainers.utils import atomic, images, lock, torch_archive
-from trainers.utils.console import Log, answered
+from trainers.utils.console import Log, cli_errors
 
 from minidassl.utils import load_checkpoint, tools, torchtools  # isort: skip  trainers has found Dassl
 
@@ -95,8 +95,8 @@ def spring(trap, raw):
 
 # ---------------------------------------------------------------- checkpoints and weights
 
-READERS = {"checkpoint": checkpoint.read, "load": read_trained, "weights": weights.read, "minidassl": load_checkpoint,
-           "backbone": lambda path: load_clip(str(path))}
+READERS = {"checkpoint": checkpoint.read, "load": read_trained, "weights": weights.read_weights,
+           "minidassl": load_checkpoint, "backbone": lambda path: load_clip(str(path))}
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -384,7 +384,7 @@ def test_archive(kind, entries, reason, tmp_path):
 # ---------------------------------------------------------------- links where something is to be written
 
 def lock_data(place):
-    with atomic.alone(place.parent / ".lock"):
+    with atomic.exclusive_lock(place.parent / ".lock"):
         pass
 
 
@@ -426,7 +426,7 @@ def test_locks_leave_what_is_in_the_file(tmp_path):
 
 
 def test_a_link_for_a_log_is_refused_in_a_line(tmp_path, capsys):
-    @answered
+    @cli_errors
     def command(argv):
         Log(io.StringIO()).open(tmp_path)
     (tmp_path / "log.txt").symlink_to(tmp_path / "elsewhere")
@@ -470,7 +470,7 @@ def test_config_in_a_checkpoint_or_a_result(trap, tmp_path):
     assert nearest_words.main([str(path), "1"]) == 2
     (path.parent / "result.json").write_text(json.dumps({"config": wicked_yaml(trap), "results": {}}))
     with pytest.raises(InputError, match="is not a whole result"):
-        result.read(path.parent)
+        result.read_result(path.parent)
 
 
 # ---------------------------------------------------------------- JSON
@@ -480,7 +480,7 @@ def hold(folder):
         pass
 
 
-JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (result.read, "is not a whole result"),
+JSON = {"run.lock": (hold, "cannot be read as a lock"), "result.json": (result.read_result, "is not a whole result"),
         "run/result.json": (lambda folder: read_run(folder / "run"), "is not a whole result"),
         "split.json": (lambda folder: read_split_file(str(folder / "split.json"), "mend it"), "not valid JSON"),
         ".promptreg/manifest.json": (prepare.Manifest, "not valid JSON")}
@@ -516,7 +516,7 @@ def test_names_are_no_paths_and_no_commands(tmp_path, monkeypatch):
                  "USE_CUDA", "False"]) == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "data", "out"]
     assert not list(tmp_path.rglob("*evil*")) and not (tmp_path.parent / "evil").exists()
-    per_class = result.read(tmp_path / "out")["results"]["test"]["per_class"]
+    per_class = result.read_result(tmp_path / "out")["results"]["test"]["per_class"]
     assert set(per_class) == set(names.values())
 
 

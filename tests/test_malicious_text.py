@@ -122,10 +122,10 @@ def test_error_is_one_plain_line(tmp_path, capsys):
         open(tmp_path / HARM)
 
     for command, begin in ((refuse, "error: a.json: "), (miss, f"error: {tmp_path}")):
-        assert console.answered(command)() == 2
+        assert console.cli_errors(command)() == 2
         said = capsys.readouterr().err
         assert said.startswith(begin + ("" if command is refuse else "/") + SHOWN) and harmless(said, 1)
-    console.say(f"note: {HARM}")
+    console.print_stderr(f"note: {HARM}")
     assert harmless(capsys.readouterr().err, 1)
     (tmp_path / "file").write_text("")
     assert prepare.main(["EuroSAT", "--root", str(tmp_path / "file" / HARM)])
@@ -154,7 +154,7 @@ def test_class_names_steer_no_terminal(tmp_path, capsys):
     names = [HARM, "dog"]
     cfg = setup_cfg(argparse.Namespace(config_file=f"{ROOT}/configs/trainers/CoOp/demo.yaml", dataset_config_file="",
                                        trainer="CoOp", opts=["TRAINER.COOP.CSC", "True"], no_cache=False))[0]
-    prompts = prompted_clip.SHELF.ours["CoOp"].without_data(cfg, load_clip("demo"), ["a", "b"]).prompts
+    prompts = prompted_clip.TRAINERS.entries["CoOp"].without_data(cfg, load_clip("demo"), ["a", "b"]).prompts
     torch.save({"state_dict": prompts.state_dict(), "epoch": 1, "trainer": "CoOp", "classnames": names,
                 "config": cfg.dump()}, tmp_path / "model.pth")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
@@ -259,7 +259,7 @@ def test_hierarchy_of_words_for_numbers(change, tmp_path):
 
 
 def test_warnings_and_wrong_flags_are_plain_too(caplog, capsys):
-    console.prepare()
+    console.setup_streams()
     logger = logging.getLogger("promptreg")
     logger.addFilter(console.plain_record)
     logger.warning("%s: cannot be saved", "a\nb\x1b[2J")

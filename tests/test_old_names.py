@@ -49,9 +49,10 @@ def test_other_names_are_not_found():
                                      ("results.read", "training.result")])
 def test_a_name_of_a_module_that_is_a_room_now(old, new):
     room, name = old.split(".")
+    new_name = {"read": "read_result"}.get(name, name)
     with pytest.warns(DeprecationWarning, match=f"trainers.{old} is now in trainers.{new}") as told:
         found = getattr(importlib.import_module(f"trainers.{room}"), name)
-    assert found is getattr(importlib.import_module(f"trainers.{new}"), name) and told[0].filename == __file__
+    assert found is getattr(importlib.import_module(f"trainers.{new}"), new_name) and told[0].filename == __file__
     with pytest.raises(AttributeError, match=f"'trainers.{room}' has no attribute 'no_such'"):
         _ = importlib.import_module(f"trainers.{room}").no_such
 

@@ -14,7 +14,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
 from datasets.fewshot import choose_classes, few_shot, sample
 from datasets.splits import Item, check_items, split_by_class
-from trainers.clip import arrange, prompt_rows
+from trainers.clip import pack, prompt_tokens
 from trainers.clip.load import FrozenCLIP
 from trainers.regulate.aggregation import Aggregation, gaussian_weights
 from trainers.regulate.projection import project
@@ -186,10 +186,10 @@ def test_prefix_sharing_on_any_tower(width, layers, precision, names, n_ctx, dat
     """In the arithmetic asked for, the fast path stays near what the plain one computes in float32 of these weights."""
     clip, exact = tower(width, layers, precision, seed), tower(width, layers, "fp32", seed)
     depth = data.draw(st.integers(1, layers)) if position == "end" and not per_class else 1
-    rows = prompt_rows(names, clip.tokenizer, " ".join("X" * n_ctx), n_ctx, position, per_class)
+    rows = prompt_tokens(names, clip.tokenizer, " ".join("X" * n_ctx), n_ctx, position, per_class)
     context = torch.randn(n_ctx * (len(names) if per_class else 1), width) * 0.1
     deep = [torch.randn(n_ctx, width) * 0.1 for _ in range(depth - 1)]
     with torch.no_grad():
-        fast = clip.text(arrange(rows, chunk), context, deep).float()
+        fast = clip.text(pack(rows, chunk), context, deep).float()
         slow = plain.text_features(exact, rows, context, deep)
     assert (fast - slow).abs().max() <= TOLERANCE[precision] * slow.abs().max()

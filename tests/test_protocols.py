@@ -17,7 +17,7 @@ from conftest import GOLDEN, ROOT
 import trainers  # noqa: F401  adds its keys to the default config
 from dassl.config import get_cfg_default
 from trainers.clip import templates
-from trainers.config.yaml_text import keys
+from trainers.config.yaml_text import flatten
 from trainers.errors import InputError
 
 COMMON = {
@@ -77,7 +77,7 @@ PRINTED = {"CoOp": 5, "ProGrad": 5, "KgCoOp": 5}  # TRAIN.PRINT_FREQ; 20 of the 
 def merged(config):
     cfg = get_cfg_default()
     cfg.merge_from_file(str(ROOT / "configs" / "trainers" / f"{config}.yaml"))
-    found = {key: tuple(value) if isinstance(value, list) else value for key, value in keys(cfg).items()}
+    found = {key: tuple(value) if isinstance(value, list) else value for key, value in flatten(cfg).items()}
     return {key: value or None if key.endswith("CTX_INIT") else value for key, value in found.items()}
 
 
@@ -100,7 +100,7 @@ def test_settings_for_the_frozen_models_features():
     assert found["MODEL.BACKBONE.NAME"] == "RN50"
     alike = [key for key in COMMON if key.startswith("INPUT.")]
     assert {key: found[key] for key in alike} == {key: COMMON[key] for key in alike}
-    own = {key: value for key, value in keys(plain).items() if key.startswith(("OPTIM.", "TRAINER.", "TRAIN."))}
+    own = {key: value for key, value in flatten(plain).items() if key.startswith(("OPTIM.", "TRAINER.", "TRAIN."))}
     assert {key: found[key] or None if key.endswith("CTX_INIT") else found[key] for key in own} == own
 
 

@@ -54,7 +54,7 @@ def test_a_full_disk_is_the_disks_fault(tmp_path, monkeypatch):
             if len(data) > 4096:
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(data)
-    monkeypatch.setattr(atomic, "whole", lambda path: contextlib.nullcontext(Full()))
+    monkeypatch.setattr(atomic, "atomic_open", lambda path: contextlib.nullcontext(Full()))
     with pytest.raises(OSError):
         checkpoint.write({"ctx": torch.zeros(30_000)}, tmp_path / "model.pth.tar-1")
 

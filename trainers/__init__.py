@@ -43,12 +43,12 @@ def register(override=False, datasets=True):
             names are to be had as ``PromptReg.NAME``.
         datasets: the datasets too; ``import promptreg`` alone brings none.
     """
-    shelves = [importlib.import_module(".compat.registry", __name__).SHELF]
+    registries = [importlib.import_module(".compat.registry", __name__).TRAINERS]
     if datasets:
-        shelves.append(importlib.import_module(".compat.engine", __name__).sibling("datasets").SHELF)
-    for shelf in shelves:
-        for name in shelf.ours:
-            shelf.enter(name, override)
+        registries.append(importlib.import_module(".compat.engine", __name__).sibling("datasets").DATASETS)
+    for registry in registries:
+        for name in registry.entries:
+            registry.register(name, override)
 
 
 def __getattr__(name):

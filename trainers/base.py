@@ -22,9 +22,9 @@ from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from dassl.utils import AverageMeter, MetricMeter
 
-from .clip import arrange, load_clip
+from .clip import load_clip, pack
 from .clip.zero_shot import template_features
-from .compat.registry import SHELF
+from .compat.registry import TRAINERS
 from .config.defaults import HOUSE, declare, settings
 from .config.yaml_text import dumped
 from .errors import InputError
@@ -49,7 +49,7 @@ declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
-register = SHELF.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
+register = TRAINERS.add  # class decorator: enter a trainer in Dassl's registry, unless the host has one of that name
 
 
 class PromptTrainer(TrainerX):
@@ -127,7 +127,7 @@ class PromptTrainer(TrainerX):
         self.check_own()
         self.build_prompts()
         if self.rows:
-            self.layout = arrange(self.rows, self.clip.text.chunk_tokens()).to(self.device)
+            self.layout = pack(self.rows, self.clip.text.chunk_tokens()).to(self.device)
         self.prompts.to(self.device)
 
     def check_own(self):

@@ -4,9 +4,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from .base import PromptTrainer, declare, register
-from .clip import arrange, templates
+from .clip import pack, templates
 from .errors import InputError
-from .prompts import prompt_rows, sentence_to_context, words_to_context
+from .prompts import prompt_tokens, sentence_to_context, words_to_context
 
 declare("COCOOP", N_CTX=16, CTX_INIT=None, PREC="fp16")
 
@@ -45,7 +45,7 @@ class CoCoOp(PromptTrainer):
             words, context = words_to_context(self.clip, words, n_ctx)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put("prompt_learner.meta_net", MetaNet(self.clip.embed_dim, self.clip.text.width))
-        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n_ctx)
 
     def text_features(self):
         """Refuse: each image has its own.
@@ -72,7 +72,7 @@ class CoCoOp(PromptTrainer):
         """The rows arranged in chunks that fit the memory budget for so many images at once."""
         if images not in self._layouts:
             chunk = self.clip.text.chunk_tokens(self.prompts.training, images)
-            self._layouts[images] = arrange(self.rows, chunk).to(self.device)  # type: ignore[arg-type]  # rows are set
+            self._layouts[images] = pack(self.rows, chunk).to(self.device)  # type: ignore[arg-type]  # rows are set
         return self._layouts[images]
 
     @property

@@ -1,7 +1,7 @@
 """CoOp: learned context words (Zhou et al., arXiv 2109.01134)."""
 from .base import PromptTrainer, declare, register
 from .errors import InputError
-from .prompts import prompt_rows, words_to_context
+from .prompts import prompt_tokens, words_to_context
 
 # CTX_INIT defaults to None, which yacs lets a config replace by CoOp's string or by ProGrad's boolean.
 declare("COOP", N_CTX=16, CSC=False, CTX_INIT=None, PREC="fp16", CLASS_TOKEN_POSITION="end", W=8.0)
@@ -26,8 +26,8 @@ class CoOp(PromptTrainer):
         if per_class:
             context = context.new_empty(len(self.classnames), *context.shape).normal_(std=0.02)
         self.prompts.put("prompt_learner.ctx", context, per_class)
-        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n_ctx, self.own.CLASS_TOKEN_POSITION,
-                                per_class)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n_ctx, self.own.CLASS_TOKEN_POSITION,
+                                  per_class)
 
     def initial_words(self):
         """The words of CTX_INIT, or "" for a random start."""

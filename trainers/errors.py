@@ -17,13 +17,13 @@ class InputError(PromptRegError):
     exit_code = 2
 
 
-class EnvironmentFault(PromptRegError):
+class SetupError(PromptRegError):
     """A fault of the environment: a missing or broken package, no device, a full disk."""
 
     exit_code = 3
 
 
-class FolderInUse(EnvironmentFault):
+class OutputDirLocked(SetupError):
     """Another run is using the output folder."""
 
 

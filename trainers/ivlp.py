@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from .base import PromptTrainer, declare, register
 from .errors import InputError
-from .prompts import joint_context, prompt_rows
+from .prompts import joint_context, prompt_tokens
 
 declare("IVLP", N_CTX_VISION=2, N_CTX_TEXT=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=9,
         PROMPT_DEPTH_TEXT=9)
@@ -27,7 +27,7 @@ class IVLP(PromptTrainer):
             raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {own.PROMPT_DEPTH_TEXT}: it must be at "
                              "least 1 (for visual prompts alone use VPT)")
         words, context = joint_context(self.clip, own.CTX_INIT, own.N_CTX_TEXT)
-        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, own.N_CTX_TEXT)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, own.N_CTX_TEXT)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put_deep("text_encoder", own.PROMPT_DEPTH_TEXT, own.N_CTX_TEXT, self.clip.text.width)
         self.put_vision(own.N_CTX_VISION, own.PROMPT_DEPTH_VISION)

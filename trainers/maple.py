@@ -7,7 +7,7 @@ from torch import nn
 
 from .base import PromptTrainer, declare, register
 from .errors import InputError
-from .prompts import joint_context, prompt_rows
+from .prompts import joint_context, prompt_tokens
 
 declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
 
@@ -28,7 +28,7 @@ class MaPLe(PromptTrainer):
             raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {self.own.PROMPT_DEPTH}: it must be at least 1")
         n, width, v_width = self.own.N_CTX, self.clip.text.width, self.clip.vision.width
         words, context = joint_context(self.clip, self.own.CTX_INIT, n)
-        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, n)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n)
         deep = range(self.own.PROMPT_DEPTH - 1)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put("prompt_learner.proj", nn.Linear(width, v_width))

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from .base import accuracy, declare, register
-from .clip import prompt_rows, templates
+from .clip import prompt_tokens, templates
 from .coop import CoOp
 from .errors import InputError
 from .prompts import sentence_to_context
@@ -27,8 +27,8 @@ class ProGrad(CoOp):
             return super().build_prompts()
         words, context = sentence_to_context(self.clip, self.sentence(), self.own.N_CTX, self.SECTION)
         self.prompts.put("prompt_learner.ctx", context)
-        self.rows = prompt_rows(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
-                                self.own.CLASS_TOKEN_POSITION)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
+                                  self.own.CLASS_TOKEN_POSITION)
 
     def sentence(self):
         return templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)

@@ -2,7 +2,7 @@
 import torch
 from torch import nn
 
-from .clip import clean, prompt_rows
+from .clip import clean, prompt_tokens
 from .errors import InputError
 
 
@@ -108,4 +108,4 @@ def joint_context(clip, words, n_ctx):
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "joint_context", "prompt_rows", "sentence_to_context", "words_to_context"]
+__all__ = ["Prompts", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]

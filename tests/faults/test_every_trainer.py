@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from dassl.config import get_cfg_default
 from trainers.base import PromptTrainer
-from trainers.compat.registry import SHELF
+from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM, Regulated
 from trainers.meta import file
@@ -21,7 +21,7 @@ from trainers.training import checkpoint
 from trainers.training.run import main
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
-METHODS = sorted(name for name, cls in SHELF.ours.items() if issubclass(cls, PromptTrainer))
+METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
 BATCH = 2
 
 
@@ -101,7 +101,7 @@ def same(a, b):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("name", METHODS)
 def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
-    cls = SHELF.ours[name]
+    cls = TRAINERS.entries[name]
     more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
     whole = made(cls, precision, weights, tmp_path / "whole", **more)
     start = {n: p.clone() for n, p in whole.prompts.state_dict().items()}
@@ -133,7 +133,7 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
 @pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("Zeroshot")])
 def test_a_gradient_that_is_not_finite_is_never_used(name, weights, tmp_path):
     """Under amp the step is left out and the scale halved; else the run ends before anything is saved."""
-    cls = SHELF.ours[name]
+    cls = TRAINERS.entries[name]
     more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
     trainer = made(cls, "amp", weights, tmp_path, **more)
     trainer.compute = poisoned(trainer.compute, trainer.parameters[0])

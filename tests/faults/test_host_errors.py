@@ -31,7 +31,7 @@ def run(tmp_path_factory):
     return run
 
 
-RAISES = {"InputError": 2, "EnvironmentFault": 3}
+RAISES = {"InputError": 2, "SetupError": 3}
 BAD = "import promptreg\nfrom promptreg.errors import *\nraise {}('N_CTX must be >= 1,\\ngot 0')"
 
 

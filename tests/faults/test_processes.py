@@ -10,7 +10,7 @@ import reference
 import torch
 from conftest import ROOT
 
-from trainers.errors import EnvironmentFault, InputError
+from trainers.errors import InputError, SetupError
 from trainers.training import checkpoint, distributed, evaluation, loader
 from trainers.training.run import main
 
@@ -183,7 +183,7 @@ TORCHRUN = {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "l
 def test_half_a_launcher_is_one_line(change, monkeypatch, capsys):
     for name, value in {**TORCHRUN, **change}.items():
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
-    assert main(["--trainer", "CoOp", "--root", "nowhere"]) == EnvironmentFault.exit_code
+    assert main(["--trainer", "CoOp", "--root", "nowhere"]) == SetupError.exit_code
     error = capsys.readouterr().err
     (name, value), = change.items()
     assert error.count("\n") == 1 and (f"{name} is {value!r}" if value is not None else f"{name} is not set") in error
@@ -194,7 +194,7 @@ def test_more_processes_than_gpus_is_one_line(local, here, gpus, wanted, monkeyp
     for name, value in {**TORCHRUN, "LOCAL_RANK": local, "LOCAL_WORLD_SIZE": here}.items():
         monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    with pytest.raises(EnvironmentFault, match=f"{wanted} processes were started and this machine shows {gpus} GPU"):
+    with pytest.raises(SetupError, match=f"{wanted} processes were started and this machine shows {gpus} GPU"):
         distributed.start("cuda")
 
 
@@ -205,7 +205,7 @@ def test_processes_that_do_not_meet_are_one_line(monkeypatch):
     def fails(_):
         raise RuntimeError("The client socket has timed out\nand so on")
     monkeypatch.setattr(distributed.dist, "init_process_group", fails)
-    with pytest.raises(EnvironmentFault, match=r"at localhost:1 \(The client socket has timed out\)"):
+    with pytest.raises(SetupError, match=r"at localhost:1 \(The client socket has timed out\)"):
         distributed.start("cpu")
 
 

@@ -30,7 +30,7 @@ def unsafe(monkeypatch, tmp_path):
     Path("harm-done").unlink()
 
 
-@pytest.mark.parametrize("read", [checkpoint.read_prompts, weights.read])
+@pytest.mark.parametrize("read", [checkpoint.read_prompts, weights.read_weights])
 def test_our_readers_unpickle_nothing(read, unsafe):
     with pytest.raises(InputError, match="file.pth.tar"):
         read("file.pth.tar")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 from ..utils.startup import as_module, load_package
 
 
@@ -60,11 +60,12 @@ def run(args) -> int:
     model = from_arguments(args)
     for path in args.images:
         best, = model.classify(path, args.top)
-        print(plain(path), *(plain(f"{name} {100 * p:.1f}%") for name, p in best), sep="\t")
+        words = (escape_control_chars(f"{name} {100 * p:.1f}%") for name, p in best)
+        print(escape_control_chars(path), *words, sep="\t")
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import load_package
 
 SUMMARY = {"fetch": "fetch, arrange and verify datasets", "check": "count and read every image; fetch nothing",
@@ -51,7 +51,7 @@ def words_of(args: argparse.Namespace) -> list[str]:
     return [*words, *["--dry-run"] * args.dry_run, *(["--mirror", args.mirror] if args.mirror else [])]
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

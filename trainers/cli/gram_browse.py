@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..utils import atomic
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import as_module, load_package
 
 
@@ -42,7 +42,7 @@ def run(args) -> int:
                          "run meta-training again")
     out = Path(args.out or Path(args.hierarchy).with_suffix(".html"))
     text = hierarchy_page.page(tree, features, min(max(args.samples, 1), 1000), *held_out(tree, args.held_out))
-    atomic.write(out, text.encode())
+    atomic.write_file(out, text.encode())
     print(out)
     return 0
 
@@ -59,7 +59,7 @@ def held_out(tree, share):
         return [], ""
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
     return run(parser().parse_args(argv))

@@ -3,7 +3,7 @@ import argparse
 import sys
 
 from ..errors import InputError
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import as_module, load_package
 
 
@@ -18,10 +18,10 @@ def run(args: argparse.Namespace) -> int:
     """Print the table of finished meta-training runs; returns the exit code."""
     load_package()
     from ..meta.trainer import describe
-    from ..training.result import read
+    from ..training.result import read_result
     reports = []
     for folder in args.folders:
-        done = read(folder)
+        done = read_result(folder)
         if not done or "held_out" not in done["results"]:
             raise InputError(f"{folder} holds no finished meta-training: bash scripts/gram/meta_train.sh makes one")
         reports.append(done["results"]["held_out"])
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

@@ -3,7 +3,7 @@ import difflib
 import os
 from pathlib import Path
 
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from ..utils import atomic
 from ..utils.console import Parser
 from ..utils.paths import PACKAGE, packaged
@@ -71,12 +71,12 @@ def show_difference(source, target):
 def put(source, target):
     """Copy a file, whole or not at all."""
     try:
-        with atomic.whole(target) as file:
+        with atomic.atomic_open(target) as file:
             file.write(source.read_bytes())
             os.chmod(file.name, 0o755 if target.suffix == ".sh" else 0o644)
     except OSError as error:
-        raise EnvironmentFault(f"{target} cannot be written ({error.strerror}): free some space or mend its folder's "
-                               "permissions, and run the same command again") from error
+        raise SetupError(f"{target} cannot be written ({error.strerror}): free some space or mend its folder's "
+                         "permissions, and run the same command again") from error
 
 
 def advice(host):

@@ -3,7 +3,7 @@ import argparse
 import sys
 
 from ..config import flags
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import as_module, load_package
 
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(flags.with_packaged_configs(sys.argv[1:] if argv is None else argv)))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config import lookup
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 from ..utils.paths import PACKAGE_ROOT
 
 KINDS = ("methods", "configs", "datasets", "weights", "runs")
@@ -81,13 +81,13 @@ def run(args: argparse.Namespace) -> int:
     found = list(rows(args.kind, args.name))
     width = min(max((len(name) for name, _ in found), default=0), 60)
     for name, what in found:
-        print(plain(f"{name:{width}}  {what}".rstrip()))
+        print(escape_control_chars(f"{name:{width}}  {what}".rstrip()))
     if not found:
         print(f"no {args.kind}" + (f" in {args.name or 'output'}" if args.kind == "runs" else ""), file=sys.stderr)
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

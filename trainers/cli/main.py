@@ -4,7 +4,7 @@ import sys
 from importlib import import_module, util
 
 from ..errors import InputError
-from ..utils.console import answered
+from ..utils.console import cli_errors
 from ..utils.paths import PACKAGE
 
 # group -> {verb: (module in this room, what it does)}
@@ -44,7 +44,7 @@ def overview() -> str:
     return "\n".join([*lines, "", "  promptreg --version"])
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run one verb; returns its exit code. Without one: the verbs, and 2."""
     words = sys.argv[1:] if argv is None else list(argv)

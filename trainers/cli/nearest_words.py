@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from ..utils.console import Parser, answered, plain
+from ..utils.console import Parser, cli_errors, escape_control_chars
 from ..utils.startup import as_module, load_package
 
 
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the nearest words of each context vector; returns the exit code."""
     load_package()
     from ..clip import load_clip
-    from ..config.yaml_text import keys as flatten
+    from ..config.yaml_text import flatten
     from ..inference.nearest_words import contexts, nearest_words
     from ..training import identity
     from ..training.checkpoint import FOLDERS, find
@@ -54,13 +54,13 @@ def run(args: argparse.Namespace) -> int:
                              f"{clip.text.width}: correct --backbone")
         number, names = int(what[6:]) if what.startswith("class ") else None, trained.classnames or ()
         name = names[number] if number is not None and number < len(names) else None
-        print(plain(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
+        print(escape_control_chars(f"{what} ({name})" if name else what) + f": {len(context)} vectors")
         for i, words in enumerate(nearest_words(clip, context, args.topk), 1):
-            print(f"{i}: " + "  ".join(f"{plain(word)} ({distance:.4f})" for word, distance in words))
+            print(f"{i}: " + "  ".join(f"{escape_control_chars(word)} ({distance:.4f})" for word, distance in words))
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

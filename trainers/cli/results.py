@@ -6,7 +6,7 @@ import sys
 
 from ..errors import InputError
 from ..results.published import TITLES
-from ..utils.console import Parser, answered, plain, say
+from ..utils.console import Parser, cli_errors, escape_control_chars, print_stderr
 from ..utils.startup import as_module, load_package
 
 
@@ -45,7 +45,7 @@ def run(args) -> int:
     calls, reasons = missing(made, runs, args.paths[0])
     reasons = list(map(Note, reasons))
     if args.missing:
-        print("\n".join(map(plain, calls)), end="\n" * bool(calls))
+        print("\n".join(map(escape_control_chars, calls)), end="\n" * bool(calls))
         render.say_notes(reasons)
         return 0
     compared = []
@@ -72,7 +72,7 @@ def show(made, compared, args):
     if args.format == "csv":
         print(render.as_csv(whole(made, compared)), end="")
         if args.compare:
-            say("note: csv holds our own figures alone: --compare needs another --format")
+            print_stderr("note: csv holds our own figures alone: --compare needs another --format")
     elif args.format == "terminal":
         console = render.console()
         for number, table in enumerate(whole(made, compared)):
@@ -80,7 +80,7 @@ def show(made, compared, args):
             for part in [made[number], averages] if averages else [table]:
                 render.terminal(part, console, args.spread)
         if any(averages for averages, _ in compared) and not args.details:
-            say("note: only averages stand beside published figures here: --details has every dataset")
+            print_stderr("note: only averages stand beside published figures here: --details has every dataset")
     else:
         print("\n".join(getattr(render, args.format)(table, args.spread) for table in whole(made, compared)), end="")
 
@@ -100,12 +100,12 @@ def write(runs, made, compared, args, calls, reasons):
 def say_missing(calls):
     """Name the first of the calls that fill the tables' gaps."""
     if calls:
-        say(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1 else
-            "one run is missing:")
-        say(f"    {calls[0]}")
+        print_stderr(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1
+                     else "one run is missing:")
+        print_stderr(f"    {calls[0]}")
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
     return run(parser().parse_args(argv))

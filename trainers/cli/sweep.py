@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from ..sweep.methods import METHODS, SETTINGS
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import as_module, load_package
 
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code (see ``run``)."""
     return run(parser().parse_args(argv))

@@ -9,7 +9,7 @@ import sys
 
 from ..config import flags
 from ..training import finished_calls
-from ..utils.console import Parser, answered
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import load_package
 
 
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     return execute(args)
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code, as ``training.run.execute``."""
     words = sys.argv[1:] if argv is None else list(argv)

@@ -2,8 +2,8 @@
 import argparse
 import sys
 
-from ..errors import EnvironmentFault, InputError
-from ..utils.console import Parser, answered
+from ..errors import InputError, SetupError
+from ..utils.console import Parser, cli_errors
 from ..utils.startup import as_module, load_package
 
 
@@ -33,13 +33,13 @@ def run(args: argparse.Namespace) -> int:
         try:
             download_pretrained(source, prefer_hf_hub=not source.get("url"))
         except Exception as error:  # of the network, of the hub's client, of the disk
-            raise EnvironmentFault(f"{name} could not be fetched ({' '.join(str(error).split())[:200]}): check the "
-                                   "connection and run the same command again") from error
+            raise SetupError(f"{name} could not be fetched ({' '.join(str(error).split())[:200]}): check the "
+                             "connection and run the same command again") from error
         print(f"{name}: {locate(name)}")
     return 0
 
 
-@answered
+@cli_errors
 def main(argv=None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))

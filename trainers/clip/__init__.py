@@ -1,5 +1,5 @@
 """The frozen CLIP and its prompted encoders."""
 from .load import FrozenCLIP, load_clip
-from .tokens import arrange, clean, plain_rows, prompt_rows
+from .tokens import clean, pack, prompt_tokens, template_tokens
 
-__all__ = ["FrozenCLIP", "arrange", "clean", "load_clip", "plain_rows", "prompt_rows"]
+__all__ = ["FrozenCLIP", "pack", "clean", "load_clip", "template_tokens", "prompt_tokens"]

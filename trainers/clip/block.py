@@ -45,14 +45,14 @@ class Block:
         y = y.unflatten(-1, (len(parts), self.heads, -1)).movedim(-3, 0)  # [parts, ..., N, H, D/H]
         return y.transpose(-2, -3).unbind(0)
 
-    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+    def output_and_mlp(self, x: Tensor, mixed: Tensor) -> Tensor:
         """Add attention's output ``mixed`` and the MLP to the residual stream ``x``, both [..., N, D]."""
         x = x + self.scale_1(linear(mixed, self.attn.out_proj.weight, self.attn.out_proj.bias))
         fc, proj = self.mlp.c_fc, self.mlp.c_proj
-        hidden = self.activate(linear(norm(x, self.ln_2), fc.weight, fc.bias))
+        hidden = self.activation(linear(norm(x, self.ln_2), fc.weight, fc.bias))
         return x + self.scale_2(linear(hidden, proj.weight, proj.bias))
 
-    def activate(self, x: Tensor) -> Tensor:
+    def activation(self, x: Tensor) -> Tensor:
         """Return the activation of ``x``, a fresh tensor that may be written over."""
         if isinstance(self.mlp.gelu, nn.GELU):
             return F.gelu(x)

@@ -64,15 +64,15 @@ class FrozenCLIP:
         except (TypeError, AttributeError) as error:
             raise InputError(f"MODEL.BACKBONE.NAME: this model's text tower takes no prompts ({error}); "
                              "choose one with CLIP's own text transformer") from error
-        self.tokenizer = byte_pair_tokenizer(len(self.text.places))
+        self.tokenizer = byte_pair_tokenizer(len(self.text.positional_embedding))
         try:
             self.vision: VisionEncoder | PlainVision = VisionEncoder(model.visual)
         except (TypeError, AttributeError):
             self.vision = PlainVision(model.visual)
         if precision == "fp16":  # as the published code: half precision between the layers too
-            self.text.stream = torch.float16
+            self.text.residual_dtype = torch.float16
             if isinstance(self.vision, VisionEncoder):
-                self.vision.stream = torch.float16
+                self.vision.residual_dtype = torch.float16
         self.embed_dim = self.text.projection.shape[1]
 
     @functools.cached_property
@@ -170,7 +170,7 @@ def fingerprint_of(name: str) -> str:
     path, named = weights.locate(name), weights.file_of(name)
     if not named:
         return weights.fingerprint(path)
-    found, state = identify.resolve(*named, weights.read(path))
+    found, state = identify.resolve(*named, weights.read_weights(path))
     return with_variant(weights.fingerprint(path), architecture.variant(found.config, state))
 
 
@@ -181,7 +181,7 @@ def with_variant(of_file: str, variant: str) -> str:
 
 def _by_path(arch, path):
     """Return (model, variant, normalization) of a file of weights, ``arch`` what the name says of it or ""."""
-    found, state = identify.resolve(arch, path, weights.read(path))
+    found, state = identify.resolve(arch, path, weights.read_weights(path))
     variant = architecture.variant(found.config, state)
     model = build_from_openai(state) if not variant else read_untrusted(
         state, lambda state: architecture.build(found.config, state), lambda reason:
@@ -199,7 +199,7 @@ def _published(name, path):
     config = open_clip.get_model_config(arch)
     architecture.check_towers(config, arch)
     if tag == "openai":
-        state = weights.read(path)
+        state = weights.read_weights(path)
         model = build_from_openai(state)
         if not architecture.has_sizes(config, state):
             raise InputError(f"{path} holds another model than {name}, by its shapes: fetch the file again")
@@ -207,7 +207,7 @@ def _published(name, path):
     if torch_archive.is_torchscript(path):  # open_clip would let torch.jit.load run it
         raise InputError(f"{path} is a program (TorchScript), not weights: fetch the file again")
     if path.suffix != ".safetensors":
-        weights.read(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is
+        weights.read_weights(path)  # what PyTorch refuses by a TypeError open_clip would unpickle as it is
     quick_gelu = open_clip.pretrained.get_pretrained_cfg(arch, tag).get("quick_gelu", False)
     model = open_clip.create_model(arch, pretrained=None, precision="fp32", force_quick_gelu=quick_gelu)
     open_clip.load_checkpoint(model, str(path))

@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from .block import Block, attend, attend_after_prefix, linear, norm
-from .tokens import Layout
+from .tokens import PackedPrompts
 
 
 class TextEncoder:
@@ -29,9 +29,9 @@ class TextEncoder:
         self.blocks = [Block(b) for b in tower.transformer.resblocks]
         self.width = self.blocks[0].width
         self.embedding = tower.token_embedding.weight  # [V, D], float32
-        self.places = tower.positional_embedding  # [77, D], float32
+        self.positional_embedding = tower.positional_embedding  # [77, D], float32
         self.projection = tower.text_projection  # [D, E]
-        self.stream = torch.float32  # dtype of the residual stream
+        self.residual_dtype = torch.float32  # dtype of the residual stream
         self.budget = 1 << 30  # bytes that the classes' activations may take at a time
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -47,12 +47,12 @@ class TextEncoder:
         vectors = 10 * len(self.blocks) if grad else 24
         return max(16, self.budget // (vectors * self.width * 4 * sets))
 
-    def __call__(self, layout: Layout, context: torch.Tensor | None = None,
+    def __call__(self, layout: PackedPrompts, context: torch.Tensor | None = None,
                  deep: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Encode prompts.
 
         Args:
-            layout: a ``tokens.Layout`` of C rows.
+            layout: a ``tokens.PackedPrompts`` of C rows.
             context: learned vectors [K, D] for the rows' slots, or [G, K, D] for G sets of them (CoCoOp's one per
                 image). None where the rows have no slots.
             deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
@@ -91,11 +91,14 @@ class TextEncoder:
 
         The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
         """
-        p, where = len(layout.prefix), layout.prefix_slots[:, 0]
-        own = self._fill(self.embed(chunk.tokens), chunk.slots, sets) + self.places[chunk.places]
-        prefix = self._fill(self.embed(layout.prefix), layout.prefix_slots, sets) + self.places[:p]
+        p, where = len(layout.prefix), layout.prefix_context_positions[:, 0]
+        own = self._fill(self.embed(chunk.tokens), chunk.context_positions, sets)
+        own = own + self.positional_embedding[chunk.position_ids]
+        prefix = self._fill(self.embed(layout.prefix), layout.prefix_context_positions, sets)
+        prefix = prefix + self.positional_embedding[:p]
         both = max(len(prefix), len(own))  # G, where only one of them holds learned vectors
-        x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1).to(self.stream)  # [G, P + T, D]
+        x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1)  # [G, P + T, D]
+        x = x.to(self.residual_dtype)
         # each group's share of the tokens, behind the prefix's; split, whose backward is one concatenation
         sizes = [p, *(count * length for count, length in chunk.groups)]
         for i, block in enumerate(self.blocks):
@@ -111,7 +114,7 @@ class TextEncoder:
                 x = x.index_select(1, p + chunk.ends)
                 q = block.project(x, "q")[0].split([count for count, _ in chunk.groups], 2)
                 mixed = self._mix(chunk.groups, q, k, v, k_0, v_0)
-            x = block.finish(x, torch.cat(mixed, 1))
+            x = block.output_and_mlp(x, torch.cat(mixed, 1))
         x = norm(x, self.tower.ln_final)
         return linear(x, self.projection.T)
 

@@ -36,13 +36,13 @@ def tokenize(texts: Iterable[str], tokenizer: SimpleTokenizer) -> list[list[int]
     return rows
 
 
-def plain_rows(texts: Iterable[str], tokenizer: SimpleTokenizer) -> Rows:
+def template_tokens(texts: Iterable[str], tokenizer: SimpleTokenizer) -> Rows:
     """Rows without learned slots, for templates."""
     return [[(token, -1) for token in row] for row in tokenize(texts, tokenizer)]
 
 
-def prompt_rows(classnames: Iterable[str], tokenizer: SimpleTokenizer, words: str, n_ctx: int, position: str = "end",
-                per_class: bool = False) -> Rows:
+def prompt_tokens(classnames: Iterable[str], tokenizer: SimpleTokenizer, words: str, n_ctx: int, position: str = "end",
+                  per_class: bool = False) -> Rows:
     """Rows of "context words, class name, full stop" with learned slots (CoOp, arXiv 2109.01134, section 3.2).
 
     Args:
@@ -77,23 +77,23 @@ class Chunk:
     """Some classes' own tokens, packed without padding: sequences sorted by length, one after the other."""
 
     tokens: torch.Tensor  # [T]
-    places: torch.Tensor  # [T] position in the sequence
-    slots: torch.Tensor  # [S, 2]: (index into T, learned context vector)
+    position_ids: torch.Tensor  # [T] position in the sequence
+    context_positions: torch.Tensor  # [S, 2]: (index into T, learned context vector)
     groups: list  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
     ends: torch.Tensor  # [sequences] index into T of each end-of-text token
 
 
 @dataclass
-class Layout:
-    """Rows arranged for the encoder (see ``arrange``)."""
+class PackedPrompts:
+    """Rows arranged for the encoder (see ``pack``)."""
 
     prefix: torch.Tensor  # [P] tokens shared by all rows
-    prefix_slots: torch.Tensor  # [S, 2]: (position, learned context vector)
+    prefix_context_positions: torch.Tensor  # [S, 2]: (position, learned context vector)
     chunks: list
     order: torch.Tensor  # [C]: row c is the order[c]-th of the packed sequences
     size: int
 
-    def to(self, device: torch.device | str) -> "Layout":
+    def to(self, device: torch.device | str) -> "PackedPrompts":
         """Move all index tensors to ``device``, once, and return self."""
         for part in (self, *self.chunks):
             for name, value in vars(part).items():
@@ -107,7 +107,7 @@ def _slots(pairs):
     return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
 
 
-def arrange(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> Layout:
+def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> PackedPrompts:
     """Lay rows out for encoding.
 
     Args:
@@ -134,14 +134,14 @@ def arrange(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> 
     order = torch.empty(len(rows), dtype=torch.long)
     order[torch.tensor(by_length)] = torch.arange(len(rows))
     prefix = rows[0][:shared]
-    return Layout(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
+    return PackedPrompts(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
 
 
 def _pack(rows, first_place):
     lengths = [len(row) for row in rows]
     pairs = [pair for row in rows for pair in row]
     return Chunk(tokens=torch.tensor([token for token, _ in pairs]),
-                 places=torch.tensor([first_place + i for n in lengths for i in range(n)]),
-                 slots=_slots(pairs),
+                 position_ids=torch.tensor([first_place + i for n in lengths for i in range(n)]),
+                 context_positions=_slots(pairs),
                  groups=[(lengths.count(n), n) for n in sorted(set(lengths))],
                  ends=torch.tensor(lengths).cumsum(0) - 1)

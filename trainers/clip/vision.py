@@ -31,7 +31,7 @@ class VisionEncoder:
         if tower.pool_type != "tok" or tower.attn_pool is not None:
             raise TypeError(f"a vision tower with {tower.pool_type} pooling")
         self.width = self.blocks[0].width
-        self.stream = torch.float32
+        self.residual_dtype = torch.float32
 
     def embed(self, images: Tensor) -> Tensor:
         """Return the frozen input sequence [B, 1 + N, D] of ``images`` [B, 3, S, S], behind ``ln_pre``."""
@@ -40,7 +40,7 @@ class VisionEncoder:
         x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # [B, N, D]
         # .shape[0], here and below: len() would make the batch size a constant of an exported graph
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
-        return norm(x, tower.ln_pre).to(self.stream)
+        return norm(x, tower.ln_pre).to(self.residual_dtype)
 
     def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
         """Encode an embedded batch.
@@ -61,12 +61,12 @@ class VisionEncoder:
             if n and 0 < i <= len(deep):
                 x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(x.shape[0], -1, -1)], 1)
             if i < len(self.blocks) - 1:
-                x = block.finish(x, attend(*block.project(x)))
+                x = block.output_and_mlp(x, attend(*block.project(x)))
             else:  # only the class token goes on
                 k, v = block.project(x, "kv")
                 x = x[:, :1]
                 q, = block.project(x, "q")
-                x = block.finish(x, attend(q, k, v))
+                x = block.output_and_mlp(x, attend(q, k, v))
         return linear(norm(x[:, 0], self.tower.ln_post), self.tower.proj.T)
 
 

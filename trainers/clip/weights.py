@@ -154,7 +154,7 @@ def fingerprint(path: str | Path) -> str:
     return file_digest(path, hashlib.blake2b(digest_size=16))
 
 
-def read(path: str | Path) -> dict[str, torch.Tensor]:
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read a state dict as data: safetensors, a PyTorch file, or a TorchScript archive as OpenAI publishes them.
 
     Returns:
@@ -171,7 +171,7 @@ def _state_dict(path):
     if str(path).endswith(".safetensors"):
         return _without_prefix(load_file(path))
     if torch_archive.is_torchscript(path):
-        return torch_archive.parameters(torch_archive.read(path))
+        return torch_archive.module_parameters(torch_archive.read_archive(path))
     return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
 
 

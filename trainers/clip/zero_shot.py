@@ -15,7 +15,7 @@ from safetensors.torch import save
 from ..errors import PromptRegError
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
-from . import arrange, plain_rows
+from . import pack, template_tokens
 from .load import FrozenCLIP
 from .templates import fill
 
@@ -45,7 +45,7 @@ def template_features(clip: FrozenCLIP, classnames: Sequence[str], templates: Se
     with torch.no_grad():
         total = 0
         for template in templates:
-            layout = arrange(plain_rows(fill(template, classnames), clip.tokenizer),
+            layout = pack(template_tokens(fill(template, classnames), clip.tokenizer),
                              clip.text.chunk_tokens(grad=False)).to(clip.device)
             features = clip.text(layout).float()
             total = total + (F.normalize(features, dim=-1) if normalize_each else features)
@@ -97,7 +97,7 @@ def _keep(path, features):
     """Write the file and make room for it. A cache may fail."""
     try:
         features = features.cpu().contiguous()
-        atomic.write(path, save({"features": features}, {"sha256": _digest(features)}))
+        atomic.write_file(path, save({"features": features}, {"sha256": _digest(features)}))
         _make_room(path)
     except OSError as error:
         log.warning("frozen text features are not kept (%s): %s", error, path)

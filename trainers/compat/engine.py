@@ -64,7 +64,7 @@ is_mini = dassl.__name__.rpartition(".")[2] == "minidassl"
 
 if is_mini:  # before anything else of it is imported, so that its own modules take this one too
     vars(importlib.import_module("dassl.utils"))["read_image"] = read_image
-repaired = [] if is_mini else patches.run(dassl)
+repaired = [] if is_mini else patches.repair(dassl)
 
 
 def describe() -> str:

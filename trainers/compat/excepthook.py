@@ -6,7 +6,7 @@ import os
 import sys
 
 from ..errors import PromptRegError
-from ..utils.console import one_line, say
+from ..utils.console import one_line, print_stderr
 
 
 def install() -> None:
@@ -21,7 +21,7 @@ def install() -> None:
             return
         if previous is not sys.__excepthook__:  # the host's own: it may log or send what it gets
             previous(kind, error, trace)
-        say(f"error: {one_line(error)}")
+        print_stderr(f"error: {one_line(error)}")
         raise SystemExit(error.exit_code)
     hook.of_promptreg = True  # type: ignore[attr-defined]
     sys.excepthook = hook

@@ -1,6 +1,6 @@
 """Makes Dassl 0.5.0 to 0.6.3 run on current PyTorch, numpy and Pillow: each repair where it is needed, and logged once.
 
-``run`` imports the whole of Dassl on the way, because some faults show at import. Functions and classes keep their
+``repair`` imports the whole of Dassl on the way, because some faults show at import. Functions and classes keep their
 identity, so that what a host repository has imported from Dassl before is repaired too.
 """
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ..errors import EnvironmentFault
+from ..errors import SetupError
 from ..utils.images import read_image
 from . import checkpoints, old_dassl
 
@@ -26,7 +26,7 @@ NUMPY_NAMES = {"int": int, "float": float, "bool": bool, "object": object, "str"
 PILLOW_NAMES = {"ANTIALIAS": "LANCZOS", "LINEAR": "BILINEAR", "CUBIC": "BICUBIC"}
 
 
-def run(dassl: types.ModuleType) -> list[str]:
+def repair(dassl: types.ModuleType) -> list[str]:
     """Repair the installed Dassl.
 
     Args:
@@ -36,7 +36,7 @@ def run(dassl: types.ModuleType) -> list[str]:
         What was repaired, one line each.
 
     Raises:
-        EnvironmentFault: Dassl cannot be imported even so.
+        SetupError: Dassl cannot be imported even so.
     """
     done = [without_wilds(dassl), numpy_names(dassl), pillow_names(dassl)]
     with _logging_kept():
@@ -44,8 +44,8 @@ def run(dassl: types.ModuleType) -> list[str]:
             try:
                 importlib.import_module(f"dassl.{part}")
             except Exception as error:
-                raise EnvironmentFault(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): "
-                                       "install what it lacks; or uninstall it: minidassl takes its place") from error
+                raise SetupError(f"Dassl at {dassl.__path__[0]} cannot be imported (dassl.{part}: {error}): "
+                                 "install what it lacks; or uninstall it: minidassl takes its place") from error
     done += [schedulers(), resuming(), checkpoints.repair(), images()]
     done += [old_dassl.crop_scale(), old_dassl.evaluator_reset()]
     done = [line for line in done if line]

@@ -7,7 +7,7 @@ C = TypeVar("C", bound=type)
 PREFIX = "PromptReg."  # our class of a name that the host holds is registered under PromptReg.NAME
 
 
-class Shelf:
+class SharedRegistry:
     """Our classes in one of Dassl's registries.
 
     A name that is taken stays the host's. A name that the host registers after us becomes the host's: Dassl's own
@@ -15,37 +15,37 @@ class Shelf:
     """
 
     def __init__(self, registry: Any) -> None:
-        self.registry, self.ours = registry, {}
-        self._register = registry.register
-        registry.register = self.register
+        self.registry, self.entries = registry, {}
+        self._register_in_dassl = registry.register
+        registry.register = self._register_of_host
 
     def add(self, cls: C) -> C:
         """Class decorator: enter one of our classes."""
-        self.ours[cls.__name__] = cls
-        self.enter(cls.__name__)
+        self.entries[cls.__name__] = cls
+        self.register(cls.__name__)
         return cls
 
-    def enter(self, name: str, override: bool = False) -> None:
+    def register(self, name: str, override: bool = False) -> None:
         """Enter our class of ``name``; a host's class of that name gives way only where ``override`` is set."""
         if override or name not in self.registry.registered_names():
-            self._register(self.ours[name], force=True)
-        elif self.registry.get(name) is not self.ours[name]:
-            self._keep_aside(name)
+            self._register_in_dassl(self.entries[name], force=True)
+        elif self.registry.get(name) is not self.entries[name]:
+            self._register_alias(name)
 
-    def register(self, obj: Any = None, force: bool = False) -> Any:
+    def _register_of_host(self, obj: Any = None, force: bool = False) -> Any:
         """What the host calls as ``REGISTRY.register()``."""
         if obj is None:
-            return lambda decorated: self.register(decorated, force)
+            return lambda decorated: self._register_of_host(decorated, force)
         name = obj.__name__
-        held = name in self.ours and name in self.registry.registered_names()
-        if held and self.registry.get(name) is self.ours[name]:
-            self._keep_aside(name)
+        held = name in self.entries and name in self.registry.registered_names()
+        if held and self.registry.get(name) is self.entries[name]:
+            self._register_alias(name)
             force = True
-        self._register(obj, force=force)
+        self._register_in_dassl(obj, force=force)
         return obj
 
-    def _keep_aside(self, name):
-        self.registry._obj_map[PREFIX + name] = self.ours[name]
+    def _register_alias(self, name):
+        self.registry._obj_map[PREFIX + name] = self.entries[name]
 
 
-SHELF = Shelf(TRAINER_REGISTRY)  # our trainers
+TRAINERS = SharedRegistry(TRAINER_REGISTRY)  # our trainers

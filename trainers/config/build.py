@@ -15,7 +15,7 @@ from dassl.evaluation.build import EVALUATOR_REGISTRY
 from ..errors import InputError
 from .checks import COMMAND_LINE, check_name, check_sections, check_values
 from .flags import FLAGS, SEVERAL
-from .yaml_text import PlainLoader, keys, refuse_doubtful_keys
+from .yaml_text import PlainLoader, flatten, refuse_doubtful_keys
 
 Origin = dict[str, str]  # {dotted key: file or COMMAND_LINE that its value came from}
 
@@ -84,16 +84,16 @@ def apply_opts(cfg: CfgNode, origin: Origin, opts: Sequence[str]) -> None:
     if len(opts) % 2:
         raise InputError(f"{COMMAND_LINE}: {opts[-1]} has no value: give pairs of KEY VALUE")
     for key, value in zip(opts[::2], opts[1::2], strict=True):
-        if leaf := next((known for known in keys(cfg) if key.startswith(f"{known}.")), None):
+        if leaf := next((known for known in flatten(cfg) if key.startswith(f"{known}.")), None):
             raise InputError(f"{COMMAND_LINE}: unknown key {key}: {leaf} has no keys below it")
-        if any(known.startswith(f"{key}.") for known in keys(cfg)):
+        if any(known.startswith(f"{key}.") for known in flatten(cfg)):
             raise InputError(f"{COMMAND_LINE}: {key} is {value!r}: it is a section, give one of its keys")
     _merge(cfg, origin, lambda: cfg.merge_from_list(opts), COMMAND_LINE)
 
 
 def _merge(cfg, origin, change, source):
     """Call ``change``, which merges into ``cfg``, and note ``source`` as the origin of what it has changed."""
-    before = keys(cfg)
+    before = flatten(cfg)
     try:
         change()
     except (KeyError, ValueError, AssertionError, TypeError, AttributeError) as error:  # yacs raises all of these
@@ -102,7 +102,7 @@ def _merge(cfg, origin, change, source):
         raise InputError(f"{source}: {_mistyped(error) or ' '.join(str(error).split())}") from None
     except (RecursionError, MemoryError):  # of yacs, which reads words as Python's literals
         raise InputError(f"{source}: a value is nested too deeply: correct it") from None
-    origin.update({k: source for k, v in keys(cfg).items() if k not in before or repr(before[k]) != repr(v)})
+    origin.update({k: source for k, v in flatten(cfg).items() if k not in before or repr(before[k]) != repr(v)})
 
 
 def _merge_file(cfg, path):

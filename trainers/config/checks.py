@@ -13,7 +13,7 @@ from dassl.optim.lr_scheduler import AVAI_SCHEDS
 from dassl.optim.optimizer import AVAI_OPTIMS
 
 from ..errors import InputError
-from .yaml_text import keys
+from .yaml_text import flatten
 
 log = logging.getLogger("promptreg")
 COMMAND_LINE = "the command line"  # as the origin of a value
@@ -86,7 +86,7 @@ def check_sections(cfg: CfgNode, origin: dict[str, str]) -> None:
 
 def check_values(cfg: CfgNode, origin: dict[str, str]) -> None:
     """Raise InputError for a value that nothing could be done with, naming where it came from and what is accepted."""
-    given, defaults = keys(cfg), keys(get_cfg_default())
+    given, defaults = flatten(cfg), flatten(get_cfg_default())
     for key, value in given.items():
         if value is None and defaults.get(key) is not None:
             raise InputError(f"{origin.get(key, 'the defaults')}: {key} is empty: it must be of type "

@@ -7,8 +7,8 @@ import yaml
 from ..utils.untrusted import parse_or_none
 
 # What may differ between parts of one run: keys, and what they begin with.
-PASSING = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE", "DATALOADER.NUM_WORKERS",
-           "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
+RUN_ONLY_KEYS = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE",
+                 "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
 
 
 class PlainLoader(yaml.SafeLoader):
@@ -30,12 +30,12 @@ class PlainLoader(yaml.SafeLoader):
         return node
 
 
-def keys(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return {dotted key: value} of all leaves of a config."""
     found = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            found.update(keys(value, f"{prefix}{key}."))
+            found.update(flatten(value, f"{prefix}{key}."))
         else:
             found[f"{prefix}{key}"] = value
     return found
@@ -78,8 +78,8 @@ def parsed(text: Any) -> dict[str, Any] | None:
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Return ["KEY: a here, b there", …] of two configs, but for what may differ between parts of one run."""
-    a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in keys(node).items()} for node in (one, other))
+    a, b = ({k: list(v) if isinstance(v, tuple) else v for k, v in flatten(node).items()} for node in (one, other))
     for node in (a, b):  # as which earlier versions built every bare path
         node["MODEL.BACKBONE.NAME"] = str(node.get("MODEL.BACKBONE.NAME", "")).removeprefix("openai:")
     return [f"{k} is {b.get(k)} there, {a.get(k)} here" for k in sorted({*a, *b})
-            if a.get(k) != b.get(k) and not k.startswith(PASSING)]
+            if a.get(k) != b.get(k) and not k.startswith(RUN_ONLY_KEYS)]

@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import nn
 
 from ..config.yaml_text import dumped
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from ..training import checkpoint
 from ..training.trained import read_trained
 from ..utils import atomic
@@ -35,7 +35,7 @@ def to_safetensors(model, path):
     about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
              "classnames": model.classnames, "identity": model.identity,
              "notes": list(model.trainer.notes)}
-    atomic.write(path, save(tensors, {"promptreg": json.dumps(about)}))
+    atomic.write_file(path, save(tensors, {"promptreg": json.dumps(about)}))
 
 
 class ImageBranch(nn.Module):
@@ -56,7 +56,7 @@ def to_onnx(model, path):
 
     Raises:
         InputError: CoCoOp, whose text features depend on the image.
-        EnvironmentFault: the packages for it are not installed.
+        SetupError: the packages for it are not installed.
     """
     branch = ImageBranch(model).eval()
     example = torch.zeros(2, 3, model.image_size, model.image_size, device=model.device)
@@ -68,13 +68,13 @@ def to_onnx(model, path):
         names["dynamic_axes"] = {"images": {0: "batch"}, "logits": {0: "batch"}}
     level = logging.getLogger("onnxscript").level
     try:
-        with atomic.whole(path) as file, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        with atomic.atomic_open(path) as file, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             logging.getLogger("onnxscript").setLevel(logging.ERROR)
             with torch.no_grad():
                 torch.onnx.export(branch, (example,), file.name, **names)
     except ImportError as error:
-        raise EnvironmentFault(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
+        raise SetupError(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
     finally:
         logging.getLogger("onnxscript").setLevel(level)
 

@@ -14,7 +14,7 @@ import torch
 from yacs.config import CfgNode
 
 from ..clip import load_clip
-from ..compat.registry import PREFIX, SHELF
+from ..compat.registry import PREFIX, TRAINERS
 from ..config.build import setup_cfg
 from ..config.defaults import complete, settings
 from ..errors import InputError
@@ -77,7 +77,7 @@ class PromptedCLIP:
         cfg, name = _config(trained, trainer, config_file, opts)
         if backbone:
             cfg.MODEL.BACKBONE.NAME = str(backbone)
-        method = SHELF.ours[name]
+        method = TRAINERS.entries[name]
         if precision:
             cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
         names = trained.classnames if classnames is None else class_list(classnames)
@@ -159,10 +159,10 @@ class PromptedCLIP:
 def method_of(trained, trainer):
     """Return the trainer class of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
     name = str(trainer or trained.trainer).removeprefix(PREFIX)
-    if not hasattr(SHELF.ours.get(name), "without_data"):
+    if not hasattr(TRAINERS.entries.get(name), "without_data"):
         raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
-                         f"trainer {name!r} is not one of ours: {', '.join(sorted(SHELF.ours))}")
-    return SHELF.ours[name]
+                         f"trainer {name!r} is not one of ours: {', '.join(sorted(TRAINERS.entries))}")
+    return TRAINERS.entries[name]
 
 
 def _config(trained, trainer, config_file, opts):
@@ -182,7 +182,7 @@ def _config(trained, trainer, config_file, opts):
 def _own_config(config, name, opts):
     if config is None:
         raise ValueError("it is not a config in YAML")
-    cfg = complete(config, SHELF.ours[name].SECTION)
+    cfg = complete(config, TRAINERS.entries[name].SECTION)
     cfg.merge_from_list(list(opts))
     return cfg
 

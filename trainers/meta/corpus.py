@@ -35,7 +35,7 @@ def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
     The file appears whole or not at all, and is the same each time but for the libraries' drawing.
     """
     from ..clip.demo.render import render_pairs
-    with atomic.whole(path) as file:
+    with atomic.atomic_open(path) as file:
         with tarfile.open(fileobj=file, mode="w") as tar:
             scenes = tqdm(render_pairs(pairs, seed), "drawing the demo's pairs", pairs, unit="pair", mininterval=2)
             for i, (image, caption, domain) in enumerate(scenes):

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from ..clip import arrange
+from ..clip import pack
 from ..errors import InputError
 from ..training import distributed
 from ..training.loader import cores
@@ -53,7 +53,7 @@ def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
                 path = _shard(folder, number)
                 if number % distributed.world_size() == distributed.rank():
                     if not path.exists():
-                        atomic.write(path, _encode(content, corpus.root, clip, transform, pool))
+                        atomic.write_file(path, _encode(content, corpus.root, clip, transform, pool))
                     with safe_open(path, "pt") as file:
                         faults = json.loads(file.metadata()["bad"])
                     seen, bad = seen + len(content), bad + len(faults)
@@ -114,7 +114,7 @@ def encode_captions(clip, texts):
     t = clip.tokenizer
     rows = [[(token, -1) for token in (t.sot_token_id, *t.encode(text)[:t.context_length - 2], t.eot_token_id)]
             for text in texts]
-    layout = arrange(rows, clip.text.chunk_tokens(grad=False)).to(clip.device)
+    layout = pack(rows, clip.text.chunk_tokens(grad=False)).to(clip.device)
     return F.normalize(clip.text(layout).float(), dim=-1).cpu()
 
 
@@ -136,10 +136,10 @@ def _finish(folder, corpus, limit):
     if good == 0 and not bad:
         raise InputError(f"{corpus.path} holds no pairs: it needs images with captions")
     lines = "".join(f"{where}\t{reason}\n" for where, reason in bad)
-    atomic.write(folder / "bad.tsv", lines.encode("utf-8", "replace"))
+    atomic.write_file(folder / "bad.tsv", lines.encode("utf-8", "replace"))
     _limit(len(bad), good + len(bad), limit, corpus, bad)
     done = {"pairs": good, "bad": len(bad), "digest": digest.hexdigest()}
-    atomic.write(folder / "done.json", json.dumps(done).encode())
+    atomic.write_file(folder / "done.json", json.dumps(done).encode())
 
 
 class Features:
@@ -212,8 +212,8 @@ def write_shards(folder, image, text, captions, block=BLOCK):
         records = [pairs.dump(captions(i), f"{i}.png") for i in range(start, end)]
         raw = torch.frombuffer(bytearray(b"".join(records)), dtype=torch.uint8)
         digest.update(raw.numpy().tobytes())
-        atomic.write(_shard(folder, number), save(
+        atomic.write_file(_shard(folder, number), save(
             {"image": image[start:end].half().contiguous(), "text": text[start:end].half().contiguous(), "records": raw,
              "record_ends": torch.tensor([len(r) for r in records]).cumsum(0)}, {"bad": "[]"}))
     done = {"pairs": len(image), "bad": 0, "digest": digest.hexdigest()}
-    atomic.write(folder / "done.json", json.dumps(done).encode())
+    atomic.write_file(folder / "done.json", json.dumps(done).encode())

@@ -30,7 +30,7 @@ def write(path, start, regulator, about):
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One metadata entry: safetensors writes several in an order of its own.
     content = {"format": FORMAT, "rank": regulator.rank, "gate": regulator.gate, "names": list(start), **about}
-    atomic.write(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
+    atomic.write_file(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
 
 
 def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):

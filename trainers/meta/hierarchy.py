@@ -183,7 +183,7 @@ def build(features, path, options, provenance=None):
     about = {"format": FORMAT, "options": options, "pairs": len(features), **(provenance or {})}
     with contextlib.ExitStack() as stack:
         if distributed.rank() == 0 and not path.exists():  # another run on the same features waits, then finds it built
-            stack.enter_context(atomic.alone(path.with_suffix(".lock")))
+            stack.enter_context(atomic.exclusive_lock(path.with_suffix(".lock")))
         distributed.barrier()
         if not path.exists():
             _build(features, path, options, about)
@@ -199,7 +199,7 @@ def _build(features, path, options, about):
     seed, backend = options["seed"], chosen(options["backend"], len(features))
     if distributed.rank() == 0 and not first.exists():
         domain = split_domains(features, options["domains"], options["sample"], seed, backend)
-        atomic.write(first, save({"domain": torch.from_numpy(domain)}))
+        atomic.write_file(first, save({"domain": torch.from_numpy(domain)}))
     distributed.barrier()
     domain = load_file(first)["domain"].numpy()
     count = int(domain.max()) + 1
@@ -212,7 +212,7 @@ def _build(features, path, options, about):
                                                   options["least"], backend)
         names = _name(features, rows, cluster, len(rates), seed)
         found = {"names": names, "rates": rates, "agreement": agreement}
-        atomic.write(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
+        atomic.write_file(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
     distributed.barrier()
     if distributed.rank() == 0:
         _join(parts, domain, count, path, about)
@@ -235,7 +235,7 @@ def _join(parts, domain, count, path, about):
     if number == 0:
         raise InputError(f"no pseudo-class of {about['options']['least']} agreeing pairs came out of {len(domain)} "
                          "pairs: lower TRAINER.GRAM.CLASSES, DOMAINS, SHOTS or QUERIES, or give a larger corpus")
-    atomic.write(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
+    atomic.write_file(path, save({"domain": torch.from_numpy(domain), "pseudo": torch.from_numpy(pseudo)},
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
 
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..config.yaml_text import PASSING, keys, parsed
+from ..config.yaml_text import RUN_ONLY_KEYS, flatten, parsed
 from ..training.identity import NOT_RECORDED
 from .line import row_name, shots_words
 from .notes import Note, listed
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .collect import Run
     from .line import Line
 
-OF_A_RUN = ("SEED", "DATASET.", *PASSING)
+OF_A_RUN = ("SEED", "DATASET.", *RUN_ONLY_KEYS)
 OF_A_DATASET = ("TRAINER.PROMPTSRC.GPA_MEAN", "TRAINER.PROMPTSRC.GPA_STD", "LOSS.LAMBDA")  # scripts set them by it
 # Sections of YAML, with the lines indented below them, without which the texts of a row are mostly the same.
 SECTIONS = re.compile(r"^(?:SEED|DATASET|OUTPUT_DIR|RESUME|VERBOSE|USE_CUDA):.*\n(?: .*\n)*", re.MULTILINE)
@@ -190,4 +190,4 @@ def differing_keys(runs):
 @functools.lru_cache(256)
 def leaves(text):
     """Return [(key, value as text), …] of a config's text that should be the same; of what is no config, none."""
-    return [(key, repr(value)) for key, value in keys(parsed(text) or {}).items() if not key.startswith(OF_A_RUN)]
+    return [(key, repr(value)) for key, value in flatten(parsed(text) or {}).items() if not key.startswith(OF_A_RUN)]

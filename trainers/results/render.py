@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..utils.console import plain, say, silence
+from ..utils.console import discard_stdout, escape_control_chars, print_stderr
 from .cell import Cell
 from .line import EPOCHS_BY_SHOTS, learned_shots, shots_words
 from .notes import texts
@@ -34,7 +34,8 @@ def figure(cell: Cell | str | None, kind: str = "std", digits: int = 2, sign: st
     return f"{cell.mean:.{digits}f}" + (f"{sign}{spread:.{digits}f}" if spread is not None else "")
 
 
-def grid(table: Table, text: Callable, name: Callable[[str], str] = plain) -> tuple[list[str], list[list[str]]]:
+def grid(table: Table, text: Callable,
+         name: Callable[[str], str] = escape_control_chars) -> tuple[list[str], list[list[str]]]:
     """Return (heads, rows of strings) of a table: ``text`` makes a cell's, ``name`` what files or people have named.
 
     One dataset's parts become columns.
@@ -54,7 +55,7 @@ def grid(table: Table, text: Callable, name: Callable[[str], str] = plain) -> tu
     return heads, rows
 
 
-def title(table: Table, name: Callable[[str], str] = plain) -> str:
+def title(table: Table, name: Callable[[str], str] = escape_control_chars) -> str:
     names = [column for column in table.columns if column != "average"]
     lines = [row.line for row in table.rows]
     shots = learned_shots(lines) or {line.shots for line in lines if line.shots > 0}
@@ -63,7 +64,7 @@ def title(table: Table, name: Callable[[str], str] = plain) -> str:
     return ", ".join(words + ([shots_words(shots.pop())] if len(shots) == 1 else []))
 
 
-def caption(table: Table, kind: str, name: Callable[[str], str] = plain) -> str:
+def caption(table: Table, kind: str, name: Callable[[str], str] = escape_control_chars) -> str:
     """Return what the spread is, in words, and which backbones and weights the figures are of."""
     backbones = dict.fromkeys(line.backbone_words for line in table.lines)
     return f"{spread_words(table, kind)} Backbone{'s' * (len(backbones) > 1)}: {', '.join(map(name, backbones))}."
@@ -87,7 +88,7 @@ def console() -> Console:
 
     class Lasting(Console):
         def on_broken_pipe(self):
-            silence()
+            discard_stdout()
     return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False, emoji=False)
 
 
@@ -127,7 +128,7 @@ def terminal(table: Table, console: Console, kind: str = "std") -> None:
 
 def verbatim(text: str) -> str:
     """Return a name as Markdown that shows it as it is: no HTML and no link, not even one that GitHub makes of ://."""
-    text = re.sub(r"[\\`*_\[\]|~]|:(?=//)|(?<=www)\.", r"\\\g<0>", plain(text), flags=re.IGNORECASE)
+    text = re.sub(r"[\\`*_\[\]|~]|:(?=//)|(?<=www)\.", r"\\\g<0>", escape_control_chars(text), flags=re.IGNORECASE)
     return html.escape(text, quote=False)
 
 
@@ -163,7 +164,8 @@ def latex(table: Table, kind: str = "std") -> str:
                        *body, r"\bottomrule", r"\end{tabular}"])
     if len(heads) > 6:
         inner = "\\resizebox{\\textwidth}{!}{%\n" + inner + "}"
-    notes = "".join(f"\\\\ Note: {tex(plain(note))}\n" for note in texts(table.notes)).removeprefix("\\\\ ")
+    notes = "".join(f"\\\\ Note: {tex(escape_control_chars(note))}\n" for note in texts(table.notes))
+    notes = notes.removeprefix("\\\\ ")
     below = f"\\par\\smallskip\n{{\\footnotesize\\raggedright\n{notes}\\par}}\n" if notes else ""
     return (f"\\begin{{table}}[t]\n\\centering\n\\caption{{{tex(title(table))}. {tex(caption(table, kind))}}}\n"
             f"{inner}\n{below}\\end{{table}}\n")
@@ -171,7 +173,7 @@ def latex(table: Table, kind: str = "std") -> str:
 
 def entry(name: str) -> str:
     """Return a name as a CSV's entry: a spreadsheet computes what begins as a formula does."""
-    name = plain(name)
+    name = escape_control_chars(name)
     return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
@@ -202,6 +204,6 @@ def say_notes(notes: Iterable[Note | str], most: int = 10) -> None:
     """Print the first of some notes on standard error, and how many more there are."""
     found = sorted(texts(notes))
     for note in found[:most]:
-        say(f"note: {note}")
+        print_stderr(f"note: {note}")
     if len(found) > most:
-        say(f"note: {len(found) - most} more notes are left out here: --format markdown and --html have all")
+        print_stderr(f"note: {len(found) - most} more notes are left out here: --format markdown and --html have all")

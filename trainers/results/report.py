@@ -36,7 +36,7 @@ def write(runs: Sequence[Run], tables: Sequence[Table], path: str | Path, missin
           notes: Sequence[Note] = (), compared: Sequence[tuple[Table | None, Table]] = ()) -> None:
     """Write the page to a file, whole or not at all; arguments as of ``page``."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(path, replace_surrogates(page(runs, tables, missing, notes, compared)))
+    atomic.write_file(path, replace_surrogates(page(runs, tables, missing, notes, compared)))
 
 
 def page(runs: Sequence[Run], tables: Sequence[Table], missing: Sequence[str] = (), notes: Sequence[Note] = (),

@@ -5,11 +5,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..errors import EnvironmentFault, InputError, Interrupted
+from ..errors import InputError, Interrupted, SetupError
 from ..results import render
 from ..results.collect import read_runs
 from ..results.table import tables
-from ..utils.console import plain
+from ..utils.console import escape_control_chars
 from . import preflight
 from .plan import check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, visible_gpus
@@ -27,7 +27,7 @@ def output_folder(args):
 
 
 def check(args):
-    """Raise InputError or EnvironmentFault for what would fail later."""
+    """Raise InputError or SetupError for what would fail later."""
     for flag in ("jobs", "per_gpu", "shots"):
         given = getattr(args, flag)
         for number in given if isinstance(given, list) else [given]:
@@ -40,7 +40,7 @@ def check(args):
     if not there.is_dir():
         raise InputError(f"--output {output_folder(args)}: {there} is no folder: choose another")
     if not shutil.which(interpreter()):
-        raise EnvironmentFault(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
+        raise SetupError(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
 
 
 def dry_run(jobs):
@@ -63,7 +63,7 @@ def report(pool, console):
             how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
             console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
             for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
-                console.print(f"    {plain(line)}", highlight=False, markup=False, soft_wrap=True)
+                console.print(f"    {escape_control_chars(line)}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
             console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
         elif pool.states[job.slug] == INTERRUPTED:

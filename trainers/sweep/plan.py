@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from ..config.build import setup_cfg
 from ..config.flags import parser
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from ..training import identity, run
-from ..training.result import FILE, told
+from ..training.result import FILE, load_result
 from ..utils.paths import SCRIPTS
 from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS
 
@@ -81,7 +81,7 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
 
     Raises:
         InputError: an unknown method, setting, dataset or source (names the nearest), or a script that refuses.
-        EnvironmentFault: there is no bash.
+        SetupError: there is no bash.
     """
     if list(methods) == ["all"]:  # but for those that need a meta-trained file first
         methods = [method for method in METHODS if METHODS[method].folder != "gram"]
@@ -169,7 +169,7 @@ def interpreter():
 def expand(steps):
     """Fill in the steps' commands, which the scripts print under DRY_RUN=words."""
     if not shutil.which("bash"):
-        raise EnvironmentFault("there is no bash in PATH, and the scripts need it: install it, or mend PATH")
+        raise SetupError("there is no bash in PATH, and the scripts need it: install it, or mend PATH")
 
     def ask(step):
         environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "words"}
@@ -200,7 +200,7 @@ def check_finished(jobs):
         for step in job.steps:
             for command, folder in zip(step.commands, step.folders, strict=True):
                 if os.path.isfile(os.path.join(folder, FILE)):
-                    check_result(command[command.index("--root"):], told(folder), collection)
+                    check_result(command[command.index("--root"):], load_result(folder), collection)
 
 
 def check_result(words, done, collection=identity.of_collection):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import EnvironmentFault, Interrupted
+from ..errors import Interrupted, SetupError
 from ..training import checkpoint
 from ..utils import atomic, lock
 from ..utils.console import one_line
@@ -50,7 +50,7 @@ class Books:
         content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
                    "console": str(self.console(job)), "lines": list(lines) or last_lines(self.console(job))}
         with suppress(OSError):
-            atomic.write(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
+            atomic.write_file(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
         return content
 
     def forget_failure(self, job):
@@ -239,7 +239,7 @@ class Pool:
 
     def cannot_begin(self, worker, step, error):
         """Note as a failure that the machine refuses: the disk or the memory is full, say; others may be luckier."""
-        self.fail(worker, step, EnvironmentFault.exit_code, [f"error: {one_line(error)}"])
+        self.fail(worker, step, SetupError.exit_code, [f"error: {one_line(error)}"])
 
     def step_ended(self, worker):
         self.guard.discard(worker.process.pid)

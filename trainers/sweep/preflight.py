@@ -14,7 +14,7 @@ import yaml
 from ..clip.weights import locate
 from ..compat import engine
 from ..config.flags import parser
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from .plan import Job, interpreter
 
 PACKAGES = ("torch", "torchvision", "numpy", "yacs", "open_clip", "safetensors", "ftfy", "regex")
@@ -42,15 +42,15 @@ def check_machine(output: str) -> list[Problem]:
     lacking = missing_packages(interpreter())
     if lacking:
         found.append(Problem("interpreter", f"{interpreter()} has no {', '.join(lacking)}: set PYTHON to one that has, "
-                             "or install them there", EnvironmentFault.exit_code))
+                             "or install them there", SetupError.exit_code))
     folder = Path(output).absolute()
     there = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(there, os.W_OK | os.X_OK):
         found.append(Problem("output", f"{there} cannot be written to: choose another --output",
-                             EnvironmentFault.exit_code))
+                             SetupError.exit_code))
     elif (free := shutil.disk_usage(there).free) < FREE_BYTES:
         found.append(Problem("disk", f"{free >> 20} MiB are free at {there}, {FREE_BYTES >> 20} are needed: free some",
-                             EnvironmentFault.exit_code))
+                             SetupError.exit_code))
     return found
 
 

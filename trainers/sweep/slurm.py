@@ -8,14 +8,14 @@ import os
 import time
 from pathlib import Path
 
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from .plan import Job, Step, expand
 from .pool import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Books, Pool, Stopped, signals, visible_gpus
 
 try:
     import submitit
 except ImportError as error:
-    raise EnvironmentFault("--executor slurm needs submitit: pip install submitit") from error
+    raise SetupError("--executor slurm needs submitit: pip install submitit") from error
 
 POLL = 10.0  # seconds between two questions to SLURM
 
@@ -103,7 +103,7 @@ def executor_of(args, output):
     """Return submitit's executor for parsed flags.
 
     Raises:
-        EnvironmentFault: this machine cannot submit to SLURM.
+        SetupError: this machine cannot submit to SLURM.
         InputError: a --slurm that is not KEY=VALUE.
     """
     wrong = [pair for pair in args.slurm if "=" not in pair]
@@ -112,8 +112,8 @@ def executor_of(args, output):
     try:
         executor = submitit.SlurmExecutor(folder=Path(output) / ".sweep" / "slurm", max_num_timeout=100)
     except RuntimeError:
-        raise EnvironmentFault("--executor slurm: there is no srun here: submit from a machine of the cluster, or use "
-                               "--executor local") from None
+        raise SetupError("--executor slurm: there is no srun here: submit from a machine of the cluster, or use "
+                         "--executor local") from None
     given = {"job_name": "promptreg", "time": args.time, "cpus_per_task": args.cpus, "mem": args.mem,
              "gpus_per_node": args.gpus or None, "partition": args.partition, "account": args.account,
              "array_parallelism": args.jobs or 256, "stderr_to_stdout": False,

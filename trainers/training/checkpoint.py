@@ -89,7 +89,7 @@ def write(content, path):
     """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
     raw = io.BytesIO()  # what torch.save says of a file on a full disk does not name the disk
     torch.save(content, raw)
-    with atomic.whole(path) as file:
+    with atomic.atomic_open(path) as file:
         file.write(raw.getbuffer())
 
 
@@ -120,7 +120,7 @@ def _content(path):
     try:
         return torch.serialization.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # Dassl's scheduler objects, or worse
-        return torch_archive.read(path)
+        return torch_archive.read_archive(path)
 
 
 def check_sums(path):

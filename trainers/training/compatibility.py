@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ..clip import weights
-from ..config.yaml_text import keys as flatten
+from ..config.yaml_text import flatten
 from ..errors import InputError
 from . import identity
 from .checkpoint import LEARNED

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from ..errors import EnvironmentFault, InputError
+from ..errors import InputError, SetupError
 from ..utils.untrusted import first_line
 
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
@@ -21,7 +21,7 @@ def launched():
     """Return (this process's number, number of processes) as torchrun has set them; (0, 1) without it.
 
     Raises:
-        EnvironmentFault: they are set, by something else.
+        SetupError: they are set, by something else.
     """
     given = {name: os.environ[name] for name in NAMES if name in os.environ}
     if "WORLD_SIZE" not in given or given["WORLD_SIZE"] == "1" and given.get("RANK", "0") == "0":
@@ -33,14 +33,14 @@ def launched():
     except (KeyError, ValueError):
         pass
     told = ", ".join(f"{name} is {given[name]!r}" if name in given else f"{name} is not set" for name in NAMES)
-    raise EnvironmentFault(f"{told}, but not by torchrun: start with torchrun, or unset them")
+    raise SetupError(f"{told}, but not by torchrun: start with torchrun, or unset them")
 
 
 def start(device):
     """Join the process group that torchrun has prepared, if any; safe to call again.
 
     Raises:
-        EnvironmentFault: there are fewer GPUs than processes, or the processes do not reach each other.
+        SetupError: there are fewer GPUs than processes, or the processes do not reach each other.
     """
     if launched()[1] == 1 or dist.is_initialized():
         return
@@ -50,19 +50,19 @@ def start(device):
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (RuntimeError, ValueError) as error:
-        raise EnvironmentFault(f"the processes do not reach each other at {os.environ['MASTER_ADDR']}:"
-                               f"{os.environ['MASTER_PORT']} ({first_line(error)[:150]}): start all of them with "
-                               "torchrun") from error
+        raise SetupError(f"the processes do not reach each other at {os.environ['MASTER_ADDR']}:"
+                         f"{os.environ['MASTER_PORT']} ({first_line(error)[:150]}): start all of them with "
+                         "torchrun") from error
 
 
 def _own_gpu():
-    """Return the number of this process's GPU. Raises EnvironmentFault in every process where they are too few."""
+    """Return the number of this process's GPU. Raises SetupError in every process where they are too few."""
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     here = os.environ.get("LOCAL_WORLD_SIZE", "")
     wanted = max(local + 1, int(here) if here.isdecimal() else 0)
     if wanted > gpus:
-        raise EnvironmentFault(f"{wanted} processes were started and this machine shows {gpus} GPU{'s' * (gpus != 1)}: "
-                               f"start at most {gpus} (torchrun --nproc-per-node {gpus}), or set USE_CUDA False")
+        raise SetupError(f"{wanted} processes were started and this machine shows {gpus} GPU{'s' * (gpus != 1)}: "
+                         f"start at most {gpus} (torchrun --nproc-per-node {gpus}), or set USE_CUDA False")
     return local
 
 

@@ -59,7 +59,7 @@ def remember(args: argparse.Namespace, notes: Iterable[str], files: Iterable[str
         text = json.dumps({"call": _call(args), "seen": seen, "notes": list(notes)})
         record = record_of(args.output_dir)
         record.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write(record, text)
+        atomic.write_file(record, text)
     except (OSError, ValueError):
         return
 

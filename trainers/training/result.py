@@ -49,7 +49,7 @@ def numbers(kept):
     return torch.cat([torch.as_tensor(part).reshape(-1).cpu() for part in kept]).tolist()
 
 
-def write(trainer, seconds):
+def write_result(trainer, seconds):
     """Write result.json into the trainer's output folder, atomically: its presence marks a finished run."""
     cfg = trainer.cfg
     content = {
@@ -65,23 +65,23 @@ def write(trainer, seconds):
                      "device": torch.cuda.get_device_name() if trainer.device.type == "cuda" else platform.processor()},
         "prompts": getattr(trainer, "loaded", None), "git": git_state(), "command": sys.argv, "config": dumped(cfg),
     }
-    atomic.write(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
+    atomic.write_file(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
 
 
-def read(directory):
+def read_result(directory):
     """Return the content of a finished run's result.json, or None where the run is not finished.
 
     Raises:
         InputError: the file is there and not whole.
     """
-    content = told(directory)
+    content = load_result(directory)
     if content is not None and parsed(content.get("config")) is None:
         raise damaged(directory)
     return content
 
 
-def told(directory):
-    """Return the content of a folder's result.json, or None where there is none; Raises as ``read``."""
+def load_result(directory):
+    """Return the content of a folder's result.json, or None where there is none; Raises as ``read_result``."""
     path = Path(directory) / FILE
     if not path.is_file():
         return None

@@ -7,13 +7,13 @@ import time
 
 from ..clip import weights
 from ..compat import engine
-from ..compat.registry import SHELF
+from ..compat.registry import TRAINERS
 from ..config.build import setup_cfg
 from ..config.flags import parser
-from ..config.yaml_text import difference, keys, parsed
+from ..config.yaml_text import difference, flatten, parsed
 from ..errors import InputError, Interrupted
 from ..utils import lock
-from ..utils.console import Log, exit_code, one_line, plain_record, prepare, say
+from ..utils.console import Log, exit_code, one_line, plain_record, print_stderr, setup_streams
 from ..utils.startup import load_package
 from . import checkpoint, distributed, finished_calls, identity, result, signals, validation
 from .resume import refuse_other_content
@@ -50,7 +50,7 @@ def finished(cfg, args):
     Raises:
         InputError: it holds that of a run with another config, on other data or weights, or of other prompts.
     """
-    done = result.read(cfg.OUTPUT_DIR)
+    done = result.read_result(cfg.OUTPUT_DIR)
     if done:
         check_finished(cfg, args, done)
         print(f"Results are available in {cfg.OUTPUT_DIR}: not run again")
@@ -64,7 +64,7 @@ def finished(cfg, args):
 def remember(cfg, args, done):
     """Let the next call of these flags be answered without torch while nothing that the result is made of changes."""
     kind = engine.sibling("datasets").CLASSES.get(cfg.DATASET.NAME)
-    trainer = SHELF.ours.get(cfg.TRAINER.NAME)
+    trainer = TRAINERS.entries.get(cfg.TRAINER.NAME)
     if kind is None or trainer is None or hasattr(trainer, "data_identity") or not done.get("identity"):
         return  # what a host's own, or a meta-training, is made of is not known here
     files = [weights.locate(cfg.MODEL.BACKBONE.NAME)]
@@ -106,7 +106,7 @@ def check_prompts(args, done):
     """Raise InputError where the result ``done`` is of other prompts than --model-dir holds today."""
     if not (args.eval_only and args.model_dir and done.get("prompts")):
         return
-    folder = getattr(SHELF.ours.get(done.get("trainer")), "FOLDER", "")
+    folder = getattr(TRAINERS.entries.get(done.get("trainer")), "FOLDER", "")
     with contextlib.suppress(checkpoint.Missing):  # they may have been deleted since
         path = checkpoint.find(args.model_dir, folder, args.load_epoch)
         if checkpoint.digest(checkpoint.read_prompts(path)[0]) != done["prompts"]:
@@ -123,7 +123,7 @@ def check_unfinished(cfg, eval_only):
         return
     path, content = found
     if eval_only:
-        last = keys(parsed(content["config"]) or {}).get("OPTIM.MAX_EPOCH")
+        last = flatten(parsed(content["config"]) or {}).get("OPTIM.MAX_EPOCH")
         if isinstance(last, int) and content["epoch"] < last:
             raise InputError(f"{path} is of a training that has done {content['epoch']} of {last} epochs: finish it, "
                              "or evaluate into another --output-dir")
@@ -186,13 +186,13 @@ def build_and_run(cfg, args):
     elif not args.no_train:
         trainer.train()
     if distributed.rank() == 0 and getattr(trainer, "results", None):
-        result.write(trainer, time.time() - begin)
+        result.write_result(trainer, time.time() - begin)
     return trainer
 
 
 def main(argv=None):
     """Parse CoOp's flags and do the run; returns the exit code of ``execute``."""
-    prepare()
+    setup_streams()
     args = parser().parse_args(argv)
     load_package()
     return execute(args)
@@ -221,13 +221,13 @@ def execute(args):
                 raise
         return 0
     except (Interrupted, KeyboardInterrupt) as stop:
-        say(f"{str(stop) or 'interrupted'}; the same command goes on from there")
+        print_stderr(f"{str(stop) or 'interrupted'}; the same command goes on from there")
         return getattr(stop, "exit_code", 130)
     except Exception as error:
         code = exit_code(error)
         if args.debug or code is None:
             raise
-        say(f"error: {one_line(error)}")
+        print_stderr(f"error: {one_line(error)}")
         return code
     finally:
         with contextlib.suppress(OSError):  # the disk of the log is full: that has been said

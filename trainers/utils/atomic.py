@@ -4,8 +4,8 @@ A file is written under another name, ``.NAME.XXXX.part`` in its folder, by a pr
 takes its place. The system lets go of the lock however the process ends, so that whoever comes to the folder next can
 tell what has been left from what is being written, and removes it.
 
-The library filelock does ``alone``, and cannot do the rest: it opens and locks a file of its own, not the one that is
-being written. So the temporary file's lock stays flock.
+The library filelock does ``exclusive_lock``, and cannot do the rest: it opens and locks a file of its own, not the one
+that is being written. So the temporary file's lock stays flock.
 """
 import contextlib
 import os
@@ -58,7 +58,7 @@ def naming(path: str | Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole(path: str | Path) -> Iterator[IO[bytes]]:
+def atomic_open(path: str | Path) -> Iterator[IO[bytes]]:
     """Give an open binary file, which has a ``name``, that becomes ``path`` if the block succeeds; parents are made.
 
     Raises:
@@ -72,14 +72,14 @@ def whole(path: str | Path) -> Iterator[IO[bytes]]:
         sync(path.parent)
 
 
-def write(path: str | Path, content: str | bytes, once: bool = False) -> bool:
+def write_file(path: str | Path, content: str | bytes, once: bool = False) -> bool:
     """Write bytes, or a text in UTF-8, to ``path``; returns whether this call's content is the one that stands.
 
     Args:
         once: leave ``path`` alone where somebody else was first.
 
     Raises:
-        OSError: as ``whole``.
+        OSError: as ``atomic_open``.
     """
     path = Path(path)
     with temporary(path) as file:
@@ -133,7 +133,7 @@ def _locked(path):
 
 
 @contextlib.contextmanager
-def alone(path: str | Path) -> Iterator[None]:
+def exclusive_lock(path: str | Path) -> Iterator[None]:
     """Hold the file ``path``, which stays, once nobody else does; the system lets go of it however the process ends."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path)

@@ -12,7 +12,7 @@ from logging import LogRecord
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from ..errors import EnvironmentFault, InputError, PromptRegError  # and no torch, which may be what is broken
+from ..errors import InputError, PromptRegError, SetupError  # and no torch, which may be what is broken
 from . import atomic
 
 # What the system refuses for reasons that lie with the machine, and what to do about it.
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser that refuses in one line, without its usage before it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(InputError.exit_code, f"error: {plain(message)}; all flags are listed by --help\n")
+        self.exit(InputError.exit_code, f"error: {escape_control_chars(message)}; all flags are listed by --help\n")
 
 
 def exit_code(error: BaseException) -> int | None:
@@ -45,7 +45,7 @@ def exit_code(error: BaseException) -> int | None:
     if isinstance(error, (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError)):
         return InputError.exit_code if error.filename else None
     if memory(error) or isinstance(error, OSError) and error.errno in REMEDIES:
-        return EnvironmentFault.exit_code
+        return SetupError.exit_code
     return None
 
 
@@ -57,7 +57,7 @@ def memory(error: BaseException) -> str | None:
     return "memory" if refused or isinstance(error, MemoryError) else None
 
 
-def plain(text: str) -> str:
+def escape_control_chars(text: str) -> str:
     """Return a text with its control characters and line breaks written as escapes: no terminal obeys it."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda found: ascii(found[0])[1:-1], text)
 
@@ -69,8 +69,8 @@ def one_line(error: BaseException) -> str:
                 "IMAGE_MEMORY")
     if isinstance(error, OSError) and not isinstance(error, PromptRegError) and error.strerror:
         where = f"{error.filename2 or error.filename}: " if error.filename else ""
-        return plain(f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}")
-    return plain(" ".join(filter(None, map(str.strip, message(error).splitlines()))))
+        return escape_control_chars(f"{where}{error.strerror}: {REMEDIES.get(error.errno or 0, 'choose another path')}")
+    return escape_control_chars(" ".join(filter(None, map(str.strip, message(error).splitlines()))))
 
 
 def message(error: BaseException) -> str:
@@ -82,19 +82,19 @@ def message(error: BaseException) -> str:
     return words if named else said.splitlines()[-1]
 
 
-def say(line: str) -> None:
+def print_stderr(line: str) -> None:
     """Print a line, and no more, to standard error, which may itself be a file on the disk that is full."""
     with contextlib.suppress(OSError):
-        print(plain(line), file=sys.stderr, flush=True)
+        print(escape_control_chars(line), file=sys.stderr, flush=True)
 
 
 def plain_record(record: LogRecord) -> bool:
     """Filter of a logger: its messages on one line."""
-    record.msg, record.args = plain(record.getMessage()), ()
+    record.msg, record.args = escape_control_chars(record.getMessage()), ()
     return True
 
 
-def prepare() -> None:
+def setup_streams() -> None:
     """Let a command print whatever it may; called first by every command line.
 
     A stream that was closed swallows what is printed; one that cannot encode a name writes it with backslashes.
@@ -105,7 +105,7 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def abandoned() -> bool:
+def reader_closed() -> bool:
     """Return whether whoever read our output has gone: what ``| head`` does once it has seen enough."""
     watch = select.poll()
     try:
@@ -115,7 +115,7 @@ def abandoned() -> bool:
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
 
 
-def silence() -> None:
+def discard_stdout() -> None:
     """Let nothing more be printed: whoever read our output has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -145,7 +145,7 @@ class Log:
         try:
             act(self.console)
         except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
-            silence()
+            discard_stdout()
 
     def open(self, directory: str | Path) -> None:
         """Begin, or in a resumed run continue, ``directory``/log.txt."""
@@ -159,28 +159,28 @@ class Log:
         return getattr(self.console, name)
 
 
-def answered(command: Callable[..., Any]) -> Callable[..., Any]:
+def cli_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorator of a command line's ``main(argv)``: what a user can correct becomes one line and the exit code.
 
     Ctrl-C is 130; a reader that has seen enough (``| head``) is no error.
     """
     @functools.wraps(command)
     def main(argv=None):
-        prepare()
+        setup_streams()
         try:
             code = command(argv)
             sys.stdout.flush()
             return code
         except KeyboardInterrupt:
-            say("interrupted")
+            print_stderr("interrupted")
             return 130
         except Exception as error:
-            if isinstance(error, BrokenPipeError) and abandoned():
-                silence()
+            if isinstance(error, BrokenPipeError) and reader_closed():
+                discard_stdout()
                 return 0
             code = exit_code(error)
             if code is None:
                 raise
-            say(f"error: {one_line(error)}")
+            print_stderr(f"error: {one_line(error)}")
             return code
     return main

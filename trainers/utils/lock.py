@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import EnvironmentFault, FolderInUse, InputError, PromptRegError
+from ..errors import InputError, OutputDirLocked, PromptRegError, SetupError
 from .untrusted import parse_or_none
 
 try:
@@ -36,8 +36,8 @@ def held(folder: str | Path) -> Iterator[None]:
     A folder that was made for this and is still empty is removed again.
 
     Raises:
-        FolderInUse: another process holds it; says which.
-        InputError: it is a file. EnvironmentFault: it cannot be written to.
+        OutputDirLocked: another process holds it; says which.
+        InputError: it is a file. SetupError: it cannot be written to.
     """
     folder = Path(folder)
     path, mine, made = folder / NAME, _identity(), []
@@ -74,8 +74,8 @@ def _enter(path, mine, made):
     except NotADirectoryError:
         raise InputError(f"{folder} is below a file: choose another --output-dir") from None
     except OSError as error:
-        raise EnvironmentFault(f"{folder} cannot be written to ({error.strerror}): correct its permissions, free some "
-                               "space, or choose another --output-dir") from error
+        raise SetupError(f"{folder} cannot be written to ({error.strerror}): correct its permissions, free some "
+                         "space, or choose another --output-dir") from error
 
 
 def _make(folder):
@@ -99,7 +99,7 @@ def _take(path, mine):
             if attempt > 20:  # somebody else's lock comes and goes, or is being written
                 time.sleep(0.1)
         else:
-            raise FolderInUse(f"{path} cannot be read as a lock: delete it if no run is using the folder")
+            raise OutputDirLocked(f"{path} cannot be read as a lock: delete it if no run is using the folder")
     finally:
         draft.unlink(missing_ok=True)
     for left in path.parent.glob(f".{NAME}.*"):  # of processes killed at this very place
@@ -130,15 +130,15 @@ def _take_over(draft, path):
     """Put ``draft`` in the place of a dead process's lock; return whether it was.
 
     Raises:
-        FolderInUse: the holder lives, or this cannot be known from here.
+        OutputDirLocked: the holder lives, or this cannot be known from here.
     """
     holder = _read(path)
     if holder is None:  # gone, or not written yet
         return False
     if _alive(holder):
-        raise FolderInUse(_describe(path, holder))
+        raise OutputDirLocked(_describe(path, holder))
     if fcntl is None:
-        raise FolderInUse(f"{path} was left by a process that is gone: delete it")
+        raise OutputDirLocked(f"{path} was left by a process that is gone: delete it")
     try:
         with open(path, "r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -149,8 +149,8 @@ def _take_over(draft, path):
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise FolderInUse(f"{path} was left by a process that is gone, and cannot be taken over ({error.strerror}): "
-                          "delete it") from error
+        raise OutputDirLocked(f"{path} was left by a process that is gone, and cannot be taken over "
+                              f"({error.strerror}): delete it") from error
 
 
 def _read(path):

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 
-from ..errors import EnvironmentFault
+from ..errors import SetupError
 from .paths import PACKAGE
 
 
@@ -13,7 +13,7 @@ def load_package() -> None:
     """Register all trainers, which imports torch; called by a command's ``run`` before it imports what is heavy.
 
     Raises:
-        EnvironmentFault: this Python lacks a package that is needed.
+        SetupError: this Python lacks a package that is needed.
     """
     try:
         with _quiet_to_stop():
@@ -22,8 +22,8 @@ def load_package() -> None:
         name = (error.name or "").partition(".")[0]
         if not name or name in (PACKAGE, "datasets", "minidassl"):
             raise
-        raise EnvironmentFault(f"this Python ({sys.executable}) has no {name}: activate the environment that has it (. "
-                               ".venv/bin/activate), or install PromptReg here (pip install -e .)") from None
+        raise SetupError(f"this Python ({sys.executable}) has no {name}: activate the environment that has it (. "
+                         ".venv/bin/activate), or install PromptReg here (pip install -e .)") from None
 
 
 @contextlib.contextmanager

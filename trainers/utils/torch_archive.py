@@ -52,7 +52,7 @@ def is_torchscript(path: str | PathLike[str]) -> bool:
         return False
 
 
-def read(path: str | PathLike[str]) -> Any:
+def read_archive(path: str | PathLike[str]) -> Any:
     """Return what ``path`` holds: dicts, lists, numbers, tensors; ``Node`` for anything else.
 
     Raises:
@@ -66,12 +66,12 @@ def read(path: str | PathLike[str]) -> Any:
         return _Reader(file, root.rpartition("/")[0]).load()
 
 
-def parameters(node: Node, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Return {dotted name: tensor} of a TorchScript module read by ``read``."""
+def module_parameters(node: Node, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Return {dotted name: tensor} of a TorchScript module read by ``read_archive``."""
     found = {}
     for name, value in node.state.items():
         if isinstance(value, Node) and isinstance(value.state, dict):
-            found.update(parameters(value, f"{prefix}{name}."))
+            found.update(module_parameters(value, f"{prefix}{name}."))
         elif torch.is_tensor(value):
             found[prefix + name] = value
     return found

@@ -7,7 +7,7 @@ and little else: a defect in it would pass for a damaged file.
 from collections.abc import Callable
 from typing import TypeVar
 
-from ..errors import EnvironmentFault, InputError, PromptRegError
+from ..errors import InputError, PromptRegError, SetupError
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -33,15 +33,15 @@ def read_untrusted(source: S, parse: Callable[[S], T], refusal: Callable[[str], 
 
     Raises:
         InputError: the parser failed (another class by ``kind``).
-        EnvironmentFault: the system does not permit reading the file.
+        SetupError: the system does not permit reading the file.
     """
     try:
         return parse(source)
     except (PromptRegError, MemoryError):
         raise
     except PermissionError as error:
-        raise EnvironmentFault(f"{error.filename or source}: permission denied: correct its permissions, or choose "
-                               "another file") from error
+        raise SetupError(f"{error.filename or source}: permission denied: correct its permissions, or choose "
+                         "another file") from error
     except Exception as error:
         reason = (error.strerror if isinstance(error, OSError) else "") or first_line(error)
         if unclear and (" " not in reason or reason.startswith("Weights only load failed")):

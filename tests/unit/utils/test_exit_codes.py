@@ -3,7 +3,7 @@ import pytest
 
 from minidassl.errors import ConfigError, DamagedFileError, MissingFileError
 from minidassl.utils import check_availability, load_checkpoint, read_image, read_json
-from trainers.errors import EnvironmentFault, InputError
+from trainers.errors import InputError, SetupError
 from trainers.utils.console import exit_code
 
 
@@ -24,7 +24,7 @@ def test_what_minidassl_says_of_input_is_code_2_and_still_python_s_own_error(cal
 
 @pytest.mark.parametrize("error, code", [
     (ConfigError("x"), 2), (MissingFileError("x"), 2), (DamagedFileError("x"), 2), (InputError("x"), 2),
-    (EnvironmentFault("x"), 3), (ValueError("x"), None), (OSError("x"), None), (FileNotFoundError("x"), None),
+    (SetupError("x"), 3), (ValueError("x"), None), (OSError("x"), None), (FileNotFoundError("x"), None),
 ])
 def test_the_class_decides_and_not_the_place_that_raised_it(error, code):
     assert exit_code(error) == code  # never raised: there is no traceback to look at

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from trainers.errors import EnvironmentFault, InputError
+from trainers.errors import InputError, SetupError
 from trainers.utils.images import DamagedImage
 from trainers.utils.untrusted import first_line, parse_or_none, read_untrusted
 
@@ -27,7 +27,7 @@ def test_any_type_is_refused_and_is_the_cause(error):
     assert parse_or_none(failing(error), "a.bin") is None
 
 
-@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), EnvironmentFault("x"), InputError("x")])
+@pytest.mark.parametrize("error", [MemoryError(), KeyboardInterrupt(), SetupError("x"), InputError("x")])
 def test_what_is_no_fault_of_the_file_passes(error):
     with pytest.raises(type(error)) as caught:
         read_untrusted("a.bin", failing(error), str)
@@ -36,7 +36,7 @@ def test_what_is_no_fault_of_the_file_passes(error):
 
 def test_a_file_that_may_not_be_read_is_the_environment_s(tmp_path):
     error = PermissionError(13, "Permission denied", str(tmp_path / "a.bin"))
-    with pytest.raises(EnvironmentFault, match="a.bin: permission denied"):
+    with pytest.raises(SetupError, match="a.bin: permission denied"):
         read_untrusted(tmp_path, failing(error), str)
 
 

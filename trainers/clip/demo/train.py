@@ -269,7 +269,7 @@ def main(argv=None):
     worked = time.process_time() - worked
     trained = time.time()
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write(args.out, save(state_of(model)))
+    atomic.write_file(args.out, save(state_of(model)))
 
     from . import zeroshot  # the digits are looked at now that the weights are written
     record = {"model": MODEL, "dtype": "float32", "bytes": args.out.stat().st_size,
@@ -278,7 +278,7 @@ def main(argv=None):
               "seconds": {"drawing": round(drawn - started), "training": round(trained - drawn)},
               "cpu_seconds": {"training": round(worked)}, "torch": torch.__version__,
               "zero_shot_digits_percent": zeroshot.accuracies(zeroshot.build(state_of(model)))}
-    atomic.write(args.out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
+    atomic.write_file(args.out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 
 
