@@ -12,11 +12,11 @@ from types import SimpleNamespace
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import plain  # noqa: E402, F401  (the tests' slow twin, for those who import from here)
 import torch  # noqa: E402
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg  # noqa: E402
 from open_clip.tokenizer import SimpleTokenizer  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
+from support import plain  # noqa: E402, F401  (the tests' slow twin, for those who import from here)
 
 import trainers  # noqa: E402, F401
 from dassl.config import get_cfg_default  # noqa: E402

@@ -36,11 +36,12 @@ import torchvision  # noqa: E402, F401
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("trainers/regulate", "trainers/clip")
-TESTS = ["tests/test_regulate.py", "tests/test_clip.py", "tests/test_golden_trainers.py", "tests/test_gram.py",
-         "tests/test_meta_gradients.py", "tests/test_malicious.py::test_checkpoint",
-         "tests/test_malicious.py::test_open_clip_unpickles_nothing",
-         "tests/test_training.py::test_low_precision_stays_near_float32",
-         "tests/test_training.py::test_where_half_precision_is_not_to_be_had_float32_is_taken"]
+TESTS = ["tests/unit/regulate/test_regulate.py", "tests/unit/clip/test_clip.py", "tests/golden/test_golden_trainers.py",
+         "tests/unit/gram/test_gram.py",
+         "tests/unit/meta/test_meta_gradients.py", "tests/security/test_malicious.py::test_checkpoint",
+         "tests/security/test_malicious.py::test_open_clip_unpickles_nothing",
+         "tests/unit/training/test_training.py::test_low_precision_stays_near_float32",
+         "tests/unit/training/test_training.py::test_where_half_precision_is_not_to_be_had_float32_is_taken"]
 KEPT, REASONS = ROOT / "benchmarks/results/mutation.json", ROOT / "benchmarks/mutation.md"
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
          ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.LShift: ast.RShift,

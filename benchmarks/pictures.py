@@ -34,7 +34,7 @@ def shrink(path: Path) -> None:
 
 def screenshots(pages: dict[str, Path], folder: Path) -> list[Path]:
     """Draw the top of each page on a desk, of the report also on a telephone; [] where there is no Chromium."""
-    import browser
+    from support import browser
     if not browser.find():
         print("no Chromium is installed (apt-get install chromium): no page is drawn", file=sys.stderr)
         return []

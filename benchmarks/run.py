@@ -2,9 +2,9 @@
 
     python benchmarks/run.py [text steps steps500 build evaluate memory]
 
-The slow side is tests/plain.py (77 positions, the prefix once per class, every position through every layer), which the
-golden tests prove equal to the published code; both sides run in turns in one process. Random weights of published
-shape, two-word class names, float32. Each part keeps its figures in benchmarks/results/.
+The slow side is tests/support/plain.py (77 positions, the prefix once per class, every position through every layer),
+which the golden tests prove equal to the published code; both sides run in turns in one process. Random weights
+of published shape, two-word class names, float32. Each part keeps its figures in benchmarks/results/.
 """
 import argparse
 import subprocess

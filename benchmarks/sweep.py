@@ -63,7 +63,7 @@ def recording(frames):
 
 def draw(svg, folder):
     """Write the page to docs/img/sweep.png."""
-    from browser import Browser
+    from support.browser import Browser
     (folder / "page.html").write_text(f"<body style='margin: 0; width: 1240px'>{svg}</body>")
     page = Browser(folder / "profile", size=(1240, 385))
     page.open(f"file://{folder}/page.html")

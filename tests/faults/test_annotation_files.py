@@ -2,10 +2,10 @@
 import json
 import random
 
-import miniature
 import numpy as np
 import pytest
 from scipy.io import savemat
+from support import miniature
 
 import datasets
 from datasets import prepare

@@ -7,9 +7,9 @@ import sys
 
 import numpy as np
 import pytest
-import stand_in
-from conftest import ROOT
 from PIL import Image
+from support import stand_in
+from support.paths import ROOT
 
 DEMOS = sorted(path.parent.name for path in (ROOT / "configs" / "trainers").glob("*/demo.yaml"))
 LEARNING = [name for name in DEMOS if name not in ("GRAM", "UNIGRAM")]  # these meta-train on a corpus, not on a dataset

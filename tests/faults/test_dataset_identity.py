@@ -3,8 +3,8 @@ import json
 import random
 import shutil
 
-import miniature
 import pytest
+from support import miniature
 
 import datasets
 from trainers.config.yaml_text import difference

@@ -4,11 +4,11 @@ import math
 from types import SimpleNamespace
 
 import pytest
-import reference
-import tiny_clip
 import torch
-from conftest import ROOT
+from golden import tiny_clip
 from PIL import Image, ImageDraw
+from support import reference
+from support.paths import ROOT
 
 from dassl.config import get_cfg_default
 from trainers.base import PromptTrainer

@@ -13,10 +13,10 @@ import types
 
 import numpy as np
 import pytest
-import stand_in
 import torch
-from conftest import ROOT
 from PIL import Image
+from support import stand_in
+from support.paths import ROOT
 
 EPOCHS = 4
 OPTIONS = ["--seed", "1", "--trainer", "CoOp", "--dataset-config-file", "configs/datasets/oxford_pets.yaml",

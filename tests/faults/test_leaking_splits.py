@@ -3,8 +3,8 @@ import json
 import pickle
 import random
 
-import miniature
 import pytest
+from support import miniature
 
 import datasets
 from datasets.home import InputError

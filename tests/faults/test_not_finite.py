@@ -2,8 +2,8 @@
 import logging
 
 import pytest
-import reference
 import torch
+from support import reference
 
 from trainers.errors import InputError
 from trainers.training import checkpoint

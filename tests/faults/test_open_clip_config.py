@@ -3,8 +3,8 @@ import json
 import re
 
 import pytest
-from clip_files import ARCHS, config, far, features, model_of, refused, register, wanted
 from safetensors.torch import save_file
+from support.clip_files import ARCHS, config, far, features, model_of, refused, register, wanted
 
 from trainers.clip import load_clip
 

@@ -6,9 +6,9 @@ import sys
 from collections import OrderedDict
 
 import pytest
-import reference
 import torch
-from conftest import ROOT
+from support import reference
+from support.paths import ROOT
 
 from trainers.errors import InputError, SetupError
 from trainers.training import checkpoint, distributed, evaluation, loader

@@ -1,7 +1,7 @@
 """What published configs and trainers ask for beside the main settings: done as they do, or refused in one line."""
 import pytest
-import reference
 import torch
+from support import reference
 
 from trainers.errors import InputError
 

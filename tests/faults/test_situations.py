@@ -14,12 +14,12 @@ import shutil
 from pathlib import Path
 from unittest import mock
 
-import miniature
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from PIL import Image
+from support import miniature
+from support.paths import ROOT
 
 import trainers  # noqa: F401  finds Dassl
 from trainers.errors import InputError

@@ -2,9 +2,9 @@
 import json
 import shutil
 
-import miniature
 import pytest
-from conftest import ROOT
+from support import miniature
+from support.paths import ROOT
 
 from trainers.cli import linear_probe
 from trainers.training import validation

@@ -6,8 +6,8 @@ import logging
 import open_clip
 import pytest
 import torch
-from clip_files import ARCHS, OWN, config, far, features, model_of, put, refused, register, wanted
 from safetensors.torch import save_file
+from support.clip_files import ARCHS, OWN, config, far, features, model_of, put, refused, register, wanted
 
 from trainers.cli import weights as fetch
 from trainers.clip import architecture, load_clip, openai, weights

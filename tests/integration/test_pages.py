@@ -2,9 +2,9 @@
 import json
 from types import SimpleNamespace
 
-import browser
 import numpy as np
 import pytest
+from support import browser
 from support.page_checks import low_contrast, off_screen, sorted_by
 from support.photos import photos
 

@@ -3,9 +3,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from conftest import ROOT
 from PIL import Image
 
+from support.paths import ROOT
 from trainers.training.run import main
 
 CLASSES = ("cat", "cow", "dog")

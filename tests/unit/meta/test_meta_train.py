@@ -1,0 +1,144 @@
+"""Trainer GRAM from a corpus to its file: the same after a kill, nearly the same from two processes, and of use."""
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from support.paths import ROOT
+
+from trainers.errors import InputError
+from trainers.meta import file
+from trainers.meta.trainer import GRAM, STATE
+from trainers.training.run import main
+
+COLOURS = ("red", "green", "blue", "white", "orange", "purple")
+SETTINGS = {"PROMPTS": "coop", "DOMAINS": 3, "CLASSES": 4, "SHOTS": 1, "QUERIES": 1, "WAYS": 2, "STEPS": 6,
+            "EPISODES": 2, "INNER_STEPS": 1, "SAVE_EVERY": 2, "EVALUATE": 2, "RANK": 2, "CLUSTER": "sklearn"}
+
+
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory):
+    """A folder with a corpus of coloured squares on three grounds."""
+    folder = tmp_path_factory.mktemp("gram")
+    (folder / "pairs").mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(120):
+        ground, colour = ("black", "grey", "yellow")[i % 3], COLOURS[i // 3 % len(COLOURS)]
+        image = Image.new("RGB", (32, 32), ground)
+        x, y = rng.integers(2, 8, 2).tolist()
+        ImageDraw.Draw(image).rectangle((x, y, x + 18, y + 18), colour)
+        image.save(folder / "pairs" / f"{i:03d}.png")
+        (folder / "pairs" / f"{i:03d}.txt").write_text(f"{ground} ground behind a {colour} square")
+    return folder
+
+
+def arguments(ground, output, **changes):
+    gram = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
+    pairs = [word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
+    return ["--trainer", "GRAM", "--seed", "1", "--root", str(ground), "--output-dir", str(output), "--config-file",
+            str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "USE_CUDA", "False",
+            "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
+
+
+@pytest.fixture(scope="module")
+def whole(ground):
+    assert main(arguments(ground, ground / "whole")) == 0
+    return ground / "whole"
+
+
+def test_leaves_a_file_and_a_report(whole, ground, capsys):
+    start, regulator, about = file.read(whole / "meta.safetensors")
+    assert list(start) == ["prompt_learner.ctx"] and about["prompts"] == "coop" and about["pairs"] == 120
+    assert about["config"]["STEPS"] == 6 and about["clip"] and about["corpus"]
+    assert any(bend.up.abs().max() > 0 for bend in regulator.bends.values())  # it has learned something
+    report = json.loads((whole / "result.json").read_text())["results"]["held_out"]
+    assert {"plain start", "meta start", "meta start, regulated"} < set(report)
+    assert report["plain start"]["loss"] != report["meta start"]["loss"] != report["meta start, regulated"]["loss"]
+    capsys.readouterr()
+    assert main(arguments(ground, whole)) == 0 and "not run again" in capsys.readouterr().out
+
+
+def test_killed_run_ends_with_the_same_file(whole, ground, monkeypatch):
+    output, save = ground / "killed", GRAM.save
+
+    def dies(self, step, about):
+        save(self, step, about)
+        if step == 4:
+            raise KeyboardInterrupt
+    monkeypatch.setattr(GRAM, "save", dies)
+    assert main(arguments(ground, output)) == 130
+    assert (output / STATE).exists() and not (output / "meta.safetensors").exists()
+    monkeypatch.setattr(GRAM, "save", save)
+    assert main(arguments(ground, output)) == 0
+    assert (output / "meta.safetensors").read_bytes() == (whole / "meta.safetensors").read_bytes()
+
+
+def test_state_of_other_settings_is_refused(whole, ground, capsys, monkeypatch):
+    monkeypatch.setattr(GRAM, "evaluate", lambda *_: pytest.fail("it must not come to that"))
+    output = ground / "killed-too"
+    output.mkdir()
+    (output / STATE).write_bytes((whole / STATE).read_bytes())
+    assert main(arguments(ground, output, RANK=3)) == 2
+    assert "another config (config.RANK is 2 there, 3 here): delete it" in capsys.readouterr().err
+    assert main([*arguments(ground, output), "TRAINER.COOP.CLASS_TOKEN_POSITION", "front"]) == 2
+    assert "(method.CLASS_TOKEN_POSITION is end there, front here)" in capsys.readouterr().err
+
+
+def test_two_processes_come_to_the_same(whole, ground):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
+               str(ROOT / "train.py"), *arguments(ground, ground / "two")]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+    folders = (whole, ground / "two")
+    a, b = (file.read(folder / "meta.safetensors")[0] for folder in folders)
+    assert a.keys() == b.keys() and all(torch.allclose(a[n], b[n], atol=2e-4) for n in a)
+    one, two = (json.loads((folder / "result.json").read_text())["results"]["held_out"] for folder in folders)
+    assert one["plain start"]["loss"] == pytest.approx(two["plain start"]["loss"], abs=1e-4)
+
+
+@pytest.mark.parametrize("prompts", ["cocoop", "vpt", "unigram"])
+def test_other_prompts_and_options(prompts, ground):
+    output = ground / prompts
+    changes = {"vpt": {"FIRST_ORDER": True, "GATE": 3}, "cocoop": {"LEARN_LR": True}}.get(prompts, {"REGULATE": False})
+    assert main(arguments(ground, output, PROMPTS=prompts, STEPS=1, EVALUATE=1, WAYS=2, **changes)) == 0
+    start, regulator, about = file.read(output / "meta.safetensors")
+    assert regulator.gate == (3 if prompts == "vpt" else 16)
+    assert ("image_encoder.VPT" in start) == (prompts != "cocoop")
+    assert ("prompt_learner.ctx" in start) == (prompts != "vpt")
+    kept = [rate == pytest.approx(0.01) for rate in about["rates"].values()]
+    assert kept and not any(kept) if prompts == "cocoop" else all(kept)
+    report = json.loads((output / "result.json").read_text())["results"]["held_out"]
+    assert ("meta start, regulated" in report) == (prompts != "unigram")
+
+
+@pytest.mark.parametrize(("change", "word"), [({"PROMPTS": "maple"}, "PROMPTS"), ({"PREC": "fp16"}, "PREC"),
+                                              ({"CORPUS": "nowhere"}, "no corpus"), ({"WAYS": 1}, "WAYS"),
+                                              ({"SHOTS": 90}, "no pseudo-class"), ({"SCHEDULE": "cosine"}, "SCHEDULE"),
+                                              ({"CLUSTER": "spectral"}, "CLUSTER"), ({"GATE": 0}, "GATE")])
+def test_wrong_settings_are_one_line(change, word, ground, capsys):
+    assert main(arguments(ground, ground / "wrong", **change)) == InputError.exit_code
+    error = capsys.readouterr().err
+    assert word in error.splitlines()[-1] and error.splitlines()[-1].startswith("error: ")
+
+
+def test_a_report_of_what_is_no_number_is_refused(ground, capsys, monkeypatch):
+    monkeypatch.setattr("trainers.meta.trainer.adapt", lambda _, start, *__, **___: {
+        name: value * float("nan") for name, value in start.items()})
+    assert main(arguments(ground, ground / "nan", STEPS=1, EVALUATE=1)) == 2
+    assert "the losses on held-out episodes are not finite under PREC fp32" in capsys.readouterr().err
+    assert not (ground / "nan" / "result.json").exists()
+
+
+def test_rates_fall_to_nothing_or_stay(ground, monkeypatch):
+    rates = []
+    monkeypatch.setattr(GRAM, "outer_step", lambda self, *_: rates.append(
+        [group["lr"] for group in self.optimizer.param_groups]) or torch.zeros(2))
+    for schedule, shares in (("linear", [1, 0.75, 0.5, 0.25]), ("constant", [1] * 4)):
+        rates.clear()
+        assert main(arguments(ground, ground / schedule, SCHEDULE=schedule, STEPS=4, EVALUATE=1, META_LR=0.01,
+                              REGULATOR_LR=0.002)) == 0
+        assert rates == [[pytest.approx(0.01 * share), pytest.approx(0.002 * share)] for share in shares]
