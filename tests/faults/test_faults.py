@@ -424,7 +424,7 @@ row("a few-shot cache of another split", 2, "is not in the dataset's split", tra
 row("a few-shot `.pkl` of 0 bytes", 2, "refused", train(),
     lambda place, patch: place.text("data/split_fewshot/shot_1-seed_1.pkl", ""))
 row("a table without the column `class`", 2, "no column 'class'", train("--root t.csv"),
-    lambda place, patch: place.text("t.csv", "path,label\ndata/cat/0.png,0\n"))
+    lambda place, patch: place.text("t.csv", "path,kind\ndata/cat/0.png,0\n"))
 row("a table with an unknown split", 2, "split 'extra' is not train, val or test", train("--root t.csv"),
     lambda place, patch: place.text("t.csv", "path,class,split\ndata/cat/0.png,cat,extra\n"))
 row("a table that names an image twice", 2, "lines 2 and 4 both name data/cat/0.png", train("--root t.csv"),

@@ -52,7 +52,7 @@ def words_of(args: argparse.Namespace) -> list[str]:
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))
 

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))
 

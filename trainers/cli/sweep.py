@@ -60,16 +60,17 @@ def run(args: argparse.Namespace) -> int:
     """
     load_package()
     from ..sweep import command
+    from ..sweep.pool import Stopped
     try:
         return command.run(args)
-    except command.Stopped as signal:
+    except Stopped as signal:
         print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off",
               file=sys.stderr)
         return 130
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code (see ``run``)."""
     return run(parser().parse_args(argv))
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code, as ``training.run.execute``."""
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(flags.with_packaged_configs(words))

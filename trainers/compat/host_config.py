@@ -44,7 +44,7 @@ class HostConfig(CfgNode):
                     dict.__setitem__(node, key, value)
 
     @classmethod
-    def _decode_cfg_value(cls, value):
+    def _decode_cfg_value(cls, value: object) -> object:
         """Make plain nodes below the root; yacs compares their types."""
         return CfgNode._decode_cfg_value(value)
 

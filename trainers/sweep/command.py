@@ -1,9 +1,12 @@
 """What the command ``sweep`` does with its parsed flags: check, run, tables, what failed."""
+import argparse
 import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+
+from rich.console import Console
 
 from ..errors import InputError, Interrupted, SetupError
 from ..results import render
@@ -11,22 +14,22 @@ from ..results.collect import read_runs
 from ..results.table import tables
 from ..utils.console import escape_control_chars
 from . import preflight
-from .plan import check_configs, check_finished, interpreter, plan
+from .plan import Job, check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, visible_gpus
 from .progress import watching
 
 
-def environment(args):
+def environment(args: argparse.Namespace) -> dict[str, str]:
     """Return what the scripts are given of the flags: {name: value}."""
     given = {"CFG": args.cfg, "DATA": args.root, "OUTPUT": args.output}
     return {name: value for name, value in given.items() if value}
 
 
-def output_folder(args):
+def output_folder(args: argparse.Namespace) -> str:
     return args.output or os.environ.get("OUTPUT") or "output"
 
 
-def check(args):
+def check(args: argparse.Namespace) -> None:
     """Raise InputError or SetupError for what would fail later."""
     for flag in ("jobs", "per_gpu", "shots"):
         given = getattr(args, flag)
@@ -43,7 +46,7 @@ def check(args):
         raise SetupError(f"there is no PYTHON {interpreter()}: name another in PYTHON, or unset it")
 
 
-def dry_run(jobs):
+def dry_run(jobs: list[Job]) -> None:
     """Print every job's calls of scripts and the commands of train.py below them."""
     for job in jobs:
         print(f"# {job.name}" + (" (finished)" if job.finished else ""))
@@ -53,7 +56,7 @@ def dry_run(jobs):
                 print(f"    {shlex.join(command)}")
 
 
-def report(pool, console):
+def report(pool: Pool, console: Console) -> None:
     """Print what failed, with its last lines and the command for it alone."""
     for job in pool.jobs:
         failure = pool.failures.get(job.slug)
@@ -72,7 +75,7 @@ def report(pool, console):
             console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
 
 
-def print_tables(jobs, console, output):
+def print_tables(jobs: list[Job], console: Console, output: str) -> None:
     """Print the tables of the jobs' finished runs, and their notes."""
     folders = [folder for job in jobs for step in job.steps if step.finished for folder in step.folders]
     made = tables(read_runs([(folder, output) for folder in dict.fromkeys(folders)]))
@@ -81,7 +84,7 @@ def print_tables(jobs, console, output):
     render.say_notes([note for table in made for note in table.notes])
 
 
-def run_local(args, jobs, books, console):
+def run_local(args: argparse.Namespace, jobs: list[Job], books: Books, console: Console) -> Pool:
     """Run jobs on this machine; returns the pool."""
     gpus = visible_gpus()
     workers = args.jobs or max(1, len(gpus) * args.per_gpu)
@@ -96,7 +99,7 @@ def run_local(args, jobs, books, console):
     return pool
 
 
-def check_first(args, jobs):
+def check_first(args: argparse.Namespace, jobs: list[Job]) -> tuple[list[Job], int]:
     """Return (the jobs that have all they need, the exit code where none may start); prints at once what is missing."""
     if all(job.finished for job in jobs):
         return jobs, 0
@@ -115,11 +118,11 @@ def check_first(args, jobs):
     return [], max(problem.exit_code for problem in problems)
 
 
-def planned(args, seeds):
+def planned(args: argparse.Namespace, seeds: list[int]) -> list[Job]:
     return plan(args.methods, args.setting, args.datasets, seeds, args.shots, environment(args), args.source, args.opts)
 
 
-def run(args):
+def run(args: argparse.Namespace) -> int:
     """Do what parsed flags say; returns the exit code."""
     check(args)
     if not args.skip_missing and not args.dry_run and len(args.seeds) > 1:

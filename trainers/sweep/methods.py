@@ -27,7 +27,7 @@ class Method:
     environment: dict = field(default_factory=dict)
 
 
-def _suffixed(folder, suffix):
+def _suffixed(folder: str, suffix: str) -> Method:
     return Method(folder, "base2new_train" + suffix, "base2new_test" + suffix, "few_shot", "xd_train" + suffix,
                   "xd_test" + suffix)
 

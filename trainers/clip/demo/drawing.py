@@ -25,7 +25,7 @@ TEXTURES = {"horizontal stripes": "horizontally striped", "vertical stripes": "v
 
 
 @cache
-def _font(name, size):
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", f"{name}.ttf")), size)
 
 
@@ -120,7 +120,7 @@ def box(rng: np.random.Generator, place: tuple[int, int], extent: float,
     return np.clip(x, 0, SIZE - width), np.clip(y, 0, SIZE - height), width, height
 
 
-def _ring_points(n, start=-90.0, radii=(1.0,)):
+def _ring_points(n: int, start: float = -90.0, radii: tuple[float, ...] = (1.0,)) -> np.ndarray:
     angles = np.radians(start + 360 * np.arange(n) / n)
     r = np.resize(np.array(radii), n)
     return np.stack([r * np.cos(angles), r * np.sin(angles)], -1)
@@ -168,7 +168,7 @@ def pattern(noun: str, rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[0:SIZE, 0:SIZE].astype(float)
     x, y = x + px, y + py
 
-    def bars(t, share=0.5):  # 1 inside a bar, with an edge of about a pixel
+    def bars(t: np.ndarray, share: float = 0.5) -> np.ndarray:  # 1 inside a bar, with an edge of about a pixel
         return np.clip((share * period / 2 - np.abs((t % period) - period / 2)) + 0.5, 0, 1)
     if noun == "horizontal stripes":
         return bars(y)
