@@ -144,9 +144,12 @@ class FewShotDataset(DatasetBase):
                              f"{self.check_command}") from None
 
     @classmethod
-    def whole(cls, root: str) -> tuple[str, Splits]:
-        """Return all that lies under ``root``: the folder that paths start from and the Splits, nothing sampled."""
-        self, splits = cls._opened(root)
+    def whole(cls, root: str, writes: bool = True) -> tuple[str, Splits]:
+        """Return all that lies under ``root``: the folder that paths start from and the Splits, nothing sampled.
+
+        ``writes`` says whether a split that had to be made is saved.
+        """
+        self, splits = cls._opened(root, writes=writes)
         return self.picture_dir, splits._replace(val=splits.test) if self.val_is_test else splits
 
     @classmethod

@@ -2,7 +2,10 @@
 
     import promptreg               # in a CoOp-style repository: the one line to add to its train.py
     promptreg.register(...)        # take names that the host holds, and add our datasets
-    promptreg.PromptedCLIP         # trained prompts outside of Dassl
+    promptreg.fit("photos/")       # train a classifier on pictures of one's own
+    promptreg.load("runs/photos")  # a trained classifier
+    promptreg.results("output/")   # all finished runs as a DataFrame
+    promptreg.PromptedCLIP         # trained prompts outside of Dassl, for features and logits
 """
 import importlib
 import sys
@@ -51,7 +54,18 @@ def register(override=False, datasets=True):
             registry.register(name, override)
 
 
+# What is for users, and where it is; imported when it is asked for, as training needs none of it.
+PUBLIC = {"PromptedCLIP": "inference.prompted_clip", "fit": "classifier.fit", "load": "classifier.model"}
+
+
+def __dir__():
+    return sorted([*PUBLIC, "results", "register", "__version__"])
+
+
 def __getattr__(name):
-    if name == "PromptedCLIP":  # which training does not need
-        return importlib.import_module(".inference.prompted_clip", __name__).PromptedCLIP
+    if name in PUBLIC:
+        load_trainers()
+        return getattr(importlib.import_module(f".{PUBLIC[name]}", __name__), name)
+    if name == "results":  # a room that can be called
+        return importlib.import_module(".results", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

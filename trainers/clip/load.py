@@ -33,6 +33,7 @@ class FrozenCLIP:
         fingerprint: hash of the weights' file and, where that does not determine the model, of its architecture.
         variant: the architecture where the file does not determine it; "" for OpenAI's and for published names.
         name: MODEL.BACKBONE.NAME, where ``load_clip`` made it.
+        known_tokens: the tokens that its training has seen, where that is recorded (the demo's); else None.
         normalization: (mean, std) that the images of its training had, three numbers each; None where nobody tells.
 
     Args:
@@ -56,6 +57,7 @@ class FrozenCLIP:
         self.path, self.precision, self.normalization = path, precision, None
         self.name: str | None = None
         self.variant = ""
+        self.known_tokens: frozenset[int] | None = getattr(model, "known_tokens", None)
         self.logit_scale = model.logit_scale.detach().float().exp().squeeze()
         fold_batch_norms(model.visual)
         _lower(model, COMPUTE[precision])

@@ -58,8 +58,10 @@ def build_from_openai(state: dict) -> CLIP:
         InputError: names or shapes are not those of a CLIP.
     """
     def build(state):
-        state = prepared(state)
-        return assemble(CLIP, configuration(state), state)
+        ids, state = state.get("token_ids"), prepared(state)
+        model = assemble(CLIP, configuration(state), state)
+        model.known_tokens = None if ids is None else frozenset(ids.tolist())
+        return model
     return read_untrusted(state, build, not_a_clip)
 
 

@@ -51,6 +51,13 @@ MOVED = {
 RENAMED = {"keys": "flatten", "read": "read_result", "write": "write_result", "told": "load_result"}
 
 
+class CallableLoad(ModuleType):
+    """A module that does, when called, what ``promptreg.load`` does."""
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return importlib.import_module(f"{self.__name__.partition('.')[0]}.classifier.model").load(*args, **kwargs)
+
+
 class OldNames(MetaPathFinder, InspectLoader):
     """Finds the modules of ``package`` under their old names."""
 
@@ -81,7 +88,12 @@ class OldNames(MetaPathFinder, InspectLoader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back, in whose place importlib has put the old name's; it has been executed."""
+        """Give the module its own spec back, in whose place importlib has put the old name's; it has been executed.
+
+        importlib also puts the module in the place of ``promptreg.load``, a function today: so it can be called.
+        """
+        if module.__name__ == f"{self.package}.{MOVED['load'].split()[0]}":
+            module.__class__ = CallableLoad
         for spec in self.specs.values():
             if spec and spec.name == module.__name__:
                 module.__spec__ = spec

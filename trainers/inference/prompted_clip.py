@@ -105,6 +105,16 @@ class PromptedCLIP:
         return {**self._trained.identity, "classnames": digest(self.classnames),
                 "weights": self.trainer.clip.fingerprint}
 
+    @property
+    def method(self):
+        """The method's name, as registered."""
+        return type(self.trainer).__name__
+
+    @property
+    def backbone(self):
+        """CLIP's name, MODEL.BACKBONE.NAME."""
+        return self.trainer.cfg.MODEL.BACKBONE.NAME
+
     # ---- as open_clip's models do
 
     def encode_image(self, images, normalize=True):

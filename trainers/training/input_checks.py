@@ -22,7 +22,7 @@ def check_normalized(loader) -> None:
 
 def report(trainer: Any) -> None:
     """Log what a reader of a run's figure must know of its classes and keys, one line each."""
-    for text in (*same_prompts(trainer), *ignored_keys(trainer)):
+    for text in (*same_prompts(trainer), *unknown_words(trainer), *ignored_keys(trainer)):
         trainer.note(text)
 
 
@@ -51,6 +51,18 @@ def same_prompts(trainer: Any) -> Iterator[str]:
         shown = "; ".join(" and ".join(f"'{names[c]}' (class {c})" for c in classes) for classes in same[:3])
         more = f"; and {len(same) - 3} more" if len(same) > 3 else ""
         yield f"CLIP reads the same prompt for these classes and cannot tell them apart: {shown}{more}"
+
+
+def unknown_words(trainer: Any) -> Iterator[str]:
+    """Yield a line where class names have words that the CLIP has never seen, if it tells which it has (the demo's)."""
+    known = trainer.clip.known_tokens
+    if known is None:
+        return
+    names = [name for name in trainer.classnames if not set(trainer.clip.tokenizer.encode(clean(name))) <= known]
+    if names:
+        shown = ", ".join(f"'{name}'" for name in names[:3]) + (", …" if len(names) > 3 else "")
+        yield (f"CLIP {trainer.clip.name} has never seen words of {len(names)} of the {len(trainer.classnames)} class "
+               f"names ({shown}): these figures say nothing of what CLIP can do")
 
 
 def ignored_keys(trainer: Any) -> Iterator[str]:

@@ -205,20 +205,10 @@ def execute(args):
         The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
         75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("promptreg").addFilter(plain_record)
     console = sys.stdout
     try:
-        sys.stdout = Log(console if distributed.launched()[0] == 0 else open(os.devnull, "w"))
-        with signals.watched():
-            if distributed.launched()[1] > 1:
-                signals.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
-            try:
-                run(args)
-            except RuntimeError:
-                if signals.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
-                    signals.leave("what was saved before is kept")
-                raise
+        with logged(console if distributed.launched()[0] == 0 else open(os.devnull, "w")):
+            run(args)
         return 0
     except (Interrupted, KeyboardInterrupt) as stop:
         print_stderr(f"{str(stop) or 'interrupted'}; the same command goes on from there")
@@ -229,10 +219,33 @@ def execute(args):
             raise
         print_stderr(f"error: {one_line(error)}")
         return code
+
+
+@contextlib.contextmanager
+def logged(console):
+    """While it lasts, what is printed goes to ``console`` and into the run's log.txt, and signals end the run.
+
+    Args:
+        console: a text stream.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    logging.getLogger("promptreg").addFilter(plain_record)
+    before = sys.stdout
+    try:
+        sys.stdout = Log(console)
+        with signals.watched():
+            if distributed.launched()[1] > 1:
+                signals.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
+            try:
+                yield
+            except RuntimeError:
+                if signals.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
+                    signals.leave("what was saved before is kept")
+                raise
     finally:
         with contextlib.suppress(OSError):  # the disk of the log is full: that has been said
             sys.stdout.flush()
-        sys.stdout = console
+        sys.stdout = before
 
 
 if __name__ == "__main__":

@@ -1,0 +1,35 @@
+"""Which files somebody means who names pictures and folders."""
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ..errors import InputError
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def pictures_below(folder: str | os.PathLike) -> list[Path]:
+    """Return the pictures below a folder, by their suffix, in the order of their names.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = [Path(place, name) for place, below, names in os.walk(folder) if not below.sort()  # in place, for os.walk
+             for name in sorted(names) if name.lower().endswith(SUFFIXES)]
+    if not found:
+        raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in this folder or below it")
+    return found
+
+
+def expanded(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
+    """Yield pictures' paths, a folder's as ``pictures_below``.
+
+    Raises:
+        InputError: a path that is not there, before any is yielded; a folder without pictures.
+    """
+    named = [Path(path) for path in paths]
+    for path in named:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder: correct the path")
+    for path in named:
+        yield from pictures_below(path) if path.is_dir() else [path]
