@@ -85,7 +85,8 @@ def test_faults_stand_on_lines_of_their_own(tmp_path, capsys):
     lines = capsys.readouterr().err.splitlines()
     at = lines.index("error: Food101: not as published:")
     assert not any("\\n" in line for line in lines)
-    assert lines[at + 1] == "  train: 15 instead of the published 50,500" and "prepare Food101" in lines[-1]
+    assert lines[at + 1] == "  train: 15 instead of the published 50,500"
+    assert "promptreg data fetch Food101" in lines[-1]
 
 
 def test_fetch_names_no_key_that_nobody_gave(capsys):

@@ -598,7 +598,7 @@ row("`results --paired` with a method that has no runs", 2, "Xyzzy",
     lambda place, patch: place.text("runs/seed1/result.json", RESULT))
 
 section("Other commands")
-row("`promptreg frobnicate`", 2, "train, init, doctor", call("trainers.cli", "frobnicate"))
+row("`promptreg frobnicate`", 2, "choose from fit, classify, train", call("trainers.cli", "frobnicate"))
 row("`promptreg init` into a folder that is not there", 2, "none is not a folder", call("trainers.cli", "init none"))
 row("`sweep` of an unknown method", 2, "did you mean ProGrad?",
     call("trainers.cli.sweep", "--methods ProGard --setting base2new"))
@@ -618,9 +618,7 @@ row("`cli.weights` of an unknown name", 2, "names no CLIP", call("trainers.cli.w
 row("`lpclip` without data", 2, "nowhere", ("trainers.cli.linear_probe", train("--root nowhere --trainer ''")[1]))
 row("`interpret` of a checkpoint that is not there", 2, "none is not there",
     call("trainers.cli.nearest_words", "none 3"))
-row("`interpret` of a run's folder", 2, "run is a folder: give a checkpoint",
-    call("trainers.cli.nearest_words", "run 3"),
-    lambda place, patch: place.run("CoOp"))
+row("`interpret` of a folder without a run", 2, "data", call("trainers.cli.nearest_words", "data 3"))
 row("`interpret` for more words than there are", 2, "TOPK is 60000", call("trainers.cli.nearest_words",
     "run/prompt_learner/model.pth.tar-2 60000"), lambda place, patch: place.run("CoOp"))
 row("`interpret` of a cut checkpoint", 2, "cannot be read as a checkpoint",

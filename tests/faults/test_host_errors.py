@@ -86,7 +86,7 @@ def test_pythons_prompt_and_a_second_import_are_left_alone(run):
 
 def test_our_own_checkout_sets_no_hook_and_promptreg_does_before_all_else():
     text = (ROOT / "trainers" / "__init__.py").read_text()
-    assert text.index('if __name__ != "trainers":') < text.index("excepthook") < text.index("for _part in PARTS")
+    assert text.index('if __name__ != "trainers":') < text.index("excepthook") < text.index("for part in PARTS")
     assert sys.modules.get("trainers") is None or not hasattr(sys.excepthook, "of_promptreg")
 
 

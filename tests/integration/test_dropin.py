@@ -122,7 +122,7 @@ def source(tmp_path_factory):
     """A copy of what is installed from, so that building leaves nothing in the checkout."""
     folder = tmp_path_factory.mktemp("source") / "PromptReg"
     parts = ("trainers", "datasets", "minidassl", "configs", "scripts", "results", "setup.py", "requirements.txt",
-             "README.md")
+             "README.md", "_promptreg.py", "pyproject.toml")
     for part in (ROOT / name for name in parts):
         if part.is_dir():
             shutil.copytree(part, folder / part.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -163,7 +163,7 @@ def test_installed(installed, material, tmp_path):
 def test_only_promptreg_is_installed(installed):
     _, site = installed
     top = {p.name for p in site.iterdir() if not p.name.endswith((".dist-info", ".pth", "__pycache__"))}
-    assert top == {"promptreg"}
+    assert top == {"promptreg", "_promptreg.py"}
     inside = {p.name for p in (site / "promptreg").iterdir() if p.is_dir()} - {"__pycache__"}
     assert {"clip", "regulate", "datasets", "minidassl", "configs", "scripts"} <= inside
     assert not inside & {"tests", "trainers", "benchmarks", "docs"}

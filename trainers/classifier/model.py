@@ -86,8 +86,8 @@ class Classifier:
             top: how many classes to give for each, None for all.
 
         Returns:
-            A ``Prediction``, [(class, probability), …], the most likely class first; of several pictures a list of them,
-            one each.
+            A ``Prediction``, [(class, probability), …], the most likely class first; of several pictures a list of
+            them, one each.
 
         Raises:
             InputError: nothing that is a picture; a file that is missing or damaged.

@@ -30,6 +30,6 @@ def expanded(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
     named = [Path(path) for path in paths]
     for path in named:
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder: correct the path")
+            raise InputError(f"{path}: there is no such image or folder: correct the path")
     for path in named:
         yield from pictures_below(path) if path.is_dir() else [path]

@@ -322,7 +322,7 @@ def test_weights_are_fetched_from_their_published_place_when_asked_for(tmp_path,
         place.write_bytes(b"weights")
 
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(fetch, "download_pretrained", download)
+    monkeypatch.setattr("open_clip.pretrained.download_pretrained", download)
     assert fetch.main(["ViT-B/16", "RN50"]) == 0
     assert asked == [("ViT-B-16.pt", False), ("RN50.pt", False)]  # the hub would have another file
     assert capsys.readouterr().out.splitlines() == [f"{name}: {tmp_path}/.cache/clip/{file}" for name, file in

@@ -117,14 +117,18 @@ def test_sections_that_the_host_added_to_dassls_defaults_before_us_stay(monkeypa
     assert get_cfg_default().TRAINER.NEWONE == {"N_CTX": 7, "PREC": "fp16"}
 
 
-def test_the_doctor_and_init_import_nothing(monkeypatch):
-    for words, expected in ((["python", "/x/bin/promptreg", "doctor"], True),
-                            (["python", "-m", "trainers", "init", "."], True),
-                            (["python", "-m", "promptreg.cli", "doctor"], True),
-                            (["python", "promptreg", "train"], False),
-                            (["python", "train.py", "doctor"], False), (["python", "-c", "import promptreg"], False)):
+def test_commands_parse_before_they_import(monkeypatch):
+    monkeypatch.delitem(sys.modules, "_promptreg", raising=False)
+    for argv, words, expected in ((["-m"], ["python", "-m", "trainers", "init", "."], True),
+                                  (["-m"], ["python", "-m", "trainers.cli.doctor"], True),
+                                  (["-m"], ["python", "-m", "pytest", "-m", "slow"], False),
+                                  (["train.py"], ["python", "train.py", "-m", "trainers"], False),
+                                  (["-c"], ["python", "-c", "import trainers"], False)):
+        monkeypatch.setattr(sys, "argv", argv)
         monkeypatch.setattr(sys, "orig_argv", words)
-        assert trainers._needs_nothing() is expected, words
+        assert trainers._command_starts() is expected, words
+    monkeypatch.setitem(sys.modules, "_promptreg", trainers)  # the entry point has been imported
+    assert trainers._command_starts()
 
 
 def test_an_unknown_name_of_the_package_is_an_attribute_error():

@@ -148,7 +148,7 @@ def test_annotations_are_not_needed_beside_a_split_file(tree, name):
     assert described(load(name, root).test, folder) == described(first.test, folder)
     (folder / SPLIT_FILES[name]).unlink()
     if datasets.CLASSES[name].annotations:
-        with pytest.raises(InputError, match=f"no .*{datasets.CLASSES[name].annotations[0]}.*datasets.prepare {name}"):
+        with pytest.raises(InputError, match=f"no .*{datasets.CLASSES[name].annotations[0]}.*data fetch {name}"):
             datasets.check(config(name, root))
 
 
@@ -319,7 +319,7 @@ def test_corrupt_split_files_are_named(tmp_path, content, fragments):
         (folder / SPLIT_FILES["Food101"]).write_text(content)
     else:
         write_split(folder, "Food101", **content)
-    rejects(config("Food101", tmp_path), folder / SPLIT_FILES["Food101"], "datasets.prepare Food101", *fragments)
+    rejects(config("Food101", tmp_path), folder / SPLIT_FILES["Food101"], "data fetch Food101", *fragments)
 
 
 def test_an_empty_class_folder_is_named(tree):
@@ -352,7 +352,7 @@ def test_corrupt_annotations_are_named(tree, name, file, content, fragments):
     root, *_ = tree(name)
     path = root / miniature.FOLDERS[name] / file
     path.write_text(content)
-    rejects(config(name, root), path, f"datasets.prepare {name}", *fragments)
+    rejects(config(name, root), path, f"data fetch {name}", *fragments)
 
 
 # ---------------------------------------------------------------- Digits

@@ -76,7 +76,7 @@ def test_names_are_text_and_damaged_images_are_said(tmp_path):
 
 
 @pytest.mark.parametrize("arguments, message", [
-    (["nothing"], "no dataset 'nothing'"), (["all"], "one dataset a page"), (["Food101"], "datasets.prepare Food101"),
+    (["nothing"], "no dataset 'nothing'"), (["all"], "one dataset a page"), (["Food101"], "data fetch Food101"),
     (["Digits", "--seed", "4294967296"], "--seed 4294967296: it must be below"),
     (["Digits", "--shots", "-3"], "NUM_SHOTS -3"), (["Digits", "--out", "{root}/file/page.html"], "cannot be written"),
 ])

@@ -523,7 +523,7 @@ def test_check_compares_with_the_published_counts(tiny, capsys):
 def test_check_without_the_data(tiny, capsys):
     assert tiny.run("--check") == 2
     message = error_line(capsys)
-    assert str(tiny.folder) in message and "datasets.prepare Tiny" in message
+    assert str(tiny.folder) in message and "promptreg data fetch Tiny" in message
     assert not tiny.root.exists()
 
 
