@@ -9,6 +9,7 @@ from support.page_checks import low_contrast, off_screen, sorted_by
 from support.photos import photos
 
 from datasets import show
+from trainers.classifier.fit import fit
 from trainers.cli.results import main as results_main
 from trainers.meta import hierarchy_page
 from trainers.results.published import BENCHMARK_DATASETS, DATASETS
@@ -69,7 +70,14 @@ def hierarchy_of_photos(folder):
     return folder / "page.html"
 
 
-MAKERS = {"report": report_page, "gallery": gallery_page, "hierarchy": hierarchy_of_photos}
+def fit_page(folder):
+    names = (*CLASSES[:2], "a cup of coffee, seen from above, on a wooden table")
+    photos(folder / "data", names)
+    fit(folder / "data", 2, "CoOp", "demo", folder / "run", epochs=1)
+    return folder / "run" / "index.html"
+
+
+MAKERS = {"report": report_page, "gallery": gallery_page, "hierarchy": hierarchy_of_photos, "fit": fit_page}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +118,12 @@ def test_nothing_is_cut_off_or_hard_to_read(name, width, dark, made, page):
     assert off_screen(page) == []
     assert low_contrast(page) == []
     assert page.problems == []
+
+
+def test_the_fit_pages_classes_sort(made, page):
+    visit(page, made("fit"), 390)
+    down, up = sorted_by(page, 0, 1)
+    assert sorted(down, key=float) in (down, down[::-1]) and down == up[::-1]
 
 
 @pytest.mark.parametrize("width", [1200, 390])

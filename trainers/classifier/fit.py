@@ -1,6 +1,7 @@
 """Trains a method on somebody's own pictures: what ``promptreg fit`` and ``promptreg.fit`` do."""
 from __future__ import annotations
 
+import argparse
 import logging
 import os
 import re
@@ -81,7 +82,8 @@ def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC", b
     return load(args.output_dir)
 
 
-def arguments(images, shots, method, backbone, output, template, epochs, seed, opts):
+def arguments(images: str | os.PathLike, shots: int, method: str, backbone: str, output: str | os.PathLike | None,
+              template: str | None, epochs: int | None, seed: int, opts: Sequence[object]) -> argparse.Namespace:
     """Return train.py's parsed flags for ``fit``'s arguments."""
     if shots < 1 and shots != -1:
         raise InputError(f"shots must be at least 1, or -1 for all training images, got {shots}")

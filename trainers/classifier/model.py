@@ -99,7 +99,7 @@ class Classifier:
             return list(self.stream(pictures_below(images), top))
         if path or isinstance(images, Image) or getattr(images, "ndim", 0) in (2, 3):
             return next(self.stream([images], top))
-        if not isinstance(images, Iterable) or isinstance(images, (bytes, dict)) or not len(images):
+        if not isinstance(images, Iterable) or isinstance(images, (bytes, dict)):
             raise InputError(f"images must be a path, a picture, a list of such or a batch, got {images!r:.60}")
         return list(self.stream(images, top))
 

@@ -5,6 +5,7 @@ import base64
 import io
 import math
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,24 +37,18 @@ def write(folder: str | os.PathLike, images: str | os.PathLike) -> Path:
     Raises:
         InputError: either is not what it must be.
     """
-    run = read_run(folder)
+    run = read_run(Path(folder))
     assert run is not None  # a fit is no meta-training
     root, splits = engine.sibling("datasets").CLASSES["ImageFolder"].whole(os.path.abspath(images), writes=False)
     mistakes = surest_mistakes(load(folder), root, splits.test)
     smallest = min(_counts(splits.train).items(), key=lambda item: (item[1], item[0]))
     path = Path(folder) / FILE
-    atomic.write_file(path, replace_surrogates(page(run, mistakes, smallest)))
+    atomic.write_file(path, replace_surrogates(page(run, mistakes, list(advice(run, smallest, images)))))
     return path
 
 
-def page(run: Run, mistakes: list[dict[str, Any]], smallest: tuple[str, int]) -> str:
-    """Return the page as text.
-
-    Args:
-        run: the finished run.
-        mistakes: as ``surest_mistakes``.
-        smallest: (class, training images) of the class with the fewest.
-    """
+def page(run: Run, mistakes: list[dict[str, Any]], next_steps: list[tuple[str, str]]) -> str:
+    """Return the page as text, of a finished run, its ``surest_mistakes`` and ``advice``."""
     figures = run_figures(run)
     low, high = interval(figures["correct"], figures["total"])
     return pages.render(
@@ -62,7 +57,7 @@ def page(run: Run, mistakes: list[dict[str, Any]], smallest: tuple[str, int]) ->
         worst=worst(figures), method=run.method, backbone=run.backbone, shots=run.shots, version=__version__,
         date=f"{run_date(run):%Y-%m-%d %H:%M} UTC", notes=texts(run.content.get("notes") or []),
         classes=class_rows(run), confusion=confusion_rows(run), mistakes=mistakes,
-        wrong=figures["total"] - figures["correct"], advice=list(advice(run, smallest)))
+        wrong=figures["total"] - figures["correct"], advice=next_steps)
 
 
 def worst(figures: dict[str, Any]) -> str:
@@ -104,31 +99,36 @@ def thumbnail(path: Any) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(content.getvalue()).decode()}"
 
 
-def advice(run: Run, smallest: tuple[str, int]) -> Iterator[tuple[str, str]]:
+def advice(run: Run, smallest: tuple[str, int], images: str | os.PathLike) -> Iterator[tuple[str, str]]:
     """Yield (what to try next, its command or "") for a run's figures, the most promising first."""
-    figures, name = run_figures(run), os.path.basename(run.folder)
-    root = run.content["config"].partition("  ROOT: ")[2].partition("\n")[0].strip("'\"") or name
+    figures = run_figures(run)
     confused = max(((times, a, b) for a, others in figures["confusion"].items() for b, times in others.items()),
                    default=(0, "", ""))
     if run.backbone == "demo":
         yield ("The demo's CLIP knows the words of digits, letters, shapes and textures alone. For other pictures take "
-               "one that was trained on millions of them.", f"promptreg fit {root} --backbone ViT-B/16")
+               "one that was trained on millions of them.", call(run, images, "vit", "--backbone", "ViT-B/16"))
     if smallest[1] < FEW:
         yield (f"The class {smallest[0]} has {smallest[1]} training images: more pictures help most where there are "
                "fewest.", "")
     if confused[0] > 1:
-        yield (f"{confused[1]} is taken for {confused[2]} {confused[0]} times: look at the pictures below for wrong "
+        yield (f"{confused[1]} is taken for {confused[2]} {confused[0]} times: look at the pictures above for wrong "
                "labels, and whether the two names say what tells them apart (classnames.txt beside the pictures gives "
                "a class another name).", "")
     if figures["correct"] < figures["total"]:
+        same = ("--backbone", run.backbone)
         yield ("Say in the prompts' first words what kind of pictures these are.",
-               f'promptreg fit {root} --template "a satellite photo of {{}}." --output {run.folder}-template')
+               call(run, images, "template", "--template", "a satellite photo of {}.", *same))
         yield ("See what training gains: the same without any.",
-               f"promptreg fit {root} --method ZeroshotCLIP --backbone {run.backbone} --output {run.folder}-zero-shot")
-    yield ("Use it on pictures without a label.", f"promptreg classify {run.folder} new.jpg")
+               call(run, images, "zero-shot", "--method", "ZeroshotCLIP", *same))
+    yield "Use it on pictures without a label.", f"promptreg classify {shlex.quote(run.folder)} new.jpg"
 
 
-def _counts(items):
+def call(run: Run, images: str | os.PathLike, suffix: str, *flags: str) -> str:
+    """Return the command line of another fit on the same pictures, into a folder beside this run's."""
+    return shlex.join(["promptreg", "fit", os.fspath(images), *flags, "--output", f"{run.folder}-{suffix}"])
+
+
+def _counts(items: list[Any]) -> dict[str, int]:
     found: dict[str, int] = {}
     for item in items:
         found[item.classname] = found.get(item.classname, 0) + 1

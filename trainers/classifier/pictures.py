@@ -8,20 +8,19 @@ from ..errors import InputError
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
 
-def pictures_below(folder: str | os.PathLike) -> list[Path]:
-    """Return the pictures below a folder, by their suffix, in the order of their names.
+def pictures_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the pictures below a folder, by their suffix, in the order of their paths.
 
     Raises:
         InputError: there are none.
     """
-    found = [Path(place, name) for place, below, names in os.walk(folder) if not below.sort()  # in place, for os.walk
-             for name in sorted(names) if name.lower().endswith(SUFFIXES)]
+    found = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise InputError(f"{folder}: no pictures ({', '.join(SUFFIXES)}) in this folder or below it")
     return found
 
 
-def expanded(paths: Iterable[str | os.PathLike]) -> Iterator[Path]:
+def expanded(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Path]:
     """Yield pictures' paths, a folder's as ``pictures_below``.
 
     Raises:

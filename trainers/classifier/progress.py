@@ -16,7 +16,8 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self.stream, self.bar, self.line = stream or sys.stderr, None, ""
+        self.stream, self.line = stream or sys.stderr, ""
+        self.bar: tqdm | None = None
 
     def write(self, text: str) -> int:
         """Take printed text."""
@@ -24,18 +25,19 @@ class Progress:
         for line in lines:
             step = STEP.search(line)
             if step:
-                self.show(*map(int, step.groups()[:4]), step[5])
+                self.show((int(step[1]), int(step[3])), (int(step[2]), int(step[4])), step[5])
         return len(text)
 
-    def show(self, epoch: int, epochs: int, batch: int, batches: int, loss: str) -> None:
-        """Move the bar to a batch of an epoch, both counted from 1."""
+    def show(self, at: tuple[int, int], last: tuple[int, int], loss: str) -> None:
+        """Move the bar to (epoch, batch) of the last ones, counted from 1."""
+        (epoch, batch), (epochs, batches) = at, last
         if self.bar is None:
             terminal = self.stream.isatty()
             self.bar = tqdm(total=epochs * batches, desc="training", file=self.stream, unit="batch", leave=False,
                             initial=(epoch - 1) * batches, mininterval=0.2 if terminal else 30, dynamic_ncols=terminal)
         self.bar.set_postfix_str(f"epoch {epoch}/{epochs}, loss {loss}", refresh=False)
         self.bar.update((epoch - 1) * batches + batch - self.bar.n)
-        if (epoch, batch) == (epochs, batches):
+        if at == last:
             self.bar.close()
 
     def flush(self) -> None:

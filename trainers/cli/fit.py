@@ -34,14 +34,18 @@ def run(args: argparse.Namespace) -> int:
     load_package()
     from ..classifier.fit import fit, summary
     from ..errors import Interrupted
+    from ..training.input_checks import NEVER_SEEN
     try:
         made = fit(**vars(args))
     except (Interrupted, KeyboardInterrupt) as stop:
         print_stderr(f"{str(stop) or 'interrupted'}; the same command goes on from there")
         return getattr(stop, "exit_code", 130)
-    print(summary(made.folder))
+    print(summary(made.folder or ""))
     for text in made.notes:
         print_stderr(f"note: {text}")
+    if any(NEVER_SEEN in text for text in made.notes):
+        print_stderr(f"these pictures want another CLIP: promptreg fit {shlex.quote(args.images)} --shots {args.shots} "
+                     f"--backbone ViT-B/16 --output {shlex.quote(f'{made.folder}-vit')}")
     print(f"next: promptreg classify {shlex.quote(str(made.folder))} new.jpg")
     return 0
 

@@ -18,10 +18,9 @@ from ..compat.registry import PREFIX, TRAINERS
 from ..config.build import setup_cfg
 from ..config.defaults import complete, settings
 from ..errors import InputError
-from ..training import checkpoint
 from ..training.compatibility import load_into
 from ..training.identity import digest
-from ..training.trained import read_trained
+from ..training.trained import read_run, read_trained
 from ..utils.untrusted import read_untrusted
 from .inputs import class_list, image_batch
 
@@ -71,9 +70,7 @@ class PromptedCLIP:
                 another method, of other weights, or with contexts of other classes.
         """
         path = Path(path)
-        if path.is_dir():
-            path = checkpoint.find(path, checkpoint.FOLDERS[0])
-        trained = read_trained(path)
+        trained = read_run(path) if path.is_dir() else read_trained(path)
         cfg, name = _config(trained, trainer, config_file, opts)
         if backbone:
             cfg.MODEL.BACKBONE.NAME = str(backbone)
@@ -85,7 +82,10 @@ class PromptedCLIP:
             raise InputError(f"{path} does not name its classes: give classnames")
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
             clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
-        return cls(_without_data(method, cfg, clip, names), trained)
+        built = _without_data(method, cfg, clip, names)
+        if not trained.state_dict and list(built.prompts.parameters()):
+            raise InputError(f"there is no checkpoint of trained prompts in {path}: train first, or correct the folder")
+        return cls(built, trained)
 
     def with_classnames(self, classnames):
         """Return the same prompts on the same CLIP, for other classes.
@@ -199,7 +199,7 @@ def _own_config(config, name, opts):
 
 def _without_data(method, cfg, clip, classnames):
     """Build a trainer; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):  # it prints its sentences
         return method.without_data(cfg, clip, classnames)
 
 

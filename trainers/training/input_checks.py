@@ -8,6 +8,8 @@ from ..clip.tokens import clean
 from ..config.defaults import defaults_of
 from ..errors import InputError
 
+NEVER_SEEN = "has never seen"  # in the note of class names that a CLIP does not know
+
 
 def check_normalized(loader) -> None:
     """Raise InputError where a data loader's images are not normalized: INPUT.TRANSFORMS decides for the test as well.
@@ -61,7 +63,7 @@ def unknown_words(trainer: Any) -> Iterator[str]:
     names = [name for name in trainer.classnames if not set(trainer.clip.tokenizer.encode(clean(name))) <= known]
     if names:
         shown = ", ".join(f"'{name}'" for name in names[:3]) + (", …" if len(names) > 3 else "")
-        yield (f"CLIP {trainer.clip.name} has never seen words of {len(names)} of the {len(trainer.classnames)} class "
+        yield (f"CLIP {trainer.clip.name} {NEVER_SEEN} words of {len(names)} of the {len(trainer.classnames)} class "
                f"names ({shown}): these figures say nothing of what CLIP can do")
 
 

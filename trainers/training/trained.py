@@ -12,6 +12,7 @@ from ..config.yaml_text import parsed
 from ..errors import InputError
 from ..utils.untrusted import read_untrusted
 from . import checkpoint
+from .result import load_result
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,22 @@ def read_trained(path: Path) -> TrainedPrompts:
         return TrainedPrompts.of(checkpoint.read(path), path)
     about, state = read_untrusted(path, _exported, lambda reason: f"{path} cannot be read ({reason}): export it again")
     return TrainedPrompts(path, state, **_made_for(about, path))
+
+
+def read_run(folder: Path) -> TrainedPrompts:
+    """Read the prompts of a run's folder: of its best or last checkpoint; none of a finished zero-shot run.
+
+    Raises:
+        InputError: there is neither a checkpoint nor a result, or it is damaged.
+    """
+    try:
+        return read_trained(Path(checkpoint.find(folder, checkpoint.FOLDERS[0])))
+    except checkpoint.Missing:
+        content = load_result(folder)
+        if content is None:
+            raise
+        classnames = list(next(iter(content["results"].values()), {}).get("per_class", ()))
+        return TrainedPrompts(folder, {}, **_made_for({"classnames": classnames, **content}, folder))
 
 
 def _exported(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
