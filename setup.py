@@ -27,7 +27,7 @@ EXTRAS = {
     "faiss": ["faiss-cpu>=1.8"],
     "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
     "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15", "pytest-xdist>=3.3",
-             "pytest-cov>=7",
+             "pytest-cov>=7", "nbclient>=0.10", "ipykernel>=6.29",  # the notebook of docs/
              "setuptools>=70.1"],  # makes wheels without the package wheel, for tests that install without network
     # Never required: without it the house runs on minidassl.
     "dassl": ["dassl @ git+https://github.com/KaiyangZhou/Dassl.pytorch@c61a1b570ac6333bd50fb5ae06aea59002fb20bb"],

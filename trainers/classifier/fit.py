@@ -48,16 +48,16 @@ class Pictures:
                 f"{self.test})")
 
 
-def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC", backbone: str = "ViT-B/16",
-        output: str | os.PathLike | None = None, template: str | None = None, epochs: int | None = None, seed: int = 1,
-        opts: Sequence[object] = ()) -> Classifier:
+def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC",
+        backbone: str | None = None, output: str | os.PathLike | None = None, template: str | None = None,
+        epochs: int | None = None, seed: int = 1, opts: Sequence[object] = ()) -> Classifier:
     """Train a classifier on pictures of one's own; prints how far it is.
 
     Args:
         images: a folder of class folders, a CSV (columns path, class and, if wanted, split), or a folder with one CSV.
         shots: training images a class; -1 for all.
         method: a trainer's name, or TRAINER/CONFIG for one of its configs.
-        backbone: CLIP's name, a file of weights, or "demo".
+        backbone: CLIP's name, a file of weights, or "demo"; by default $PROMPTREG_BACKBONE, else ViT-B/16.
         output: the run's folder, runs/NAME by default. The same call again goes on where it stopped.
         template: words that the prompts start from, "a satellite photo of {}.".
         epochs: how often every training image is seen; by default as the method's config says.
@@ -74,6 +74,7 @@ def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC", b
         >>> m = fit("photos/", shots=16)
         >>> m("new.jpg")
     """
+    backbone = backbone or os.environ.get("PROMPTREG_BACKBONE") or "ViT-B/16"
     args = arguments(images, shots, method, backbone, output, template, epochs, seed, opts)
     print(f"{count(images)} · {args.trainer} · {backbone}")
     with training.logged(Progress()):

@@ -20,7 +20,8 @@ def parser() -> Parser:
     p.add_argument("images", help="folder of class folders, or a CSV, or a folder that holds one")
     p.add_argument("--shots", type=int, default=16, help="training images a class, -1 for all (default: 16)")
     p.add_argument("--method", default="PromptSRC", help="a method, or METHOD/CONFIG (promptreg ls methods)")
-    p.add_argument("--backbone", default="ViT-B/16", help="CLIP: a name (promptreg ls weights), a file, or demo")
+    p.add_argument("--backbone", help="CLIP: a name (promptreg ls weights), a file, or demo (default: "
+                                      "$PROMPTREG_BACKBONE, else ViT-B/16)")
     p.add_argument("--output", "--output-dir", help="the run's folder (default: runs/NAME of the pictures' folder)")
     p.add_argument("--template", help='words that the prompts start from: "a satellite photo of {}."')
     p.add_argument("--epochs", type=int, help="how often each training image is seen (default: the config's)")
