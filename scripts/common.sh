@@ -5,6 +5,7 @@
 #   LOADEP  epoch that test scripts load      SEEDS    seeds of the scripts that loop over them (default: 1 2 3)
 #   OPTS    KEY VALUE pairs for every run     DRY_RUN  print the commands and do not run them ("words": for the sweep)
 #   PYTHON  interpreter (default: .venv's if there is one)
+# --print-cfg among a script's arguments prints each run's merged config, with where each value came from, and runs nothing.
 # OPTS is split at blanks. Pairs behind the script's arguments and "--" are taken word for word: -- INPUT.SIZE "(32, 32)"
 set -euo pipefail
 unset CDPATH  # with it, cd may lead elsewhere, and prints where
@@ -32,10 +33,15 @@ set -f  # a star in OPTS is no file's name
 # shellcheck disable=SC2206  # split at blanks; a here-string would need room on the disk
 options=(${OPTS:-})
 set +f
+flags=()
 for ((n = 1; n <= $#; n++)); do
   if [ "${!n}" = -- ]; then
     options+=("${@:n+1}")
     set -- "${@:1:n-1}"
+  elif [ "${!n}" = --print-cfg ]; then
+    flags=(--print-cfg)
+    set -- "${@:1:n-1}" "${@:n+1}"
+    n=$((n - 1))
   fi
 done
 if [ -z "${PYTHON:-}" ]; then
@@ -82,7 +88,7 @@ absolute() {
 run() {
   local trainer=$1 cfg=$2 dataset=$3 seed=$4 folder=$5
   shift 5
-  perform "$PYTHON" "${TRAIN[@]}" --root "$DATA" --seed "$seed" --trainer "$trainer" \
+  perform "$PYTHON" "${TRAIN[@]}" ${flags[@]+"${flags[@]}"} --root "$DATA" --seed "$seed" --trainer "$trainer" \
     --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
     --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml" \
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}

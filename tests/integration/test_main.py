@@ -2,6 +2,7 @@
 import argparse
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from support.paths import ROOT
 
 from trainers.config.build import setup_cfg
@@ -47,9 +49,12 @@ def test_run_finish_and_run_again(data, tmp_path, capsys):
 def test_print_cfg_says_where_values_come_from(data, capsys):
     assert main([*DEMO, "--trainer", "CoOp", "--root", data, "--print-cfg", "OPTIM.LR", "0.5"]) == 0
     said = capsys.readouterr().out
-    assert "# OPTIM.LR: from the command line" in said
-    assert f"# OPTIM.MAX_EPOCH: from {ROOT / 'configs/trainers/CoOp/demo.yaml'}" in said
-    assert "LR: 0.5" in said
+    assert re.search(r"^  LR: 0\.5 +# the command line$", said, re.M)
+    assert re.search(rf"^  MAX_EPOCH: \d+ +# {ROOT / 'configs/trainers/CoOp/demo.yaml'}$", said, re.M)
+    assert re.search(r"^    W: 8\.0 +# default$", said, re.M)
+    values = yaml.safe_load(said)
+    assert set(values["TRAINER"]) == {"NAME", "PROMPTREG", "COOP"}, "this method's keys alone"
+    assert values["OPTIM"]["LR"] == 0.5 and values["INPUT"]["SIZE"] == [32, 32]
 
 
 @pytest.mark.parametrize("dataset, prepare, said", [

@@ -65,6 +65,8 @@ def load_files(cfg: CfgNode, origin: Origin, paths: Iterable[str]) -> None:
         if not path.endswith((".yaml", ".yml")):
             raise InputError(f"{path} is not a .yaml file")
         _merge(cfg, origin, lambda path=path: _merge_file(cfg, path), path)
+        with open(path, encoding="utf-8-sig") as file:  # what says the default again is said there, too
+            origin.update(dict.fromkeys(flatten(yaml.load(file, PlainLoader) or {}), path))
 
 
 def apply_flags(cfg: CfgNode, origin: Origin, args: argparse.Namespace) -> None:

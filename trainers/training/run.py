@@ -10,6 +10,7 @@ from ..compat import engine
 from ..compat.registry import TRAINERS
 from ..config.build import setup_cfg
 from ..config.flags import parser
+from ..config.show import with_origins
 from ..config.yaml_text import difference, flatten, parsed
 from ..errors import InputError, Interrupted
 from ..utils import lock
@@ -24,9 +25,7 @@ def run(args):
     engine.sibling("datasets")
     cfg, origin = setup_cfg(args)
     if args.print_cfg:
-        for key, source in sorted(origin.items()):
-            print(f"# {key}: from {source}")
-        print(cfg.dump())
+        print(with_origins(cfg, origin))
         return None
     if not args.eval_only and (args.model_dir or args.load_epoch is not None):
         raise InputError("--model-dir and --load-epoch have an effect with --eval-only alone: add it; to start a "
