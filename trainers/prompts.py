@@ -1,8 +1,11 @@
 """The learned vectors: the only parameters anywhere, under the published implementations' names."""
+import math
+
 import torch
 from torch import nn
+from yacs.config import CfgNode
 
-from .clip import clean, prompt_tokens
+from .clip import FrozenCLIP, clean, prompt_tokens
 from .errors import InputError
 
 
@@ -65,6 +68,19 @@ class Prompts(nn.Module):
         return self._deep("image_encoder")
 
 
+def check_sizes(section: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
+    """Raise InputError for numbers of vectors or layers, among a method's keys, that a CLIP cannot have."""
+    text, vision = (len(getattr(tower, "blocks", ())) for tower in (clip.text, clip.vision))
+    layers = {"PROMPT_DEPTH_TEXT": text, "PROMPT_DEPTH_VISION": vision, "PROMPT_DEPTH": min(text, vision)}
+    for key, value in cfg.items():
+        if key == "N_CTX_VISION" and cfg.get("PROMPT_DEPTH_VISION") == 0:
+            continue  # no visual prompts at all
+        most = layers.get(key) or math.inf  # a vision tower without layers refuses prompts in words of its own
+        if key.startswith("N_CTX") and value < 1 or key in layers and not 0 <= value <= most:
+            accepted = f"0 to {most}, the backbone's layers" if key in layers else "at least 1"
+            raise InputError(f"TRAINER.{section}.{key} is {value}: it must be {accepted}")
+
+
 def words_to_context(clip, words, n_ctx):
     """Return (words, vectors [n_ctx, D]): the embeddings of the first ``n_ctx`` tokens of ``words``.
 
@@ -108,4 +124,4 @@ def joint_context(clip, words, n_ctx):
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]
+__all__ = ["Prompts", "check_sizes", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]

@@ -29,10 +29,11 @@ from .inputs import class_list, image_batch
 class PromptedCLIP:
     """A frozen CLIP with trained prompts and a list of classes.
 
-    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow to the images
+    It computes what the trainer's evaluation computes: the forward is the method's. Gradients flow to the images
     where the caller lets them; the prompts are constants.
 
     Attributes:
+        method: the ``PromptMethod``, in evaluation mode.
         classnames: C names.
         embed_dim: E.
         image_size: S, pixels a side.
@@ -40,15 +41,14 @@ class PromptedCLIP:
         preprocess: transform of a PIL image to [3, S, S], as in the trainer's evaluation.
     """
 
-    def __init__(self, trainer, trained):
-        """Use ``from_checkpoint``. Takes a trainer without data and the ``TrainedPrompts`` to put into it."""
-        self.trainer, self._trained = trainer, trained
-        load_into(trainer, trained)
-        trainer.prompts.requires_grad_(False)
-        self.classnames, self.device = trainer.classnames, trainer.device
-        self.embed_dim, self.logit_scale = trainer.clip.embed_dim, trainer.clip.logit_scale
-        self.image_size = tuple(trainer.cfg.INPUT.SIZE)[0]
-        self.preprocess = _transform(trainer.cfg)
+    def __init__(self, method, trained):
+        """Use ``from_checkpoint``. Takes a method and the ``TrainedPrompts`` to put into it."""
+        self.method, self._trained = method.eval().requires_grad_(False), trained
+        load_into(method, trained)
+        self.classnames, self.device = method.classnames, method.device
+        self.embed_dim, self.logit_scale = method.clip.embed_dim, method.clip.logit_scale
+        self.image_size = tuple(method.cfg.INPUT.SIZE)[0]
+        self.preprocess = _transform(method.cfg)
         self._text = None
 
     @classmethod
@@ -77,7 +77,7 @@ class PromptedCLIP:
         cfg, name = _config(trained, trainer, config_file, opts)
         if backbone:
             cfg.MODEL.BACKBONE.NAME = str(backbone)
-        method = TRAINERS.entries[name]
+        method = TRAINERS.entries[name].METHOD
         if precision:
             cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
         names = trained.classnames if classnames is None else class_list(classnames)
@@ -85,7 +85,7 @@ class PromptedCLIP:
             raise InputError(f"{path} does not name its classes: give classnames")
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
             clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
-        return cls(_without_data(method, cfg, clip, names), trained)
+        return cls(_build(method, cfg, clip, names), trained)
 
     def with_classnames(self, classnames):
         """Return the same prompts on the same CLIP, for other classes.
@@ -96,20 +96,20 @@ class PromptedCLIP:
         Raises:
             InputError: the contexts are class-specific and of other classes, or a name does not fit into a prompt.
         """
-        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, class_list(classnames))
+        other = _build(type(self.method), self.method.cfg, self.method.clip, class_list(classnames))
         return type(self)(other, self._trained)
 
     @property
     def identity(self):
         """What the prompts were trained on, as hashes; of classes and weights, those in use."""
         return {**self._trained.identity, "classnames": digest(self.classnames),
-                "weights": self.trainer.clip.fingerprint}
+                "weights": self.method.clip.fingerprint}
 
     # ---- as open_clip's models do
 
     def encode_image(self, images, normalize=True):
         """Return prompted image features [B, E] of images: paths, PIL images, pixels or tensors (see ``batch``)."""
-        return self._scaled(self.trainer.image_features(self.batch(images)), normalize)
+        return self._scaled(self.method.image_features(self.batch(images)), normalize)
 
     def encode_text(self, classnames=None, normalize=True):
         """Return prompted text features [C, E] of a list of classnames, or of the object's own.
@@ -120,7 +120,7 @@ class PromptedCLIP:
         if classnames is not None:
             return self.with_classnames(classnames).encode_text(normalize=normalize)
         if self._text is None:
-            self._text = self.trainer.text_features()
+            self._text = self.method.text_features()
         return self._scaled(self._text, normalize)
 
     @staticmethod
@@ -130,8 +130,8 @@ class PromptedCLIP:
         return features
 
     def logits(self, images):
-        """Return logits [B, C], the trainer's, of ``images`` as ``encode_image`` takes them."""
-        return self.trainer.logits(self.batch(images))
+        """Return logits [B, C], the method's, of ``images`` as ``encode_image`` takes them."""
+        return self.method.logits(self.batch(images))
 
     @torch.no_grad()
     def classify(self, images, top=None):
@@ -157,12 +157,12 @@ class PromptedCLIP:
 
 
 def method_of(trained, trainer):
-    """Return the trainer class of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
+    """Return the method of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
     name = str(trainer or trained.trainer).removeprefix(PREFIX)
-    if not hasattr(TRAINERS.entries.get(name), "without_data"):
+    if not hasattr(TRAINERS.entries.get(name), "METHOD"):
         raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
                          f"trainer {name!r} is not one of ours: {', '.join(sorted(TRAINERS.entries))}")
-    return TRAINERS.entries[name]
+    return TRAINERS.entries[name].METHOD
 
 
 def _config(trained, trainer, config_file, opts):
@@ -182,15 +182,15 @@ def _config(trained, trainer, config_file, opts):
 def _own_config(config, name, opts):
     if config is None:
         raise ValueError("it is not a config in YAML")
-    cfg = complete(config, TRAINERS.entries[name].SECTION)
+    cfg = complete(config, TRAINERS.entries[name].METHOD.SECTION)
     cfg.merge_from_list(list(opts))
     return cfg
 
 
-def _without_data(method, cfg, clip, classnames):
-    """Build a trainer; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
+def _build(method, cfg, clip, classnames):
+    """Build a method; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
     with torch.random.fork_rng(devices=[]):
-        return method.without_data(cfg, clip, classnames)
+        return method(cfg, clip, classnames)
 
 
 def _transform(cfg):

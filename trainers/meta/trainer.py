@@ -12,9 +12,9 @@ from tqdm import tqdm
 
 from dassl.data.transforms import build_transform
 
-from ..base import register
 from ..clip import load_clip
 from ..clip.weights import is_file_name
+from ..compat.registry import TRAINERS
 from ..config.defaults import HOUSE, declare, settings
 from ..config.yaml_text import difference
 from ..errors import InputError
@@ -57,7 +57,7 @@ declare("GRAM",
 FILE, STATE = "meta.safetensors", "state.pth"
 
 
-@register
+@TRAINERS.add
 class GRAM:
     """Meta-learns a start and a regulating function for the prompts of TRAINER.GRAM.PROMPTS from a corpus of pairs.
 

@@ -42,7 +42,7 @@ def save(trainer, epoch, directory, is_best=False, val_result=None, model_name="
     Raises:
         OSError: the disk is full or the folder read-only; what was there is untouched.
     """
-    folder = Path(directory) / trainer.FOLDER
+    folder = Path(directory) / trainer.model.FOLDER
     content = {**state(trainer, epoch + 1), "val_result": None if val_result is None else float(val_result)}
     write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
     if is_best:
@@ -51,30 +51,27 @@ def save(trainer, epoch, directory, is_best=False, val_result=None, model_name="
         drop_before(folder, epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
 
 
-def save_interim(trainer, batch, directory):
-    """Write the state within the trainer's epoch, after ``batch`` batches; Raises as ``save``."""
-    write({**state(trainer, trainer.epoch), "val_result": None, "batch": batch, "epoch_random": trainer.epoch_random},
-          Path(directory) / trainer.FOLDER / INTERIM)
+def save_interim(trainer, directory):
+    """Write the state within the trainer's epoch; Raises as ``save``."""
+    write({**state(trainer, trainer.epoch), "val_result": None}, Path(directory) / trainer.model.FOLDER / INTERIM)
 
 
 def state(trainer, epochs_done):
     """Return all that an exact resumption needs, as plain data."""
+    method = trainer.model
     return {
-        "state_dict": {name: value.detach().cpu() for name, value in trainer.prompts.state_dict().items()},
+        "state_dict": {name: value.detach().cpu() for name, value in method.prompts.state_dict().items()},
         "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
         "joint_batch": distributed.joint_batch(trainer.cfg),
-        "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
-        "best_result": float(trainer.best_result),
-        "extra": trainer.extra_state(),
+        "extra": method.extra_state(),
         "random": random_state(),
-        "beginning": trainer.beginning,
-        "trainer": type(trainer).__name__,
-        "classnames": trainer.classnames,
+        "trainer": type(method).__name__,
+        "classnames": method.classnames,
         "identity": trainer.identity,
-        "notes": list(trainer.notes),
         "config": trainer.config_text,
+        **trainer.state.content(),
     }
 
 

@@ -60,9 +60,10 @@ def _relative(items: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def of_trainer(trainer: Any) -> dict[str, str | None]:
-    """Return the identity of a trainer that has its data and its CLIP."""
-    found = of_dataset(trainer.dm.dataset, trainer.classnames) | trainer.method_identity(trainer.cfg)
-    return {**found, "weights": trainer.clip.fingerprint if trainer.clip.path else None}
+    """Return the identity of a trainer that has its data and its method."""
+    method = trainer.model
+    found = of_dataset(trainer.dm.dataset, method.classnames) | method.method_identity(trainer.cfg)
+    return {**found, "weights": method.clip.fingerprint if method.clip.path else None}
 
 
 def of_config(cfg: Any) -> dict[str, str | None]:

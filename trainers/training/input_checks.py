@@ -22,7 +22,7 @@ def check_normalized(loader) -> None:
 
 def report(trainer: Any) -> None:
     """Log what a reader of a run's figure must know of its classes and keys, one line each."""
-    for text in (*same_prompts(trainer), *ignored_keys(trainer)):
+    for text in (*same_prompts(trainer), *ignored_keys(trainer.model)):
         trainer.note(text)
 
 
@@ -38,11 +38,11 @@ def report_schedule(trainer: Any) -> None:
 
 def same_prompts(trainer: Any) -> Iterator[str]:
     """Yield a line where classes cannot be told apart: CLIP reads the same tokens for them, or there is only one."""
-    names = trainer.classnames
+    method, names = trainer.model, trainer.model.classnames
     if len(names) == 1:
         yield f"there is one class only ('{names[0]}'): every image is classified right, whatever the prompts are"
-    encode = trainer.clip.tokenizer.encode
-    rows = trainer.rows or [encode(clean(name)) for name in names]
+    encode = method.clip.tokenizer.encode
+    rows = method.rows or [encode(clean(name)) for name in names]
     groups: dict[tuple, list[int]] = {}
     for c, row in enumerate(rows):
         groups.setdefault(tuple(row), []).append(c)
@@ -53,10 +53,10 @@ def same_prompts(trainer: Any) -> Iterator[str]:
         yield f"CLIP reads the same prompt for these classes and cannot tell them apart: {shown}{more}"
 
 
-def ignored_keys(trainer: Any) -> Iterator[str]:
+def ignored_keys(method: Any) -> Iterator[str]:
     """Yield a line for each key of the method that CTX_INIT decides over, as published, where it asks for another."""
-    own, section = trainer.own, f"TRAINER.{trainer.SECTION}"
-    learner = getattr(trainer.prompts, "prompt_learner", None)
+    own, section = method.method_cfg, f"TRAINER.{method.SECTION}"
+    learner = getattr(method.prompts, "prompt_learner", None)
     if learner is None or not own.get("CTX_INIT"):
         return
     n_ctx, given = learner.ctx.shape[-2], own.get("N_CTX")
@@ -64,7 +64,7 @@ def ignored_keys(trainer: Any) -> Iterator[str]:
         if n_ctx > 4:
             yield (f"{section}.CTX_INIT has no effect: as published, more than 4 context vectors ({n_ctx} here) start "
                    "at random")
-    elif given not in (None, n_ctx, defaults_of(trainer.SECTION).get("N_CTX")):
+    elif given not in (None, n_ctx, defaults_of(method.SECTION).get("N_CTX")):
         yield (f"{section}.N_CTX {given} has no effect: CTX_INIT {own.CTX_INIT!r} sets {n_ctx} context vectors; for "
                f'N_CTX to count, give CTX_INIT ""')
     if own.get("CSC") and learner.ctx.dim() == 2:

@@ -15,7 +15,7 @@ def check_split(trainer, split=None):
 
 def check_training(trainer):
     """Raise InputError where training needs images that the dataset lacks: validation images, or some to train on."""
-    if not getattr(trainer, "parameters", None):  # nothing is trained
+    if not getattr(trainer, "trainable", None):  # nothing is trained
         return
     if getattr(trainer.dm.dataset, "test_only", False):
         raise InputError(f"{trainer.cfg.DATASET.NAME} has test images only, training would be on these: train on "

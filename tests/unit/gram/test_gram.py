@@ -33,7 +33,7 @@ def make(case, weights, folder, monkeypatch, gram=False, settings=()):
 
 def meta_file(trainer, path, up=0.0, start=None, **about):
     """A file with the trainer's own start and a regulator whose U is ``up`` times noise."""
-    own = {n: p.detach().clone() for n, p in trainer.prompts.named_parameters()}
+    own = {n: p.detach().clone() for n, p in trainer.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=up)
@@ -80,10 +80,10 @@ def test_trained_regulator_turns_prompts_gradients_alone(case, weights, tmp_path
 
 def test_start_is_the_files(weights, tmp_path, monkeypatch):
     plain = make("ivlp", weights, tmp_path / "plain", monkeypatch)
-    start = {n: torch.full_like(p, 0.25) for n, p in plain.prompts.named_parameters()}
+    start = {n: torch.full_like(p, 0.25) for n, p in plain.model.prompts.named_parameters()}
     path = meta_file(plain, tmp_path / "meta.safetensors", start=start)
     ours = make("ivlp", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
-    assert all((p == 0.25).all() for p in ours.prompts.parameters())
+    assert all((p == 0.25).all() for p in ours.model.prompts.parameters())
 
 
 def test_wrong_files_are_named(weights, tmp_path, monkeypatch):
@@ -127,7 +127,7 @@ def test_another_clips_file_is_refused_unless_allowed(weights, tmp_path, monkeyp
 @pytest.mark.parametrize("part", ["start", "regulator"])
 def test_a_file_with_what_is_no_number_is_damaged(part, weights, tmp_path, monkeypatch):
     plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
-    own = {n: p.detach().clone() for n, p in plain.prompts.named_parameters()}
+    own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     tensors = own.values() if part == "start" else regulator.parameters()
     with torch.no_grad():
