@@ -17,7 +17,7 @@ from .config.defaults import settings
 from .coop import CoOp
 from .errors import InputError
 from .ivlp import IVLP
-from .meta import file
+from .meta import file, options  # noqa: F401  the latter declares TRAINER.GRAM
 from .meta.learner import METHODS
 from .prograd import ProGrad
 from .promptsrc import PromptSRC

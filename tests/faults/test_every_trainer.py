@@ -16,7 +16,7 @@ from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM
 from trainers.meta import file
-from trainers.meta.trainer import GRAM as MetaTraining
+from trainers.meta.loop import BilevelLoop
 from trainers.regulate.regulator import Regulator
 from trainers.training import checkpoint
 from trainers.training.run import main
@@ -174,14 +174,14 @@ def meta_training(pairs, output, precision, monkeypatch, dies=False):
     gram = {"CORPUS": pairs, "PROMPTS": "coop", "PREC": precision, "DOMAINS": 3, "CLASSES": 3, "SHOTS": 1, "QUERIES": 1,
             "WAYS": 2, "STEPS": 2, "EPISODES": 1, "INNER_STEPS": 1, "SAVE_EVERY": 1, "EVALUATE": 1, "RANK": 2,
             "CLUSTER": "sklearn"}
-    save = MetaTraining.save
+    save = BilevelLoop.save
 
     def and_die(self, step, about):
         save(self, step, about)
         raise KeyboardInterrupt
     with monkeypatch.context() as patch:
         if dies:
-            patch.setattr(MetaTraining, "save", and_die)
+            patch.setattr(BilevelLoop, "save", and_die)
         return main(["--trainer", "GRAM", "--seed", "1", "--root", str(pairs.parent), "--output-dir", str(output),
                      "--config-file", str(ROOT / "configs/trainers/GRAM/demo.yaml"), "USE_CUDA", "False",
                      *(word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value)))])
