@@ -47,7 +47,13 @@ def register(method: M) -> M:
     """Enter a trainer of a method in Dassl's registry under the method's name, unless the host has one of that name.
 
     A class decorator; of composed methods a function: ``register(compose(GRAM, Mine))``.
+
+    Raises:
+        TypeError: the class is no ``PromptMethod``.
     """
+    if not issubclass(method, PromptMethod):
+        raise TypeError(f"{method.__name__} must derive from promptreg.base.PromptMethod, got "
+                        f"{', '.join(base.__name__ for base in method.__bases__)}: docs/new-method.md has what changed")
     TRAINERS.add(trainer_of(method))
     return method
 
@@ -213,11 +219,12 @@ class PromptMethod(nn.Module):
         """Return frozen unit features [C, E] of the classes in ``templates`` (see ``clip.zero_shot``)."""
         return template_features(self.clip, self.classnames, templates, normalize_each, self.general_cfg.CACHE, exact)
 
-    def require_vit(self) -> None:
-        """Raise InputError where prompts cannot enter the vision tower."""
+    def require_vit(self) -> int:
+        """Return the width of the vision tower's layers. Raises InputError where prompts cannot enter the tower."""
         if self.clip.vision.width is None:
             raise InputError(f"{type(self).__name__} puts prompts into a vision transformer: MODEL.BACKBONE.NAME "
                              f"{self.cfg.MODEL.BACKBONE.NAME} has none, choose a ViT")
+        return self.clip.vision.width
 
     def note(self, text: str) -> None:
         """Warn, once, of something that belongs to all figures made with these prompts."""

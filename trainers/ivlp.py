@@ -38,8 +38,7 @@ class IVLP(PromptMethod):
     def put_vision(self, n: int, depth: int) -> None:
         """Add visual vectors [n, D_v] in the input and in the layers below ``depth``."""
         if depth > 0:
-            self.require_vit()
-            width = self.clip.vision.width
+            width = self.require_vit()
             self.prompts.put("image_encoder.VPT", torch.empty(n, width).normal_(std=0.02))
             self.prompts.put_deep("image_encoder", depth, n, width)
 

@@ -24,11 +24,11 @@ class MaPLe(PromptMethod):
     SECTION, FOLDER, WHOLE_MODEL = "MAPLE", "MultiModalPromptLearner", True
 
     def build_prompts(self) -> None:
-        self.require_vit()
+        v_width = self.require_vit()
         depth, n = self.method_cfg.PROMPT_DEPTH, self.method_cfg.N_CTX
         if depth < 1:
             raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {depth}: it must be at least 1")
-        width, v_width = self.clip.text.width, self.clip.vision.width
+        width = self.clip.text.width
         words, context = joint_context(self.clip, self.method_cfg.CTX_INIT, n)
         self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n)
         deep = range(depth - 1)

@@ -1,9 +1,12 @@
 """A prompt method's logits for any class names and values of its prompts: what episodes need."""
-import torch
-from torch import nn
+from collections.abc import Callable, Mapping, Sequence
+
+from torch import Tensor, nn
 from torch.func import functional_call
+from yacs.config import CfgNode
 
 from ..base import PromptMethod
+from ..clip import FrozenCLIP
 from ..cocoop import CoCoOp
 from ..config.defaults import settings
 from ..coop import CoOp
@@ -22,7 +25,7 @@ class OnFeatures(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Return logits [B, C] of unit image features [B, E]."""
         return self.method.logits_of(image)
 
@@ -43,7 +46,7 @@ class Learner:
         InputError: an unknown kind, or contexts of each class's own, which no start can be learned for.
     """
 
-    def __init__(self, kind, cfg, clip):
+    def __init__(self, kind: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
         if kind not in METHODS:
             raise InputError(f"TRAINER.GRAM.PROMPTS is {kind!r}: it must be one of {', '.join(METHODS)}")
         self.kind, self.method, self.cfg, self.clip = kind, METHODS[kind], cfg.clone(), clip
@@ -54,15 +57,15 @@ class Learner:
                              "set it False")
         self.sees = "pixels" if self._build(["thing"]).prompts.vision is not None else "features"
 
-    def start(self):
+    def start(self) -> dict[str, Tensor]:
         """Return {name: tensor}: the method's own initial prompts, drawn from torch's generator."""
         return {name: p.detach().clone() for name, p in self._build(["thing"]).prompts.named_parameters()}
 
-    def on(self, classnames):
+    def on(self, classnames: Sequence[str]) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
         """Return a function (prompts {name: tensor}, images or features [B, …]) -> logits [B, C]."""
         method = self._build(classnames)
         module, prefix = (method, "prompts") if self.sees == "pixels" else (OnFeatures(method), "method.prompts")
         return lambda prompts, images: functional_call(module, {f"{prefix}.{n}": p for n, p in prompts.items()}, images)
 
-    def _build(self, classnames):
+    def _build(self, classnames: Sequence[str]) -> PromptMethod:
         return self.method(self.cfg, self.clip, classnames)
