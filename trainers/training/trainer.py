@@ -29,10 +29,10 @@ declare("TRAIN", at_root=True,
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
 
-def trainer_of(method: type) -> type["PromptTrainer"]:
+def trainer_of(method: Any) -> type["PromptTrainer"]:
     """Return the trainer class of a method, of the same name."""
-    return type(method.__name__, (PromptTrainer,), {"METHOD": method, "__doc__": method.__doc__,
-                                                    "__module__": method.__module__})
+    return type(method.__name__, (PromptTrainer,), {
+        "METHOD": method, "SECTION": method.SECTION, "__doc__": method.__doc__, "__module__": method.__module__})
 
 
 class PromptTrainer(ResumableTrainer):
@@ -49,6 +49,7 @@ class PromptTrainer(ResumableTrainer):
     """
 
     METHOD: ClassVar[Any]  # a base.PromptMethod
+    SECTION: ClassVar[str]  # the method's config section, by which ``config.checks`` knows whose a key is
 
     def __init__(self, cfg: Any) -> None:
         self.results: dict[str, Any] = {}

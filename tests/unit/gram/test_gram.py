@@ -4,8 +4,13 @@ import torch
 from support import reference
 from support.paths import ROOT
 
+from trainers.base import compose
+from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
+from trainers.gram import GRAM
+from trainers.maple import MaPLe
 from trainers.meta import file
+from trainers.promptsrc import PromptSRC
 from trainers.regulate.regulator import Regulator
 from trainers.training.run import main
 
@@ -175,3 +180,31 @@ def test_the_files_that_come_along_fit_every_trainers_demo(method, tmp_path):
              "--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"), "--config-file",
              str(ROOT / "configs/trainers" / method / "demo.yaml"), "DATASET.NUM_SHOTS", "1", "USE_CUDA", "False"]
     assert main(words) == 0
+
+
+def test_composed_methods_are_named_and_documented():
+    made = compose(GRAM, PromptSRC)
+    assert (made.__name__, made.__doc__, made.FOLDER) == ("GRAMPromptSRC", "GRAM over PromptSRC.", PromptSRC.FOLDER)
+    assert compose(GRAM, PromptSRC, "Mine", "A doc.").__doc__ == "A doc." and issubclass(made, PromptSRC)
+
+
+@pytest.mark.parametrize("method, kind", [("GRAMCoOp", "coop"), ("GRAMProGrad", "coop"), ("GRAMCoCoOp", "cocoop"),
+                                          ("GRAMVPT", "vpt"), ("UNIGRAM", "unigram"), ("GRAMPromptSRC", "unigram")])
+def test_each_method_knows_whose_prompts_it_has(method, kind):
+    assert TRAINERS.entries[method].METHOD.kind_of_prompts() == kind
+
+
+def test_a_method_whose_prompts_no_meta_training_learns_is_refused():
+    with pytest.raises(InputError, match="GRAMMaPLe: GRAM has a meta-training for the prompts of CoOp, CoCoOp, VPT, "):
+        compose(GRAM, MaPLe).kind_of_prompts()
+
+
+def test_the_start_is_there_when_the_base_method_prepares(weights, tmp_path, monkeypatch):
+    """A method that keeps its start, as docs/new-method.md's does, keeps the meta-trained one."""
+    seen = []
+    monkeypatch.setattr(PromptSRC, "prepare_training", lambda self: seen.append(self.prompts.context.clone()))
+    plain = make("ivlp", weights, tmp_path / "plain", monkeypatch)
+    start = {n: torch.full_like(p, 0.25) for n, p in plain.model.prompts.named_parameters()}
+    path = meta_file(plain, tmp_path / "meta.safetensors", start=start)
+    make("promptsrc", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
+    assert (seen[0] == 0.25).all()
