@@ -11,7 +11,7 @@ import io
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -140,7 +140,7 @@ def _build(cfg: Any) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _draws_kept():
+def _draws_kept() -> Iterator[None]:
     """Leave the random generators as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:

@@ -9,7 +9,7 @@ from ..config.defaults import defaults_of
 from ..errors import InputError
 
 
-def check_normalized(loader) -> None:
+def check_normalized(loader: Any) -> None:
     """Raise InputError where a data loader's images are not normalized: INPUT.TRANSFORMS decides for the test as well.
 
     A loader whose transform is not torchvision's is left alone: it may be of a host's own dataset.

@@ -72,7 +72,7 @@ def remember(cfg, args, done):
         files.append(trainer.METHOD.meta_path(cfg))
     if args.eval_only and args.model_dir:
         path = checkpoint.find(args.model_dir, trainer.METHOD.FOLDER, args.load_epoch)
-        files += [path, os.path.dirname(path)]
+        files += [path, path.parent]
     root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
     finished_calls.remember(args, notes_of(done), files, [os.path.join(root, kind.folder)] if kind.folder else [root])
 

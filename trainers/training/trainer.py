@@ -196,13 +196,14 @@ class PromptTrainer(ResumableTrainer):
 
     def batches(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Yield (number, batch) of the epoch; after a resumption within it, of its rest."""
-        first = self.state.batch
+        first, drawn_from = self.state.batch, self.state.epoch_random
         if first == 0:
             self.state.epoch_random = checkpoint.random_state()
             yield from enumerate(self.train_loader_x)
             return
+        assert drawn_from is not None, "the order of an epoch's batches is saved with their number"
         here = checkpoint.random_state()
-        checkpoint.set_random_state(self.state.epoch_random)  # the order of the batches was drawn from it
+        checkpoint.set_random_state(drawn_from)
         rest = batches_from(self.train_loader_x, first)
         checkpoint.set_random_state(here)
         yield from enumerate(rest, first)
