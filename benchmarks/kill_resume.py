@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 from common import keep
 
-from trainers import base
+from trainers.base import PromptTrainer
 from trainers.training import checkpoint
 from trainers.utils import atomic
 
@@ -67,7 +67,7 @@ def announce(pipe, every_step):
     def prepare():
         atomic.temporary = telling(atomic.temporary)
         if every_step:
-            base.PromptTrainer.interim_due = lambda self: True
+            PromptTrainer.interim_due = lambda self: True
     return prepare
 
 

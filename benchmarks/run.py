@@ -27,11 +27,12 @@ from common import (
 )
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainers.base import PromptTrainer
+from trainers.base import PromptMethod
 from trainers.clip import load_clip, pack, prompt_tokens, template_tokens
 from trainers.clip.load import build_from_openai
 from trainers.clip.templates import DIVERSE, fill
 from trainers.clip.weights import read_weights
+from trainers.training.step import Step
 
 
 def show(title, rows):
@@ -81,13 +82,13 @@ def text(weights, rounds):
 
 def step_of(trainer, images, labels):
     trainer.set_model_mode("train")
-    return lambda: trainer.step(trainer.gradients(trainer.objective(images, labels)[0]))
+    return lambda: trainer.forward_backward({"img": images, "label": labels})
 
 
 def breakdown(trainer, images, rounds):
     """Return {part of the step: seconds}: each branch alone, forward and backward, and the optimizer."""
     trainer.set_model_mode("train")
-    vision, parameters = trainer.clip.vision, trainer.parameters
+    method, vision, parameters = trainer.model, trainer.model.clip.vision, trainer.trainable
 
     def branch(features):
         return torch.autograd.grad(features().sum(), parameters, allow_unused=True)
@@ -96,10 +97,10 @@ def breakdown(trainer, images, rounds):
     def frozen():
         vision(vision.embed(images))
 
-    parts = {"text branch": lambda: branch(trainer.text_features), "frozen image pass": frozen,
-             "optimizer": lambda: trainer.step([torch.zeros_like(p) for p in parameters])}
-    if trainer.prompts.vision is not None:
-        parts["prompted image branch"] = lambda: branch(lambda: trainer.image_features(images))
+    parts = {"text branch": lambda: branch(method.text_features), "frozen image pass": frozen,
+             "optimizer": lambda: Step(parameters, trainer.optim).use([torch.zeros_like(p) for p in parameters])}
+    if method.prompts.vision is not None:
+        parts["prompted image branch"] = lambda: branch(lambda: method.image_features(images))
     return {part: timing["median"] for part, timing in side_by_side(parts, rounds).items()}
 
 
@@ -107,18 +108,18 @@ def without_frozen_text(method, file, names, settings=()):
     """A trainer whose frozen text features are random stand-ins: a step's time does not depend on their values."""
     def stand_in(self, *_, **__):
         return F.normalize(torch.randn(len(self.classnames), self.clip.embed_dim), dim=-1)
-    with unittest.mock.patch.object(PromptTrainer, "template_features", stand_in):
+    with unittest.mock.patch.object(PromptMethod, "template_features", stand_in):
         return make_trainer(method, file, names, settings)
 
 
 def pair(method, file, names, settings=()):
     """Two trainers of one method on the same weights: ours, and one that works the published way."""
     fast, slow = (without_frozen_text(method, file, names, settings) for _ in range(2))
-    slow.prompts.load_state_dict(fast.prompts.state_dict())
-    slow.clip = load_clip(str(file))
+    slow.model.prompts.load_state_dict(fast.model.prompts.state_dict())
+    slow.model.clip = load_clip(str(file))
     plain.make_plain(slow)
     # the tower as published: batch norms of their own, contiguous images
-    slow.clip.model.visual = build_from_openai(read_weights(file)).visual.eval().requires_grad_(False)
+    slow.model.clip.model.visual = build_from_openai(read_weights(file)).visual.eval().requires_grad_(False)
     return fast, slow
 
 
@@ -168,7 +169,7 @@ def evaluate(weights, rounds):
     """Evaluation of 1,000 images with 100 classes, beside the image encoder alone."""
     trainer = make_trainer("PromptSRC", weights("ViT-B/16"), class_names(100))
     batch = torch.randn(100, 3, 224, 224)
-    clip, prompts = trainer.clip, trainer.prompts
+    clip, prompts = trainer.model.clip, trainer.model.prompts
 
     def whole():
         trainer.set_model_mode("eval")

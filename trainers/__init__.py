@@ -21,7 +21,8 @@ def _command_starts():
 
 
 # compat.engine comes first: it settles which Dassl answers to the name, before anything asks.
-PARTS = ("compat.engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "prograd", "promptsrc", "vpt", "zsclip")
+PARTS = ("compat.engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "meta.trainer", "prograd", "promptsrc",
+         "vpt", "zsclip")
 
 importlib.import_module(".compat.old_names", __name__).install(__name__)
 if __name__ != "trainers":  # in a host repository; ours has command lines that catch what they can

@@ -1,8 +1,11 @@
 """IVLP: independent vision-language prompting, the base of PromptSRC (arXiv 2212.03640; 2307.06948, 3.1)."""
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from .base import PromptTrainer, declare, register
+from .base import PromptMethod, declare, register
 from .errors import InputError
 from .prompts import joint_context, prompt_tokens
 
@@ -11,7 +14,7 @@ declare("IVLP", N_CTX_VISION=2, N_CTX_TEXT=2, CTX_INIT="a photo of a", PREC="fp1
 
 
 @register
-class IVLP(PromptTrainer):
+class IVLP(PromptMethod):
     """Cross-entropy with learned vectors in both towers, in the input and in each layer up to a depth.
 
     Keys, TRAINER.IVLP: N_CTX_TEXT and N_CTX_VISION (vectors a layer), PROMPT_DEPTH_TEXT and PROMPT_DEPTH_VISION
@@ -21,25 +24,24 @@ class IVLP(PromptTrainer):
 
     SECTION, FOLDER, WHOLE_MODEL = "IVLP", "VLPromptLearner", True
 
-    def build_prompts(self):
-        own = self.own
-        if own.PROMPT_DEPTH_TEXT < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {own.PROMPT_DEPTH_TEXT}: it must be at "
+    def build_prompts(self) -> None:
+        cfg = self.method_cfg
+        if cfg.PROMPT_DEPTH_TEXT < 1:
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {cfg.PROMPT_DEPTH_TEXT}: it must be at "
                              "least 1 (for visual prompts alone use VPT)")
-        words, context = joint_context(self.clip, own.CTX_INIT, own.N_CTX_TEXT)
-        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, own.N_CTX_TEXT)
+        words, context = joint_context(self.clip, cfg.CTX_INIT, cfg.N_CTX_TEXT)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, cfg.N_CTX_TEXT)
         self.prompts.put("prompt_learner.ctx", context)
-        self.prompts.put_deep("text_encoder", own.PROMPT_DEPTH_TEXT, own.N_CTX_TEXT, self.clip.text.width)
-        self.put_vision(own.N_CTX_VISION, own.PROMPT_DEPTH_VISION)
+        self.prompts.put_deep("text_encoder", cfg.PROMPT_DEPTH_TEXT, cfg.N_CTX_TEXT, self.clip.text.width)
+        self.put_vision(cfg.N_CTX_VISION, cfg.PROMPT_DEPTH_VISION)
 
-    def put_vision(self, n, depth):
+    def put_vision(self, n: int, depth: int) -> None:
         """Add visual vectors [n, D_v] in the input and in the layers below ``depth``."""
         if depth > 0:
-            self.need_vision_prompts()
-            width = self.clip.vision.width
+            width = self.require_vit()
             self.prompts.put("image_encoder.VPT", torch.empty(n, width).normal_(std=0.02))
             self.prompts.put_deep("image_encoder", depth, n, width)
 
-    def objective(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         loss = F.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

@@ -1,5 +1,8 @@
 """KgCoOp: context words kept near the hand-written ones (Yao et al., arXiv 2303.13283)."""
+from typing import Any
+
 import torch.nn.functional as F
+from torch import Tensor
 
 from .base import accuracy, register
 from .clip import templates
@@ -14,15 +17,15 @@ class KgCoOp(CoOp):
     and CSC.
     """
 
-    def build_teacher(self):
+    def prepare_training(self) -> None:
         self.frozen_text = self.template_features([templates.of(templates.KGCOOP, self.cfg.DATASET.NAME)])
 
-    def initial_words(self):
-        return "a photo of a" if self.own.CTX_INIT is True else super().initial_words()
+    def initial_words(self) -> str:
+        return "a photo of a" if self.method_cfg.CTX_INIT is True else super().initial_words()
 
-    def objective(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         text = self.text_features()
         logits = self.clip.logit_scale * self.image_features(images) @ text.T
         cosine = (text * self.frozen_text).sum(-1).mean()
-        loss = F.cross_entropy(logits, labels) + self.own.W * (1 - cosine)
+        loss = F.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
         return loss, {"loss": loss, "acc": accuracy(logits, labels)}

@@ -1,11 +1,12 @@
 """MaPLe: multi-modal prompts, the visual ones projected from the textual ones (Khattak et al., arXiv 2210.03117)."""
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from .base import PromptTrainer, declare, register
+from .base import PromptMethod, declare, register
 from .errors import InputError
 from .prompts import joint_context, prompt_tokens
 
@@ -13,7 +14,7 @@ declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
 
 
 @register
-class MaPLe(PromptTrainer):
+class MaPLe(PromptMethod):
     """Cross-entropy; each layer's visual vectors are a learned linear map of its textual ones (section 3.2.3).
 
     Keys, TRAINER.MAPLE: N_CTX (vectors a layer), PROMPT_DEPTH (layers, the input's included), CTX_INIT (words to start
@@ -22,14 +23,15 @@ class MaPLe(PromptTrainer):
 
     SECTION, FOLDER, WHOLE_MODEL = "MAPLE", "MultiModalPromptLearner", True
 
-    def build_prompts(self):
-        self.need_vision_prompts()
-        if self.own.PROMPT_DEPTH < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {self.own.PROMPT_DEPTH}: it must be at least 1")
-        n, width, v_width = self.own.N_CTX, self.clip.text.width, self.clip.vision.width
-        words, context = joint_context(self.clip, self.own.CTX_INIT, n)
+    def build_prompts(self) -> None:
+        v_width = self.require_vit()
+        depth, n = self.method_cfg.PROMPT_DEPTH, self.method_cfg.N_CTX
+        if depth < 1:
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {depth}: it must be at least 1")
+        width = self.clip.text.width
+        words, context = joint_context(self.clip, self.method_cfg.CTX_INIT, n)
         self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n)
-        deep = range(self.own.PROMPT_DEPTH - 1)
+        deep = range(depth - 1)
         self.prompts.put("prompt_learner.ctx", context)
         self.prompts.put("prompt_learner.proj", nn.Linear(width, v_width))
         self.prompts.put("prompt_learner.compound_prompts_text",
@@ -38,18 +40,20 @@ class MaPLe(PromptTrainer):
         self.prompts.put("prompt_learner.compound_prompt_projections",
                          nn.ModuleList(copy.deepcopy(start) for _ in deep))
 
-    def text_features(self):
+    def text_features(self) -> Tensor:
+        """Return the prompted unit features [C, E] of all classes."""
         learner = self.prompts.prompt_learner
         features = self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text))
         return F.normalize(features.float(), dim=-1)
 
-    def image_features(self, images, embedded=None):
+    def image_features(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Return the prompted unit features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
         learner = self.prompts.prompt_learner
         deep = [project(x) for project, x in zip(learner.compound_prompt_projections, learner.compound_prompts_text,
                                                  strict=True)]
         embedded = self.clip.vision.embed(images) if embedded is None else embedded
         return F.normalize(self.clip.vision(embedded, learner.proj(learner.ctx), deep).float(), dim=-1)
 
-    def objective(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         loss = F.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

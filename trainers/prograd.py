@@ -1,8 +1,12 @@
 """ProGrad: prompt-aligned gradients (Zhu et al., arXiv 2205.14865)."""
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from .base import accuracy, declare, register
+from .base import Gradients, accuracy, declare, register
 from .clip import prompt_tokens, templates
 from .coop import CoOp
 from .errors import InputError
@@ -22,18 +26,19 @@ class ProGrad(CoOp):
     accepted, and nothing reads them.
     """
 
-    def build_prompts(self):
-        if self.own.CTX_INIT is not True:
+    def build_prompts(self) -> None:
+        if self.method_cfg.CTX_INIT is not True:
             return super().build_prompts()
-        words, context = sentence_to_context(self.clip, self.sentence(), self.own.N_CTX, self.SECTION)
+        words, context = sentence_to_context(self.clip, self.sentence(), self.method_cfg.N_CTX, self.SECTION)
         self.prompts.put("prompt_learner.ctx", context)
-        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, self.own.N_CTX,
-                                  self.own.CLASS_TOKEN_POSITION)
+        self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, self.method_cfg.N_CTX,
+                                  self.method_cfg.CLASS_TOKEN_POSITION)
 
-    def sentence(self):
+    def sentence(self) -> str:
+        """Return the dataset's sentence, with {} for the class name."""
         return templates.of(templates.PROGRAD, self.cfg.DATASET.NAME)
 
-    def build_teacher(self):
+    def prepare_training(self) -> None:
         if self.cfg.LOSS.NAME not in ("", "prograd"):
             raise InputError(f"LOSS.NAME is {self.cfg.LOSS.NAME!r}: it must be prograd; the published code's other "
                              "losses, kd and vertical_grad, are not supported")
@@ -41,27 +46,28 @@ class ProGrad(CoOp):
         exact = self.clip.exact()
         self.frozen_vision = None if exact is self.clip else exact.vision
 
-    def objective(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         image = self.image_features(images)
         logits = self.clip.logit_scale * image @ self.text_features().T
         teacher = self.clip.logit_scale * self.teacher_features(images, image) @ self.frozen_text.T
         xe, kl = F.cross_entropy(logits, labels), distillation(logits, teacher, self.cfg.LOSS.T)
         return (xe, kl), {"xe_loss": xe, "kl_loss": kl, "acc": accuracy(logits, labels)}
 
-    def teacher_features(self, images, image):
+    def teacher_features(self, images: Tensor, image: Tensor) -> Tensor:
         """Return the teacher's unit features [B, E], in float32 as published: in a run in float32 the student's own."""
         if self.frozen_vision is None:  # prompts are in the text alone
             return image
         with torch.no_grad():
             return F.normalize(self.frozen_vision(self.frozen_vision.embed(images)), dim=-1)
 
-    def gradients(self, losses):
-        xe, kl = losses
-        task, general = self.gradients_of(xe, retain_graph=True), self.gradients_of(kl)
+    def compute_gradients(self, loss: Any, gradients: Callable[..., Gradients]) -> Gradients:
+        """Return the gradient of the cross-entropy, its conflict with the teacher's taken away."""
+        xe, kl = loss
+        task, general = gradients(xe, retain_graph=True), gradients(kl)
         return project(task, general, self.cfg.LOSS.LAMBDA)
 
 
-def distillation(logits, teacher, t):
+def distillation(logits: Tensor, teacher: Tensor, t: float) -> Tensor:
     """-sum softmax(teacher / t) log_softmax(logits / t) * t^2, mean over the batch; logits and teacher [B, C]."""
     with torch.no_grad():
         target = F.softmax(teacher / t, dim=-1)

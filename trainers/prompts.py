@@ -1,8 +1,11 @@
 """The learned vectors: the only parameters anywhere, under the published implementations' names."""
-import torch
-from torch import nn
+import math
 
-from .clip import clean, prompt_tokens
+import torch
+from torch import Tensor, nn
+from yacs.config import CfgNode
+
+from .clip import FrozenCLIP, clean, prompt_tokens
 from .errors import InputError
 
 
@@ -16,11 +19,11 @@ class Prompts(nn.Module):
         per_class: names of the parameters whose first axis counts the classes, in the order of the labels.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.per_class: set[str] = set()
 
-    def put(self, name, value, per_class=False):
+    def put(self, name: str, value: Tensor | nn.Module, per_class: bool = False) -> "Prompts":
         """Add the parameter or module ``value`` under the dotted ``name``; returns self."""
         if per_class:
             self.per_class.add(name)
@@ -33,39 +36,52 @@ class Prompts(nn.Module):
         setattr(node, leaf, value if isinstance(value, nn.Module) else nn.Parameter(value.detach().float().clone()))
         return self
 
-    def put_deep(self, tower, depth, n, width):
+    def put_deep(self, tower: str, depth: int, n: int, width: int) -> "Prompts":
         """Add a tower's own vectors [n, width] for layers 1 to ``depth - 1``, from normal(0, 0.02)."""
         for layer in range(1, depth):
             self.put(f"{tower}.transformer.resblocks.{layer}.VPT_shallow", torch.empty(n, width).normal_(std=0.02))
         return self
 
-    def _deep(self, tower):
+    def _deep(self, tower: str) -> list[Tensor]:
         node = getattr(getattr(self, tower, None), "transformer", None)
         return [layer.VPT_shallow for _, layer in node.resblocks.named_children()] if node else []
 
     @property
-    def context(self):
+    def context(self) -> Tensor | None:
         """Text context [K, D] for the rows' slots (class-specific ones one after the other), or None."""
         learner = getattr(self, "prompt_learner", None)
         return learner.ctx.flatten(0, -2) if learner is not None else None
 
     @property
-    def deep_text(self):
+    def deep_text(self) -> list[Tensor]:
         """Text vectors [n, D] of each layer from the second on; an empty list where there are none."""
         return self._deep("text_encoder")
 
     @property
-    def vision(self):
+    def vision(self) -> Tensor | None:
         """Visual context [n, D_v], or None."""
         return getattr(getattr(self, "image_encoder", None), "VPT", None)
 
     @property
-    def deep_vision(self):
+    def deep_vision(self) -> list[Tensor]:
         """Visual vectors [n, D_v] of each layer from the second on; an empty list where there are none."""
         return self._deep("image_encoder")
 
 
-def words_to_context(clip, words, n_ctx):
+def check_sizes(section: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
+    """Raise InputError for numbers of vectors or layers, among a method's keys, that a CLIP cannot have."""
+    text, vision = (len(getattr(tower, "blocks", ())) for tower in (clip.text, clip.vision))
+    layers = {"PROMPT_DEPTH_TEXT": text, "PROMPT_DEPTH_VISION": vision, "PROMPT_DEPTH": min(text, vision)}
+    for key, value in cfg.items():
+        if key == "N_CTX_VISION" and cfg.get("PROMPT_DEPTH_VISION") == 0:
+            continue  # no visual prompts at all
+        most = layers.get(key) or math.inf  # a vision tower without layers refuses prompts in words of its own
+        if key.startswith("N_CTX") and value < 1 or key in layers and not 0 <= value <= most:
+            accepted = f"0 to {most}, the backbone's layers" if key in layers else "at least 1"
+            raise InputError(f"TRAINER.{section}.{key} is {value}: it must be {accepted}")
+
+
+def words_to_context(clip: FrozenCLIP, words: str, n_ctx: int) -> tuple[str, Tensor]:
     """Return (words, vectors [n_ctx, D]): the embeddings of the first ``n_ctx`` tokens of ``words``.
 
     Without words: vectors from normal(0, 0.02), and "X X … X" to hold their places (CoOp, section 3.2).
@@ -83,7 +99,7 @@ def words_to_context(clip, words, n_ctx):
     return words, clip.text.embed(torch.tensor(tokens, device=clip.device)).float().cpu()
 
 
-def sentence_to_context(clip, sentence, n_ctx, section):
+def sentence_to_context(clip: FrozenCLIP, sentence: str, n_ctx: int, section: str) -> tuple[str, Tensor]:
     """Return (words, vectors [n_ctx, D]) of ``CTX_INIT: True``: a dataset's words in the last places, zeros before.
 
     Args:
@@ -103,9 +119,9 @@ def sentence_to_context(clip, sentence, n_ctx, section):
     return words, context
 
 
-def joint_context(clip, words, n_ctx):
-    """The text context of the methods that prompt both towers: from the words for at most four vectors (MaPLe)."""
+def joint_context(clip: FrozenCLIP, words: str, n_ctx: int) -> tuple[str, Tensor]:
+    """Return the text context of methods that prompt both towers: from the words for at most four vectors (MaPLe)."""
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]
+__all__ = ["Prompts", "check_sizes", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]

@@ -1,6 +1,9 @@
 """PromptSRC: self-regulating prompts (Khattak et al., arXiv 2307.06948)."""
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .base import declare, register
 from .clip.templates import DIVERSE
@@ -23,14 +26,14 @@ class PromptSRC(IVLP):
 
     SECTION = "PROMPTSRC"
 
-    def build_teacher(self):
+    def prepare_training(self) -> None:
         self.frozen_text = self.template_features(DIVERSE, exact=True)  # [C, E], in float32 as published
         try:
-            self.aggregation = Aggregation(self.cfg.OPTIM.MAX_EPOCH, self.own.GPA_MEAN, self.own.GPA_STD)
+            self.aggregation = Aggregation(self.cfg.OPTIM.MAX_EPOCH, self.method_cfg.GPA_MEAN, self.method_cfg.GPA_STD)
         except ValueError as error:
             raise InputError(f"TRAINER.PROMPTSRC: {error}; correct GPA_MEAN or GPA_STD") from None
 
-    def objective(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         embedded = self.clip.vision.embed(images)  # what prompted and frozen pass share
         text, image = self.text_features(), self.image_features(images, embedded)
         with torch.no_grad():
@@ -38,19 +41,21 @@ class PromptSRC(IVLP):
             frozen_logits = self.clip.logit_scale * frozen_image @ self.frozen_text.T
         logits = self.clip.logit_scale * image @ text.T
         loss = (F.cross_entropy(logits, labels)
-                + self.own.TEXT_LOSS_WEIGHT * agreement(text, self.frozen_text)
-                + self.own.IMAGE_LOSS_WEIGHT * agreement(image, frozen_image)
+                + self.method_cfg.TEXT_LOSS_WEIGHT * agreement(text, self.frozen_text)
+                + self.method_cfg.IMAGE_LOSS_WEIGHT * agreement(image, frozen_image)
                 + logit_agreement(logits, frozen_logits))
         return loss, {"loss": loss}
 
-    def end_epoch(self):
+    def end_epoch(self, epoch: int, epochs: int) -> None:
         """Add the epoch's prompts to the aggregate, which replaces them after the last epoch."""
-        self.aggregation.add(self.epoch, self.prompts.state_dict())
-        if self.epoch + 1 == self.max_epoch:
+        self.aggregation.add(epoch, self.prompts.state_dict())
+        if epoch + 1 == epochs:
             self.prompts.load_state_dict(self.aggregation.total)
 
-    def extra_state(self):
+    def extra_state(self) -> dict[str, Tensor]:
+        """Return the aggregate."""
         return self.aggregation.total
 
-    def load_extra_state(self, state):
+    def load_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Take back the aggregate."""
         self.aggregation.total = {name: value.to(self.device) for name, value in state.items()}

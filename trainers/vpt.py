@@ -1,4 +1,6 @@
 """VPT: visual prompts alone, as the PromptSRC and MaPLe repositories compare with (Jia et al., arXiv 2203.12119)."""
+from torch import Tensor
+
 from .base import declare, register
 from .errors import InputError
 from .ivlp import IVLP
@@ -16,13 +18,14 @@ class VPT(IVLP):
 
     SECTION, FOLDER, FORWARD_KEYS = "VPT", "prompt_learner", ("CTX_INIT",)
 
-    def build_prompts(self):
-        if self.own.PROMPT_DEPTH_VISION < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_VISION is {self.own.PROMPT_DEPTH_VISION}: it must "
-                             "be at least 1")
-        self.put_vision(self.own.N_CTX_VISION, self.own.PROMPT_DEPTH_VISION)
-        words = self.own.CTX_INIT.replace("_", " ")
+    def build_prompts(self) -> None:
+        depth = self.method_cfg.PROMPT_DEPTH_VISION
+        if depth < 1:
+            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_VISION is {depth}: it must be at least 1")
+        self.put_vision(self.method_cfg.N_CTX_VISION, depth)
+        words = self.method_cfg.CTX_INIT.replace("_", " ")
         self.frozen_text = self.template_features([words + " {}."])
 
-    def text_features(self):
+    def text_features(self) -> Tensor:
+        """Return the frozen text's unit features [C, E]."""
         return self.frozen_text

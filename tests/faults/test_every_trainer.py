@@ -11,11 +11,12 @@ from support import reference
 from support.paths import ROOT
 
 from dassl.config import get_cfg_default
-from trainers.base import PromptTrainer
+from trainers.base import PromptMethod, PromptTrainer
 from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
-from trainers.gram import GRAM, Regulated
+from trainers.gram import GRAM
 from trainers.meta import file
+from trainers.meta.loop import BilevelLoop
 from trainers.regulate.regulator import Regulator
 from trainers.training import checkpoint
 from trainers.training.run import main
@@ -38,7 +39,7 @@ def config(cls, precision, weights, output, meta=""):
                          "OUTPUT_DIR", str(output), "TRAINER.NAME", cls.__name__, "TRAINER.PROMPTREG.CACHE", False,
                          "OPTIM.NAME", "sgd", "OPTIM.LR", 0.01, "OPTIM.MAX_EPOCH", 2, "OPTIM.LR_SCHEDULER", "cosine",
                          "TRAINER.GRAM.META", str(meta)])
-    section = cfg.TRAINER[cls.SECTION]
+    section = cfg.TRAINER[cls.METHOD.SECTION]
     section.PREC = precision
     for key in [key for key in section if key.startswith("PROMPT_DEPTH")]:
         section[key] = 2
@@ -60,15 +61,16 @@ def made(cls, *words, **more):
 
     torch.manual_seed(1)
     trainer = Small(config(cls, *words, **more))
-    if trainer.loss_scale:
-        trainer.loss_scale.scale = 2.0 ** 8  # the first steps count
+    if trainer.state.loss_scale:
+        trainer.state.loss_scale.scale = 2.0 ** 8  # the first steps count
     return trainer
 
 
 def meta_file(cls, weights, folder):
     """Write a meta-trained file for the prompts of a GRAM trainer's base method; returns its path."""
-    base = next(c for c in cls.__mro__ if issubclass(c, PromptTrainer) and not issubclass(c, Regulated))
-    own = {n: p.detach().clone() for n, p in made(base, "fp32", weights, folder).prompts.named_parameters()}
+    base = next(c for c in cls.METHOD.__mro__ if issubclass(c, PromptMethod) and not issubclass(c, GRAM))
+    plain = made(TRAINERS.entries[base.__name__], "fp32", weights, folder)
+    own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=0.5)
@@ -102,9 +104,9 @@ def same(a, b):
 @pytest.mark.parametrize("name", METHODS)
 def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
     cls = TRAINERS.entries[name]
-    more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
+    more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls.METHOD, GRAM) else {}
     whole = made(cls, precision, weights, tmp_path / "whole", **more)
-    start = {n: p.clone() for n, p in whole.prompts.state_dict().items()}
+    start = {n: p.clone() for n, p in whole.model.prompts.state_dict().items()}
     whole.train()
     assert whole.results["test"]["total"] == 2 * BATCH
     if not start:  # zero-shot: nothing to train, so nothing to save
@@ -117,14 +119,15 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
     resumed = made(cls, precision, weights, tmp_path / "parts", **more)
     resumed.train()
 
-    states = [checkpoint.read(trainer.output_dir + f"/{cls.FOLDER}/model.pth.tar-2") for trainer in (whole, resumed)]
+    states = [checkpoint.read(trainer.output_dir + f"/{trainer.model.FOLDER}/model.pth.tar-2")
+              for trainer in (whole, resumed)]
     for state in states:
         del state["config"], state["random"]["python"]  # of another folder; and libraries draw when first imported
     for part in states[0]:
         assert same(states[0][part], states[1][part]), part
     assert whole.results == resumed.results
-    moved = [not torch.equal(value, start[n]) for n, value in whole.prompts.state_dict().items()]
-    assert any(moved) and all(torch.isfinite(value).all() for value in whole.prompts.state_dict().values())
+    moved = [not torch.equal(value, start[n]) for n, value in whole.model.prompts.state_dict().items()]
+    assert any(moved) and all(torch.isfinite(p).all() for p in whole.trainable)
     stopped.load_model(whole.output_dir, 2)
     stopped.test()
     assert stopped.results == whole.results
@@ -134,14 +137,14 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
 def test_a_gradient_that_is_not_finite_is_never_used(name, weights, tmp_path):
     """Under amp the step is left out and the scale halved; else the run ends before anything is saved."""
     cls = TRAINERS.entries[name]
-    more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls, Regulated) else {}
+    more = {"meta": meta_file(cls, weights, tmp_path)} if issubclass(cls.METHOD, GRAM) else {}
     trainer = made(cls, "amp", weights, tmp_path, **more)
-    trainer.compute = poisoned(trainer.compute, trainer.parameters[0])
-    start = {n: p.clone() for n, p in trainer.prompts.state_dict().items()}
+    trainer.compute_loss = poisoned(trainer.compute_loss, trainer.trainable[0])
+    start = {n: p.clone() for n, p in trainer.model.prompts.state_dict().items()}
     trainer.set_model_mode("train")
     trainer.forward_backward(trainer.train_loader_x[0])
-    assert same(start, dict(trainer.prompts.state_dict())) and trainer.loss_scale.scale == 2.0 ** 7
-    trainer.loss_scale = None  # as in all other precisions
+    assert same(start, dict(trainer.model.prompts.state_dict())) and trainer.state.loss_scale.scale == 2.0 ** 7
+    trainer.state.loss_scale = None  # as in all other precisions
     with pytest.raises(InputError, match="the gradient is not finite in epoch 1, batch 1 of 1, on a.jpg, a.jpg: lower"):
         trainer.train()
     assert not list(tmp_path.rglob("*.pth*"))
@@ -171,14 +174,14 @@ def meta_training(pairs, output, precision, monkeypatch, dies=False):
     gram = {"CORPUS": pairs, "PROMPTS": "coop", "PREC": precision, "DOMAINS": 3, "CLASSES": 3, "SHOTS": 1, "QUERIES": 1,
             "WAYS": 2, "STEPS": 2, "EPISODES": 1, "INNER_STEPS": 1, "SAVE_EVERY": 1, "EVALUATE": 1, "RANK": 2,
             "CLUSTER": "sklearn"}
-    save = GRAM.save
+    save = BilevelLoop.save
 
     def and_die(self, step, about):
         save(self, step, about)
         raise KeyboardInterrupt
     with monkeypatch.context() as patch:
         if dies:
-            patch.setattr(GRAM, "save", and_die)
+            patch.setattr(BilevelLoop, "save", and_die)
         return main(["--trainer", "GRAM", "--seed", "1", "--root", str(pairs.parent), "--output-dir", str(output),
                      "--config-file", str(ROOT / "configs/trainers/GRAM/demo.yaml"), "USE_CUDA", "False",
                      *(word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value)))])

@@ -492,7 +492,7 @@ row("a disk that is full at the first checkpoint", 3, "No space left on device",
 row("a disk that is full at the result", 3, "No space left on device", train(),
     lambda place, patch: full(patch, place.out, "result.json"))
 row("images that do not fit the memory", 3, "memory is full: lower DATALOADER.TRAIN_X.BATCH_SIZE", train(),
-    lambda place, patch: patch.setattr("trainers.base.PromptTrainer.image_features",
+    lambda place, patch: patch.setattr("trainers.base.PromptMethod.image_features",
                                        lambda *_: torch.empty(1 << 55)))  # what torch says of it is its own
 row("a data folder on a full disk", 0, "cannot be saved", train(), lambda place, patch: full(patch, place.data))
 row("a data folder that is read-only", 0, "cannot be saved", train(), lambda place, patch: read_only(patch, place.data))

@@ -23,30 +23,30 @@ def make(case, weights, output, *settings):
 
 def after(step, trainer, change):
     """Let ``change`` alter the objective from the run's ``step`` (from 0) on."""
-    original, count = trainer.compute, iter(range(1000))
+    original, count = trainer.compute_loss, iter(range(1000))
 
     def compute(*batch):
         loss, figures = original(*batch)
         return (change(loss) if next(count) >= step else loss), figures
-    trainer.compute = compute
+    trainer.compute_loss = compute
 
 
 def test_an_overflow_in_the_general_gradient_alone_leaves_the_step_out(weights, tmp_path):
     """ProGrad under amp: where(nan < 0, projected, raw) is the raw gradient."""
     trainer = make("prograd_lambda08", weights, tmp_path, "TRAINER.COOP.PREC", "amp")
     after(0, trainer, lambda losses: (losses[0], losses[1] * 1e30))
-    before = trainer.parameters[0].detach().clone()
+    before = trainer.trainable[0].detach().clone()
     trainer.set_model_mode("train")
-    trainer.loss_scale.scale = 2.0 ** 6
+    trainer.state.loss_scale.scale = 2.0 ** 6
     trainer.forward_backward(trainer.train_loader_x[0])
-    assert torch.equal(trainer.parameters[0], before)
-    assert (trainer.loss_scale.scale, trainer.loss_scale.good) == (2.0 ** 5, 0)
+    assert torch.equal(trainer.trainable[0], before)
+    assert (trainer.state.loss_scale.scale, trainer.state.loss_scale.good) == (2.0 ** 5, 0)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
 def test_a_bad_gradient_of_the_last_step_is_not_saved(precision, weights, tmp_path):
     trainer = make("coop_end", weights, tmp_path, "TRAINER.COOP.PREC", precision)
-    after(8, trainer, lambda loss: loss + (trainer.parameters[0].sum() * 0).sqrt())  # 0, with a gradient of 0 * inf
+    after(8, trainer, lambda loss: loss + (trainer.trainable[0].sum() * 0).sqrt())  # 0, with a gradient of 0 * inf
     with pytest.raises(InputError, match=r"the gradient is not finite in epoch 3, batch 3 of 3, on 2-0.jpg"):
         trainer.train()
     assert checkpoint.epochs(tmp_path / "prompt_learner") == [2]
@@ -63,21 +63,21 @@ def test_prompts_that_leave_the_numbers_in_the_last_step_are_not_saved(weights, 
 
 def test_amp_says_when_no_scale_helps(weights, tmp_path):
     trainer = make("coop_end", weights, tmp_path, "TRAINER.COOP.PREC", "amp")
-    after(0, trainer, lambda loss: loss + (trainer.parameters[0].sum() * 0).sqrt())
-    trainer.loss_scale.scale = 4.0
+    after(0, trainer, lambda loss: loss + (trainer.trainable[0].sum() * 0).sqrt())
+    trainer.state.loss_scale.scale = 4.0
     with pytest.raises(InputError, match="the gradient is not finite in epoch 1, batch 3 of 3"):
         trainer.train()  # at 4, 2 and 1
 
 
 def test_amp_notes_an_epoch_that_it_has_mostly_left_out(weights, tmp_path, caplog):
     trainer = make("coop_end", weights, tmp_path, "TRAINER.COOP.PREC", "amp")
-    original, count = trainer.compute, iter(range(9))
+    original, count = trainer.compute_loss, iter(range(9))
 
     def compute(*batch):
         loss, figures = original(*batch)
-        return (loss + (trainer.parameters[0].sum() * 0).sqrt() if next(count) in (3, 5, 6) else loss), figures
-    trainer.compute = compute
-    trainer.loss_scale.scale = 2.0 ** 8
+        return (loss + (trainer.trainable[0].sum() * 0).sqrt() if next(count) in (3, 5, 6) else loss), figures
+    trainer.compute_loss = compute
+    trainer.state.loss_scale.scale = 2.0 ** 8
     with caplog.at_level(logging.WARNING, "promptreg"):
         trainer.train()
     noted = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]

@@ -118,9 +118,9 @@ def test_an_exported_file_carries_it_too(runs, tmp_path):
     forced = PromptedCLIP.from_checkpoint(runs("csc"), ["ant", "bee", "fly"], opts=ALLOW)
     to_safetensors(forced, tmp_path / "forced.safetensors")
     again = PromptedCLIP.from_checkpoint(tmp_path / "forced.safetensors")
-    assert again.classnames == ["ant", "bee", "fly"] and any("class-specific" in note for note in again.trainer.notes)
+    assert again.classnames == ["ant", "bee", "fly"] and any("class-specific" in note for note in again.method.notes)
     assert export.main([str(runs("gram")), str(tmp_path / "gram.safetensors")]) == 0
-    assert type(PromptedCLIP.from_checkpoint(tmp_path / "gram.safetensors").trainer).__name__ == "GRAMCoOp"
+    assert type(PromptedCLIP.from_checkpoint(tmp_path / "gram.safetensors").method).__name__ == "GRAMCoOp"
 
 
 # ---- contexts of each class's own

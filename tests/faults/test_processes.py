@@ -17,11 +17,12 @@ from trainers.training.run import main
 SCRIPT = """
 import json, sys, time
 sys.path.insert(0, {root!r})
-from trainers import base, checkpoint, parallel
+from trainers import checkpoint, parallel
+from trainers.training import trainer
 from trainers.training.run import main
 
 save = checkpoint.save
-told, infer, load = {{}}, base.PromptTrainer.model_inference, base.train_loader
+told, infer, load = {{}}, trainer.PromptTrainer.model_inference, trainer.train_loader
 
 def counted(self, images):
     told[case]["images"].append(len(images))
@@ -35,7 +36,7 @@ def late(*args):
     time.sleep(2 * (case == "best"))  # the other process would look for the file meanwhile
     save(*args)
 
-base.PromptTrainer.model_inference, base.train_loader, checkpoint.save = counted, noted, late
+trainer.PromptTrainer.model_inference, trainer.train_loader, checkpoint.save = counted, noted, late
 for case, words in json.load(open(sys.argv[1])).items():
     told[case] = {{"images": []}}
     told[case]["code"] = main(words)

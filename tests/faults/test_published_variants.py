@@ -24,9 +24,9 @@ def test_cocoop_takes_a_datasets_own_words_as_in_prograds_repository(dataset, wo
         return make("cocoop", weights, tmp_path, "DATASET.NAME", dataset, "TRAINER.COCOOP.N_CTX", n_ctx,
                     "TRAINER.COCOOP.CTX_INIT", True)
     trainer = start(least + 2)
-    context = trainer.prompts.prompt_learner.ctx.detach()
-    tokens = torch.tensor(trainer.clip.tokenizer.encode(words))
-    assert torch.equal(context[2:], trainer.clip.text.embed(tokens).float()) and not context[:2].any()
+    context = trainer.model.prompts.prompt_learner.ctx.detach()
+    tokens = torch.tensor(trainer.model.clip.tokenizer.encode(words))
+    assert torch.equal(context[2:], trainer.model.clip.text.embed(tokens).float()) and not context[:2].any()
     with pytest.raises(InputError, match=rf"TRAINER.COCOOP.N_CTX is {least - 1}, .* must be at least {least}"):
         start(least - 1)
     trainer.train()
@@ -44,12 +44,12 @@ def test_cocoop_on_a_resnet_trains(weights, tmp_path, monkeypatch):
 def test_ivlp_learns_the_language_alone(weights, tmp_path):
     """As vit_b16_c2_ep5_batch4_4ctx_language_only has it: no visual vectors at all."""
     trainer = make("ivlp", weights, tmp_path, "TRAINER.IVLP.N_CTX_VISION", 0, "TRAINER.IVLP.PROMPT_DEPTH_VISION", 0)
-    names = [name for name, _ in trainer.prompts.named_parameters()]
+    names = [name for name, _ in trainer.model.prompts.named_parameters()]
     assert len(names) == 9 and not any("image_encoder" in name for name in names)
     trainer.train()
     images = trainer.train_loader_x[0]["img"]
-    frozen = torch.nn.functional.normalize(trainer.clip.vision(trainer.clip.vision.embed(images)), dim=-1)
-    assert torch.equal(trainer.image_features(images), frozen)
+    frozen = torch.nn.functional.normalize(trainer.model.clip.vision(trainer.model.clip.vision.embed(images)), dim=-1)
+    assert torch.equal(trainer.model.image_features(images), frozen)
 
 
 @pytest.mark.parametrize("case,settings,words", [
@@ -65,7 +65,7 @@ def test_what_the_published_code_refuses_or_does_otherwise_is_refused(case, sett
 
 def test_maples_deep_maps_start_as_one(weights, tmp_path):
     """The published code copies one layer; the map of the input has its own start."""
-    learner = make("maple", weights, tmp_path, "TRAINER.MAPLE.PROMPT_DEPTH", 4).prompts.prompt_learner
+    learner = make("maple", weights, tmp_path, "TRAINER.MAPLE.PROMPT_DEPTH", 4).model.prompts.prompt_learner
     first, *others = learner.compound_prompt_projections
     assert len(others) == 2 and all(torch.equal(first.weight, other.weight) for other in others)
     assert first.weight.data_ptr() != others[0].weight.data_ptr() and not torch.equal(first.weight, learner.proj.weight)

@@ -19,11 +19,11 @@ def test_equals_published_code(case, path, weights, tmp_path):
     golden = np.load(GOLDEN / f"trainer_{case}.npz")
     _, kind, _ = reference.CASES[case]
     trainer = reference.make(case, weights(kind), tmp_path, path=path)
-    if path == "chunked" and trainer.rows:
-        assert len(trainer.layout.chunks) > 1
+    if path == "chunked" and trainer.model.rows:
+        assert len(trainer.model.layout.chunks) > 1
     words = [n for n in golden.files if n == "init/prompt_learner.ctx"]
     if "CTX_INIT" in str(reference.CASES[case][2]) or "promptsrc" in case or case in ("ivlp", "maple"):
-        assert_close(trainer.prompts.prompt_learner.ctx.detach(), golden[words[0]], "context from words")
+        assert_close(trainer.model.prompts.prompt_learner.ctx.detach(), golden[words[0]], "context from words")
     reference.start_from(trainer, golden)
     images = trainer.train_loader_x[0]["img"]
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_before"], "logits before")
@@ -41,7 +41,7 @@ def test_equals_published_code(case, path, weights, tmp_path):
         assert_state(trainer.record[i]["grad"], golden, f"grad/{i}/")
     for i in (0, 4):
         assert_state(trainer.record[i]["param"], golden, f"param/{i}/")
-    assert_state(trainer.prompts.state_dict(), golden, "final/")
+    assert_state(trainer.model.prompts.state_dict(), golden, "final/")
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after")
 
     if "eval_logits_new" in golden:
@@ -57,10 +57,10 @@ def test_promptsrc_terms(case, weights, tmp_path):
     reference.start_from(trainer, golden)
     images = trainer.train_loader_x[0]["img"]
     with torch.no_grad():
-        assert_close(trainer.text_features(), golden["terms/text_features"], "text features")
-        assert_close(trainer.image_features(images), golden["terms/image_features"], "image features")
-        assert_close(trainer.frozen_text, golden["terms/frozen_text_features"], "frozen text features")
-    assert trainer.aggregation.weights == pytest.approx(golden["gpa_weights"], rel=1e-12)
+        assert_close(trainer.model.text_features(), golden["terms/text_features"], "text features")
+        assert_close(trainer.model.image_features(images), golden["terms/image_features"], "image features")
+        assert_close(trainer.model.frozen_text, golden["terms/frozen_text_features"], "frozen text features")
+    assert trainer.model.aggregation.weights == pytest.approx(golden["gpa_weights"], rel=1e-12)
 
 
 @pytest.mark.parametrize("case", ["promptsrc", "prograd"])
@@ -77,7 +77,7 @@ def test_step_compiles_whole(case, weights, tmp_path, monkeypatch):
     trainer = reference.make(case, weights(reference.CASES[case][1]), tmp_path, settings=["TRAIN.COMPILE", True])
     reference.start_from(trainer, golden)
     trainer.set_model_mode("train")
-    _, figures = trainer.compute(*trainer.parse_batch_train(trainer.train_loader_x[0]))
+    _, figures = trainer.compute_loss(*trainer.parse_batch_train(trainer.train_loader_x[0]))
     assert compiled == [{"dynamic": False}]
     assert figures
     for figure, value in figures.items():

@@ -28,6 +28,7 @@ METHODS = {  # trainer -> its config, and what makes it small
     "ProGrad": ("ProGrad/rn50", ["TRAINER.COOP.PREC", "fp32"]),  # its config sets CTX_INIT True
     "GRAMCoOp": ("GRAMCoOp/vit_b16_ep50_ctxv1", ["TRAINER.COOP.PREC", "fp32", "TRAINER.GRAM.META", "meta.safetensors"]),
     "CoOp": ("CoOp/vit_b16_ep50_ctxv1", ["TRAINER.COOP.PREC", "fp32"]),
+    "AnchoredCoOp": ("CoOp/vit_b16_ep50_ctxv1", ["TRAINER.ANCHORED.PREC", "fp32"]),  # docs/new-method.md's
     "PromptReg.CoOp": ("CoOp/vit_b16_ep50_ctxv1", ["TRAINER.COOP.PREC", "fp32"]),
 }
 OURS = ("PromptSRC", "ProGrad", "GRAMCoOp")
@@ -85,6 +86,15 @@ for name in ("trainers", "datasets", "clip", "promptreg"):
     print(name, "is", sys.modules[name].__file__)
 print("ours:", sorted(n for n in sys.modules if n.startswith("promptreg.datasets")))
 """
+
+
+def add_method(host):
+    """Put the method of docs/new-method.md into a host, as the page says of a repository of one's own."""
+    page = (ROOT / "docs" / "new-method.md").read_text()
+    module = page.partition("`trainers/anchored.py`:\n\n```python\n")[2].partition("```")[0]
+    (host / "anchored.py").write_text(module.replace("from .", "from promptreg."))
+    script = host / "train.py"
+    script.write_text(script.read_text().replace("import promptreg", "import promptreg\nimport anchored"))
 
 
 def train(python, host, material, trainers, path=(), **environment):
@@ -241,6 +251,9 @@ def test_on_pythonpath(material, tmp_path):
     """Recipe 3: nothing installed and nothing copied; scripts and configs by promptreg init."""
     host = make_host(tmp_path / "host", material, "first")
     run(sys.executable, ["-m", "promptreg", "init", "."], host, [ROOT / "dropin"])
-    printed = train(sys.executable, host, material, OURS, [ROOT / "dropin"])
+    add_method(host)
+    printed = train(sys.executable, host, material, [*OURS, "AnchoredCoOp"], [ROOT / "dropin"])
     check(host, printed)
+    path, = (host / "output" / "AnchoredCoOp").glob("*/model.pth.tar-2")
+    assert torch.load(path, weights_only=True)["trainer"] == "AnchoredCoOp"
     assert f"promptreg is {ROOT}/trainers/__init__.py" in printed

@@ -170,12 +170,12 @@ def test_zero_shot_logits_are_clips_own(method, dataset, expected, weights, tmp_
     """Cosines with the mean over the sentences of open_clip's own unit features, times the logit scale."""
     monkeypatch.setitem(reference.CASES, "zero", (method, "vit", ["DATASET.NAME", dataset]))
     trainer = reference.make("zero", weights("vit"), tmp_path)
-    names, model = trainer.classnames, trainer.clip.model
+    names, model = trainer.model.classnames, trainer.model.clip.model
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         total = 0
         for sentence in expected:
-            rows = trainer.clip.tokenizer([sentence.replace("{}", name.replace("_", " ")) for name in names])
+            rows = trainer.model.clip.tokenizer([sentence.replace("{}", name.replace("_", " ")) for name in names])
             total = total + F.normalize(model.encode_text(rows), dim=-1)
         seen = F.normalize(model.encode_image(images), dim=-1)
         logits = model.logit_scale.exp() * seen @ F.normalize(total, dim=-1).T
@@ -189,20 +189,20 @@ def test_the_teacher_is_in_float32_whatever_the_students_precision(case, weights
     section = {"promptsrc": "PROMPTSRC", "prograd": "COOP"}[case]
     exact, low = (reference.make(case, weights(reference.CASES[case][1]), tmp_path / precision,
                                  settings=[f"TRAINER.{section}.PREC", precision]) for precision in ("fp32", "bf16"))
-    assert low.clip.precision == "bf16" and torch.equal(low.frozen_text, exact.frozen_text)
+    assert low.model.clip.precision == "bf16" and torch.equal(low.model.frozen_text, exact.model.frozen_text)
     if case == "prograd":
         images = exact.train_loader_x[0]["img"]
-        theirs = exact.image_features(images)
-        assert torch.equal(low.teacher_features(images, low.image_features(images)), theirs)
-        assert (low.image_features(images) - theirs).abs().max() > 1e-4, "the student's are not"
-        assert exact.teacher_features(images, theirs) is theirs, "one pass for both"
+        theirs = exact.model.image_features(images)
+        assert torch.equal(low.model.teacher_features(images, low.model.image_features(images)), theirs)
+        assert (low.model.image_features(images) - theirs).abs().max() > 1e-4, "the student's are not"
+        assert exact.model.teacher_features(images, theirs) is theirs, "one pass for both"
 
 
 @pytest.mark.parametrize("dataset,least", [("UCF101", 6), ("Food101", 7), ("OxfordPets", 8), ("ImageNet", 4)])
 def test_prograds_own_words_need_their_places(dataset, least, weights, tmp_path):
     def start(n_ctx):
         settings = ["DATASET.NAME", dataset, "TRAINER.COOP.N_CTX", n_ctx, "TRAINER.COOP.CTX_INIT", True]
-        return reference.make("prograd", weights("rn"), tmp_path, settings=settings).prompts.context
+        return reference.make("prograd", weights("rn"), tmp_path, settings=settings).model.prompts.context
     assert not (start(least) == 0).all(1).any()
     assert (start(least + 2) == 0).all(1).tolist() == [True] * 2 + [False] * least
     with pytest.raises(InputError, match=rf"N_CTX is {least - 1}, and CTX_INIT True .* must be at least {least}"):

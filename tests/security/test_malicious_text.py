@@ -154,7 +154,7 @@ def test_class_names_steer_no_terminal(tmp_path, capsys):
     names = [HARM, "dog"]
     cfg = setup_cfg(argparse.Namespace(config_file=f"{ROOT}/configs/trainers/CoOp/demo.yaml", dataset_config_file="",
                                        trainer="CoOp", opts=["TRAINER.COOP.CSC", "True"], no_cache=False))[0]
-    prompts = prompted_clip.TRAINERS.entries["CoOp"].without_data(cfg, load_clip("demo"), ["a", "b"]).prompts
+    prompts = prompted_clip.TRAINERS.entries["CoOp"].METHOD(cfg, load_clip("demo"), ["a", "b"]).prompts
     torch.save({"state_dict": prompts.state_dict(), "epoch": 1, "trainer": "CoOp", "classnames": names,
                 "config": cfg.dump()}, tmp_path / "model.pth")
     Image.new("RGB", (32, 32)).save(tmp_path / "a.png")

@@ -96,9 +96,9 @@ class PlainVision:
 
 def make_plain(trainer):
     """Turn a built trainer onto the slow path; returns it."""
-    clip = trainer.clip
-    if trainer.rows:
-        clip.text = PlainText(clip, trainer.rows)
+    clip = trainer.model.clip
+    if trainer.model.rows:
+        clip.text = PlainText(clip, trainer.model.rows)
     clip.vision = PlainVision(clip)
     return trainer
 

@@ -91,7 +91,19 @@ def make(case, weights, output, new=False, path="fast", settings=()):
     kind = CASES[case][1]
     classnames = tiny_clip.NEW_CLASSNAMES if new else tiny_clip.CLASSNAMES
 
-    class Golden(TRAINER_REGISTRY.get(name)):
+    trainer_class = TRAINER_REGISTRY.get(name)
+
+    class Method(trainer_class.METHOD):
+        def template_features(self, templates, normalize_each=False, exact=False):
+            if path == "plain":
+                return plain.template_features(self.clip, self.classnames, templates, normalize_each)
+            return super().template_features(templates, normalize_each, exact)
+
+    Method.__name__ = trainer_class.METHOD.__name__  # its checkpoint is to name the method
+
+    class Golden(trainer_class):
+        METHOD = Method
+
         def build_data_loader(self):
             self.train_loader_x = batches(kind, name)
             self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=classnames, train_x=[], val=None,
@@ -100,15 +112,10 @@ def make(case, weights, output, new=False, path="fast", settings=()):
             self.num_classes = len(classnames)
             self.record = []
 
-        def template_features(self, templates, normalize_each=False, exact=False):
-            if path == "plain":
-                return plain.template_features(self.clip, self.classnames, templates, normalize_each)
-            return super().template_features(templates, normalize_each, exact)
-
         def forward_backward(self, batch):
             lr = self.get_current_lr()
             summary = super().forward_backward(batch)
-            named = dict(self.prompts.named_parameters())
+            named = dict(self.model.prompts.named_parameters())
             self.record.append({
                 "lr": lr, "summary": {k: v.item() for k, v in summary.items()},
                 "grad": {n: p.grad.clone() for n, p in named.items() if p.grad is not None},
@@ -122,7 +129,7 @@ def make(case, weights, output, new=False, path="fast", settings=()):
 @torch.no_grad()
 def start_from(trainer, golden):
     """Set the prompts to the golden initial ones (MaPLe's by the recipe in the golden README)."""
-    named = sorted(trainer.prompts.named_parameters())
+    named = sorted(trainer.model.prompts.named_parameters())
     draws = np.random.RandomState(7)
     for name, parameter in named:
         if f"init/{name}" in golden and type(trainer).__mro__[1].__name__ != "MaPLe":

@@ -154,7 +154,7 @@ def count(images: str | os.PathLike) -> Pictures:
     return Pictures(Path(root).stem if os.path.isfile(root) else Path(root).name, len(classes), *map(len, splits))
 
 
-def summary(folder: str | os.PathLike) -> str:
+def summary(folder: str | Path) -> str:
     """Return a finished run's figures in one line: accuracy, the worst class, the page."""
     results = (load_result(folder) or {})["results"]
     figures = results.get("test") or next(iter(results.values()))

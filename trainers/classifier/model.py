@@ -68,11 +68,20 @@ class Classifier:
         self.clip = self.clip.with_classnames(names)
         self.figures = {}
 
+    @property
+    def method(self) -> str:
+        """The method's name, as registered."""
+        return type(self.clip.method).__name__
+
+    @property
+    def backbone(self) -> str:
+        """CLIP's name, MODEL.BACKBONE.NAME."""
+        return str(self.clip.method.cfg.MODEL.BACKBONE.NAME)
+
     def to(self, device: str) -> Classifier:
         """Move to a device ("cpu", "cuda", "cuda:1"); returns itself. Reads the weights again."""
         names = self.classes
-        clip = PromptedCLIP.from_checkpoint(self._source, backbone=self.clip.backbone, device=device,
-                                            trainer=self.clip.method)
+        clip = PromptedCLIP.from_checkpoint(self._source, backbone=self.backbone, device=device, trainer=self.method)
         self.clip = clip if list(clip.classnames) == names else clip.with_classnames(names)
         return self
 
@@ -122,7 +131,7 @@ class Classifier:
     def __repr__(self) -> str:
         names = self.classes
         shown = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
-        words = [f"{self.clip.method} on {self.clip.backbone}", f"{len(names)} classes ({shown})",
+        words = [f"{self.method} on {self.backbone}", f"{len(names)} classes ({shown})",
                  str(self.clip.device)]
         if self.figures:
             words.append(f"accuracy {self.figures['accuracy']:.1f} % of {self.figures['total']} test images")
@@ -142,9 +151,9 @@ def _read(image: Any, unreadable: list[InputError] | None) -> tuple[Path | None,
         return Path(image), None
 
 
-def load(path: str | os.PathLike, device: str = "cpu", classes: Sequence[str] | None = None,
-         backbone: str | os.PathLike | None = None, precision: str | None = None, trainer: str | None = None,
-         config_file: str | os.PathLike | None = None) -> Classifier:
+def load(path: str | Path, device: str = "cpu", classes: Sequence[str] | None = None,
+         backbone: str | Path | None = None, precision: str | None = None, trainer: str | None = None,
+         config_file: str | Path | None = None) -> Classifier:
     """Load a trained classifier.
 
     Args:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.file}: give a name that ends in {' or '.join(FORMATS)}")
     model = from_arguments(args)
     FORMATS[args.file.suffix](model, args.file)
-    print(f"{args.file}: {type(model.trainer).__name__}, {len(model.classnames)} classes")
+    print(f"{args.file}: {type(model.method).__name__}, {len(model.classnames)} classes")
     return 0
 
 

@@ -50,7 +50,7 @@ def run(args) -> int:
 def held_out(tree, share):
     """Return (numbers of the held-out domains, in words by which share); none where meta-training could not split."""
     from ..config.defaults import defaults_of
-    from ..meta import hierarchy, trainer  # noqa: F401  the latter declares TRAINER.GRAM
+    from ..meta import hierarchy, options  # noqa: F401  the latter declares TRAINER.GRAM
     words = "the share TRAINER.GRAM.HELD_OUT, by default" if share is None else "--held-out"
     share = defaults_of("GRAM")["HELD_OUT"] if share is None else share
     try:

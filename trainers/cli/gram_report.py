@@ -17,7 +17,7 @@ def parser() -> Parser:
 def run(args: argparse.Namespace) -> int:
     """Print the table of finished meta-training runs; returns the exit code."""
     load_package()
-    from ..meta.trainer import describe
+    from ..meta.evaluation import describe
     from ..training.result import read_result
     reports = []
     for folder in args.folders:

@@ -52,7 +52,18 @@ def methods() -> dict[str, str]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and any(getattr(d, "id", "") == "register" for d in node.decorator_list):
                 found[node.name] = (ast.get_docstring(node) or "").partition("\n")[0]
+            found |= composed(node)
     return found | {"GRAM": "GRAM's meta-training itself (promptreg gram meta-train)"}
+
+
+def composed(node: ast.stmt) -> dict[str, str]:
+    """Return {trainer: its doc} of a statement ``NAME = register(compose(WRAPPER, METHOD, doc=…))``, {} of others."""
+    match node:
+        case ast.Assign([ast.Name(name)], ast.Call(ast.Name("register"), [ast.Call(ast.Name("compose"), args, keys)])):
+            docs = [key.value for key in keys if key.arg == "doc"] + args[3:]
+            return {name: " ".join(doc.value for doc in docs if isinstance(doc, ast.Constant)
+                                   and isinstance(doc.value, str))}
+    return {}
 
 
 def runs(folder: str) -> Iterator[tuple[str, str]]:

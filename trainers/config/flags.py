@@ -35,7 +35,8 @@ def parser() -> Parser:
     p.add_argument("--load-epoch", type=int, help="epoch of the prompts to load, for --eval-only")
     p.add_argument("--no-train", action="store_true", help="build everything, train nothing")
     p.add_argument("--no-cache", action="store_true", help="do not keep frozen text features on disk")
-    p.add_argument("--print-cfg", action="store_true", help="print the merged config, each value with where it came from beside it, and leave")
+    p.add_argument("--print-cfg", action="store_true",
+                   help="print the merged config, each value with where it came from beside it, and leave")
     p.add_argument("--debug", action="store_true", help="show the traceback of an error")
     p.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that win over the config files")
     return p

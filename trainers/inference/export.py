@@ -29,12 +29,12 @@ OPSET = 18
 def to_safetensors(model, path):
     """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
     tensors = {f"prompts.{name}": value.detach().cpu().contiguous()
-               for name, value in model.trainer.prompts.state_dict().items()}
+               for name, value in model.method.prompts.state_dict().items()}
     with contextlib.suppress(InputError):  # CoCoOp has none
         tensors["text_features"] = model.encode_text().detach().cpu().contiguous()
-    about = {"trainer": type(model.trainer).__name__, "config": dumped(model.trainer.cfg),
+    about = {"trainer": type(model.method).__name__, "config": dumped(model.method.cfg),
              "classnames": model.classnames, "identity": model.identity,
-             "notes": list(model.trainer.notes)}
+             "notes": list(model.method.notes)}
     atomic.write_file(path, save(tensors, {"promptreg": json.dumps(about)}))
 
 
@@ -43,12 +43,11 @@ class ImageBranch(nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        self.visual, self.prompts = model.trainer.clip.model.visual, model.trainer.prompts
+        self.method, self.visual = model.method, model.method.clip.model.visual
         self.register_buffer("classes", (model.logit_scale * model.encode_text()).T.detach().clone())
-        self.__dict__["trainer"] = model.trainer  # no submodule: what it computes with is registered above
 
     def forward(self, images):
-        return self.trainer.image_features(images) @ self.classes
+        return self.method.image_features(images) @ self.classes
 
 
 def to_onnx(model, path):

@@ -8,19 +8,22 @@ From the shell: python -m promptreg.cli.classify CHECKPOINT IMAGE…
 import argparse
 import contextlib
 import io
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 from yacs.config import CfgNode
 
-from ..clip import load_clip
+from ..clip import FrozenCLIP, load_clip
 from ..compat.registry import PREFIX, TRAINERS
 from ..config.build import setup_cfg
 from ..config.defaults import complete, settings
 from ..errors import InputError
 from ..training.compatibility import load_into
 from ..training.identity import digest
-from ..training.trained import read_run, read_trained
+from ..training.trained import TrainedPrompts, read_run, read_trained
 from ..utils.untrusted import read_untrusted
 from .inputs import class_list, image_batch
 
@@ -28,10 +31,11 @@ from .inputs import class_list, image_batch
 class PromptedCLIP:
     """A frozen CLIP with trained prompts and a list of classes.
 
-    It computes what the trainer's evaluation computes: the forward is the trainer's own. Gradients flow to the images
+    It computes what the trainer's evaluation computes: the forward is the method's. Gradients flow to the images
     where the caller lets them; the prompts are constants.
 
     Attributes:
+        method: the ``PromptMethod``, in evaluation mode.
         classnames: C names.
         embed_dim: E.
         image_size: S, pixels a side.
@@ -39,20 +43,21 @@ class PromptedCLIP:
         preprocess: transform of a PIL image to [3, S, S], as in the trainer's evaluation.
     """
 
-    def __init__(self, trainer, trained):
-        """Use ``from_checkpoint``. Takes a trainer without data and the ``TrainedPrompts`` to put into it."""
-        self.trainer, self._trained = trainer, trained
-        load_into(trainer, trained)
-        trainer.prompts.requires_grad_(False)
-        self.classnames, self.device = trainer.classnames, trainer.device
-        self.embed_dim, self.logit_scale = trainer.clip.embed_dim, trainer.clip.logit_scale
-        self.image_size = tuple(trainer.cfg.INPUT.SIZE)[0]
-        self.preprocess = _transform(trainer.cfg)
-        self._text = None
+    def __init__(self, method: Any, trained: TrainedPrompts) -> None:
+        """Use ``from_checkpoint``. Takes a method and the ``TrainedPrompts`` to put into it."""
+        self.method, self._trained = method.eval().requires_grad_(False), trained
+        load_into(method, trained)
+        self.classnames, self.device = method.classnames, method.device
+        self.embed_dim, self.logit_scale = method.clip.embed_dim, method.clip.logit_scale
+        self.image_size = tuple(method.cfg.INPUT.SIZE)[0]
+        self.preprocess = _transform(method.cfg)
+        self._text: Tensor | None = None
 
     @classmethod
-    def from_checkpoint(cls, path, classnames=None, backbone=None, device="cpu", precision=None, trainer=None,
-                        config_file=None, opts=()):
+    def from_checkpoint(cls, path: str | Path, classnames: Iterable[str] | None = None,
+                        backbone: str | Path | None = None, device: str | torch.device = "cpu",
+                        precision: str | None = None, trainer: str | None = None,
+                        config_file: str | Path | None = None, opts: Sequence[Any] = ()) -> "PromptedCLIP":
         """Load prompts.
 
         Args:
@@ -74,7 +79,7 @@ class PromptedCLIP:
         cfg, name = _config(trained, trainer, config_file, opts)
         if backbone:
             cfg.MODEL.BACKBONE.NAME = str(backbone)
-        method = TRAINERS.entries[name]
+        method = TRAINERS.entries[name].METHOD
         if precision:
             cfg.TRAINER.setdefault(method.SECTION, CfgNode()).PREC = precision
         names = trained.classnames if classnames is None else class_list(classnames)
@@ -82,12 +87,12 @@ class PromptedCLIP:
             raise InputError(f"{path} does not name its classes: give classnames")
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
             clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
-        built = _without_data(method, cfg, clip, names)
+        built = _build(method, cfg, clip, names)
         if not trained.state_dict and list(built.prompts.parameters()):
             raise InputError(f"there is no checkpoint of trained prompts in {path}: train first, or correct the folder")
         return cls(built, trained)
 
-    def with_classnames(self, classnames):
+    def with_classnames(self, classnames: Iterable[str]) -> "PromptedCLIP":
         """Return the same prompts on the same CLIP, for other classes.
 
         Args:
@@ -96,32 +101,22 @@ class PromptedCLIP:
         Raises:
             InputError: the contexts are class-specific and of other classes, or a name does not fit into a prompt.
         """
-        other = _without_data(type(self.trainer), self.trainer.cfg, self.trainer.clip, class_list(classnames))
+        other = _build(type(self.method), self.method.cfg, self.method.clip, class_list(classnames))
         return type(self)(other, self._trained)
 
     @property
-    def identity(self):
+    def identity(self) -> dict[str, str | None]:
         """What the prompts were trained on, as hashes; of classes and weights, those in use."""
         return {**self._trained.identity, "classnames": digest(self.classnames),
-                "weights": self.trainer.clip.fingerprint}
-
-    @property
-    def method(self):
-        """The method's name, as registered."""
-        return type(self.trainer).__name__
-
-    @property
-    def backbone(self):
-        """CLIP's name, MODEL.BACKBONE.NAME."""
-        return self.trainer.cfg.MODEL.BACKBONE.NAME
+                "weights": self.method.clip.fingerprint}
 
     # ---- as open_clip's models do
 
-    def encode_image(self, images, normalize=True):
+    def encode_image(self, images: Any, normalize: bool = True) -> Tensor:
         """Return prompted image features [B, E] of images: paths, PIL images, pixels or tensors (see ``batch``)."""
-        return self._scaled(self.trainer.image_features(self.batch(images)), normalize)
+        return self._scaled(self.method.image_features(self.batch(images)), normalize)
 
-    def encode_text(self, classnames=None, normalize=True):
+    def encode_text(self, classnames: Iterable[str] | None = None, normalize: bool = True) -> Tensor:
         """Return prompted text features [C, E] of a list of classnames, or of the object's own.
 
         Raises:
@@ -130,21 +125,21 @@ class PromptedCLIP:
         if classnames is not None:
             return self.with_classnames(classnames).encode_text(normalize=normalize)
         if self._text is None:
-            self._text = self.trainer.text_features()
+            self._text = self.method.text_features()
         return self._scaled(self._text, normalize)
 
     @staticmethod
-    def _scaled(features, normalize):
+    def _scaled(features: Tensor, normalize: bool) -> Tensor:
         if not normalize:
             raise InputError("features are of unit length here: normalize=False is not supported")
         return features
 
-    def logits(self, images):
-        """Return logits [B, C], the trainer's, of ``images`` as ``encode_image`` takes them."""
-        return self.trainer.logits(self.batch(images))
+    def logits(self, images: Any) -> Tensor:
+        """Return logits [B, C], the method's, of ``images`` as ``encode_image`` takes them."""
+        return self.method.logits(self.batch(images))
 
     @torch.no_grad()
-    def classify(self, images, top=None):
+    def classify(self, images: Any, top: int | None = None) -> Tensor | list[list[tuple[str, float]]]:
         """Return the classes' probabilities [B, C] of ``images`` as ``encode_image`` takes them.
 
         Args:
@@ -157,25 +152,26 @@ class PromptedCLIP:
         return [[(self.classnames[i], p) for i, p in zip(row_i, row_p, strict=True)]
                 for row_i, row_p in zip(indices.tolist(), values.tolist(), strict=True)]
 
-    def __call__(self, images):
+    def __call__(self, images: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Return (image features [B, E], text features [C, E], logit scale)."""
         return self.encode_image(images), self.encode_text(), self.logit_scale
 
-    def batch(self, images):
+    def batch(self, images: Any) -> Tensor:
         """Return images as a tensor [B, 3, S, S] on the device (see ``inference.inputs.image_batch``)."""
         return image_batch(images, self.preprocess, self.image_size).to(self.device)
 
 
-def method_of(trained, trainer):
-    """Return the trainer class of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
+def method_of(trained: TrainedPrompts, trainer: str | None) -> Any:
+    """Return the method of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
     name = str(trainer or trained.trainer).removeprefix(PREFIX)
-    if not hasattr(TRAINERS.entries.get(name), "without_data"):
+    if not hasattr(TRAINERS.entries.get(name), "METHOD"):
         raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
                          f"trainer {name!r} is not one of ours: {', '.join(sorted(TRAINERS.entries))}")
-    return TRAINERS.entries[name]
+    return TRAINERS.entries[name].METHOD
 
 
-def _config(trained, trainer, config_file, opts):
+def _config(trained: TrainedPrompts, trainer: str | None, config_file: str | Path | None,
+            opts: Sequence[Any]) -> tuple[CfgNode, str]:
     """Return (config, method's name) of a file, whose own config wins where it has one."""
     name = method_of(trained, trainer).__name__
     if trained.trainer and not config_file:
@@ -189,21 +185,21 @@ def _config(trained, trainer, config_file, opts):
     return cfg, name
 
 
-def _own_config(config, name, opts):
+def _own_config(config: dict[str, Any] | None, name: str, opts: Sequence[Any]) -> CfgNode:
     if config is None:
         raise ValueError("it is not a config in YAML")
-    cfg = complete(config, TRAINERS.entries[name].SECTION)
+    cfg = complete(config, TRAINERS.entries[name].METHOD.SECTION)
     cfg.merge_from_list(list(opts))
     return cfg
 
 
-def _without_data(method, cfg, clip, classnames):
-    """Build a trainer; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
+def _build(method: Any, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str]) -> Any:
+    """Build a method; the start that it draws for its prompts is overwritten, and not from the caller's generator."""
     with torch.random.fork_rng(devices=[]), contextlib.redirect_stdout(io.StringIO()):  # it prints its sentences
-        return method.without_data(cfg, clip, classnames)
+        return method(cfg, clip, classnames)
 
 
-def _transform(cfg):
+def _transform(cfg: CfgNode) -> Any:
     from dassl.data.transforms import build_transform
     with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its steps
         return build_transform(cfg, is_train=False)

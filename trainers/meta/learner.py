@@ -1,7 +1,12 @@
-"""A prompt method's forward alone, for any class names and values of its prompts: what episodes need of a trainer."""
-from torch import nn
-from torch.func import functional_call
+"""A prompt method's logits for any class names and values of its prompts: what episodes need."""
+from collections.abc import Callable, Mapping, Sequence
 
+from torch import Tensor, nn
+from torch.func import functional_call
+from yacs.config import CfgNode
+
+from ..base import PromptMethod
+from ..clip import FrozenCLIP
 from ..cocoop import CoCoOp
 from ..config.defaults import settings
 from ..coop import CoOp
@@ -9,17 +14,20 @@ from ..errors import InputError
 from ..ivlp import IVLP
 from ..vpt import VPT
 
-METHODS = {"coop": CoOp, "cocoop": CoCoOp, "vpt": VPT, "unigram": IVLP}  # TRAINER.GRAM.PROMPTS: whose prompts
+# TRAINER.GRAM.PROMPTS: whose prompts. The first of which a method is a subclass names its prompts.
+METHODS: dict[str, type[PromptMethod]] = {"coop": CoOp, "cocoop": CoCoOp, "vpt": VPT, "unigram": IVLP}
 
 
-class _Forward(nn.Module):
-    def __init__(self, model):
+class OnFeatures(nn.Module):
+    """A method's logits from the frozen image features, for prompts that do not enter the vision tower."""
+
+    def __init__(self, method: PromptMethod) -> None:
         super().__init__()
-        self.prompts = model.prompts
-        self.__dict__["model"] = model  # no submodule: the frozen CLIP is nobody's parameter here
+        self.method = method
 
-    def forward(self, images):
-        return self.model.logits(images)
+    def forward(self, image: Tensor) -> Tensor:
+        """Return logits [B, C] of unit image features [B, E]."""
+        return self.method.logits_of(image)
 
 
 class Learner:
@@ -38,7 +46,7 @@ class Learner:
         InputError: an unknown kind, or contexts of each class's own, which no start can be learned for.
     """
 
-    def __init__(self, kind, cfg, clip):
+    def __init__(self, kind: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
         if kind not in METHODS:
             raise InputError(f"TRAINER.GRAM.PROMPTS is {kind!r}: it must be one of {', '.join(METHODS)}")
         self.kind, self.method, self.cfg, self.clip = kind, METHODS[kind], cfg.clone(), clip
@@ -47,21 +55,17 @@ class Learner:
         if settings(cfg, self.method.SECTION).get("CSC"):
             raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, "
                              "set it False")
-        self.sees = "pixels" if self._model(["thing"]).prompts.vision is not None else "features"
+        self.sees = "pixels" if self._build(["thing"]).prompts.vision is not None else "features"
 
-    def start(self):
+    def start(self) -> dict[str, Tensor]:
         """Return {name: tensor}: the method's own initial prompts, drawn from torch's generator."""
-        return {name: p.detach().clone() for name, p in self._model(["thing"]).prompts.named_parameters()}
+        return {name: p.detach().clone() for name, p in self._build(["thing"]).prompts.named_parameters()}
 
-    def on(self, classnames):
+    def on(self, classnames: Sequence[str]) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
         """Return a function (prompts {name: tensor}, images or features [B, …]) -> logits [B, C]."""
-        forward = _Forward(self._model(classnames))
-        return lambda prompts, images: functional_call(forward, {f"prompts.{n}": p for n, p in prompts.items()}, images)
+        method = self._build(classnames)
+        module, prefix = (method, "prompts") if self.sees == "pixels" else (OnFeatures(method), "method.prompts")
+        return lambda prompts, images: functional_call(module, {f"{prefix}.{n}": p for n, p in prompts.items()}, images)
 
-    def _model(self, classnames):
-        """A trainer of the method that has its forward and nothing else."""
-        model = self.method.without_data(self.cfg, self.clip, classnames)
-        model.prompts.train()
-        if model.prompts.vision is None:
-            model.image_features = lambda features: features
-        return model
+    def _build(self, classnames: Sequence[str]) -> PromptMethod:
+        return self.method(self.cfg, self.clip, classnames)

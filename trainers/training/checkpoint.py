@@ -13,7 +13,9 @@ import pickle
 import random
 import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,13 +38,14 @@ class Missing(InputError):
     """There is no such checkpoint."""
 
 
-def save(trainer, epoch, directory, is_best=False, val_result=None, model_name=""):
+def save(trainer: Any, epoch: int, directory: str | Path, is_best: bool = False, val_result: Any = None,
+         model_name: str = "") -> None:
     """Write a trainer's checkpoint of ``epoch`` (from 0) and drop the one of the epoch before.
 
     Raises:
         OSError: the disk is full or the folder read-only; what was there is untouched.
     """
-    folder = Path(directory) / trainer.FOLDER
+    folder = Path(directory) / trainer.model.FOLDER
     content = {**state(trainer, epoch + 1), "val_result": None if val_result is None else float(val_result)}
     write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
     if is_best:
@@ -51,41 +54,38 @@ def save(trainer, epoch, directory, is_best=False, val_result=None, model_name="
         drop_before(folder, epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
 
 
-def save_interim(trainer, batch, directory):
-    """Write the state within the trainer's epoch, after ``batch`` batches; Raises as ``save``."""
-    write({**state(trainer, trainer.epoch), "val_result": None, "batch": batch, "epoch_random": trainer.epoch_random},
-          Path(directory) / trainer.FOLDER / INTERIM)
+def save_interim(trainer: Any, directory: str | Path) -> None:
+    """Write the state within the trainer's epoch; Raises as ``save``."""
+    write({**state(trainer, trainer.epoch), "val_result": None}, Path(directory) / trainer.model.FOLDER / INTERIM)
 
 
-def state(trainer, epochs_done):
+def state(trainer: Any, epochs_done: int) -> dict[str, Any]:
     """Return all that an exact resumption needs, as plain data."""
+    method = trainer.model
     return {
-        "state_dict": {name: value.detach().cpu() for name, value in trainer.prompts.state_dict().items()},
+        "state_dict": {name: value.detach().cpu() for name, value in method.prompts.state_dict().items()},
         "epoch": epochs_done,
         "optimizer": trainer.optim.state_dict(),
         "scheduler": {"steps": epochs_done, "lr": [group["lr"] for group in trainer.optim.param_groups]},
         "joint_batch": distributed.joint_batch(trainer.cfg),
-        "loss_scale": [trainer.loss_scale.scale, trainer.loss_scale.good] if trainer.loss_scale else None,
-        "best_result": float(trainer.best_result),
-        "extra": trainer.extra_state(),
+        "extra": method.extra_state(),
         "random": random_state(),
-        "beginning": trainer.beginning,
-        "trainer": type(trainer).__name__,
-        "classnames": trainer.classnames,
+        "trainer": type(method).__name__,
+        "classnames": method.classnames,
         "identity": trainer.identity,
-        "notes": list(trainer.notes),
         "config": trainer.config_text,
+        **trainer.state.content(),
     }
 
 
-def drop_before(folder, epoch, every):
+def drop_before(folder: Path, epoch: int, every: int) -> None:
     """Drop what the checkpoint of ``epoch`` replaces: what was saved within it, and the one before if not asked for."""
     (folder / INTERIM).unlink(missing_ok=True)
     if epoch > 1 and not (every > 0 and (epoch - 1) % every == 0):
         (folder / f"{STEM}{epoch - 1}").unlink(missing_ok=True)
 
 
-def write(content, path):
+def write(content: Mapping[str, Any], path: Path) -> None:
     """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
     raw = io.BytesIO()  # what torch.save says of a file on a full disk does not name the disk
     torch.save(content, raw)
@@ -93,13 +93,13 @@ def write(content, path):
         file.write(raw.getbuffer())
 
 
-def tidy(directory):
+def tidy(directory: str | Path) -> None:
     """Remove what processes that were killed while writing have left in a run's folders."""
     for place in (Path(directory), *Path(directory).glob("*/")):
         atomic.tidy(place)
 
 
-def read(path):
+def read(path: str | Path) -> Any:
     """Return what a checkpoint holds, ours or a published implementation's; nothing in it is run.
 
     Raises:
@@ -112,7 +112,7 @@ def read(path):
                           f"{path} cannot be read as a checkpoint ({reason}): delete it or fetch it again")
 
 
-def _content(path):
+def _content(path: Path) -> Any:
     # Some versions of torch.load would hand such a file to torch.jit.load, which runs it.
     if torch_archive.is_torchscript(path):
         raise InputError(f"{path} is a program (TorchScript), not a checkpoint: give the file that training wrote")
@@ -123,7 +123,7 @@ def _content(path):
         return torch_archive.read_archive(path)
 
 
-def check_sums(path):
+def check_sums(path: Path) -> None:
     """Raise BadZipFile where a part of a checkpoint is not what was written; torch.load does not look."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
@@ -132,12 +132,12 @@ def check_sums(path):
             raise zipfile.BadZipFile(f"{damaged} in it has changed since it was written")
 
 
-def read_prompts(path):
+def read_prompts(path: str | Path) -> tuple[dict[str, Any], int | None]:
     """Return ({name: tensor}, epoch) of a checkpoint file; the epoch may become part of a file's name, or be None."""
     return prompts_of(read(path), path)
 
 
-def prompts_of(content, path):
+def prompts_of(content: Any, path: str | Path) -> tuple[dict[str, Any], int | None]:
     """Return ({name: tensor}, epoch) of a checkpoint's content; Raises InputError where it holds none."""
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
@@ -148,7 +148,7 @@ def prompts_of(content, path):
     return state, epoch
 
 
-def digest(state):
+def digest(state: Mapping[str, Any]) -> str:
     """Return a hash of prompts, {name: tensor}: of their numbers, whatever else their file holds."""
     found = hashlib.blake2b(digest_size=16)
     for name, value in sorted(state.items()):
@@ -157,12 +157,12 @@ def digest(state):
     return found.hexdigest()
 
 
-def published(state, whole_model):
+def published(state: Mapping[str, Any], whole_model: bool) -> dict[str, Any]:
     """Return {name: tensor} under the names in a method's published files: of the whole model, or of its learner."""
     return {name if whole_model else name.removeprefix("prompt_learner."): value for name, value in state.items()}
 
 
-def export(state, epoch, target, whole_model):
+def export(state: Mapping[str, Any], epoch: int | None, target: str | Path, whole_model: bool) -> None:
     """Write prompts to ``target`` as the published implementation of their method does.
 
     Args:
@@ -175,13 +175,13 @@ def export(state, epoch, target, whole_model):
     write({"state_dict": published(state, whole_model), "epoch": epoch, "val_result": None}, Path(target))
 
 
-def epochs(folder):
+def epochs(folder: Path) -> list[int]:
     """Return the epochs that have a checkpoint in ``folder``, in order."""
     found = [re.fullmatch(re.escape(STEM) + r"(\d+)", p.name) for p in folder.glob(f"{STEM}*")]
     return sorted(int(match[1]) for match in found if match)
 
 
-def find(directory, folder, epoch=None):
+def find(directory: str | Path, folder: str, epoch: int | None = None) -> Path:
     """Return the path of a checkpoint below ``directory``.
 
     Args:
@@ -205,7 +205,7 @@ def find(directory, folder, epoch=None):
                   + (f"there are {', '.join(there)}" if there else "train first, or correct the folder"))
 
 
-def unfinished(directory):
+def unfinished(directory: str | Path) -> tuple[Path, dict[str, Any]] | None:
     """Return (path, content) of the newest state in a run's folder that could be resumed, of any method; or None."""
     found = [path for pattern in (f"*/{STEM}*", f"*/{INTERIM}") for path in Path(directory).glob(pattern)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
@@ -216,16 +216,16 @@ def unfinished(directory):
     return None
 
 
-def begin_as_before(*directories):
+def begin_as_before(*directories: str | Path) -> None:
     """Take the random states with which an unseeded run in the first of these folders that has one began."""
-    for directory in filter(None, directories):
-        found = unfinished(directory)
+    for directory in directories:
+        found = unfinished(directory) if directory else None
         if found and found[1].get("beginning"):
             set_random_state(found[1]["beginning"])
             return
 
 
-def random_state():
+def random_state() -> dict[str, Any]:
     """Return the states of Python's, numpy's and torch's generators as plain data."""
     name, keys, *rest = np.random.get_state()
     state = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest), "torch": torch.get_rng_state()}
@@ -234,7 +234,7 @@ def random_state():
     return state
 
 
-def set_random_state(state):
+def set_random_state(state: Mapping[str, Any]) -> None:
     """Take back what ``random_state`` gave."""
     version, keys, gauss = state["python"]
     random.setstate((version, tuple(keys), gauss))

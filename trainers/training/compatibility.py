@@ -22,48 +22,54 @@ INPUT_KEYS = ("INPUT.SIZE", "INPUT.INTERPOLATION", "INPUT.PIXEL_MEAN", "INPUT.PI
 DEEP = re.compile(r"VPT_shallow$|compound_prompt(s_text|_projections)\.\d+(\.|$)")
 
 
-def load_into(trainer: Any, trained: TrainedPrompts, as_start: bool = False) -> None:
-    """Copy trained prompts into a trainer's, after comparing what they were made for with what is here.
+def load_into(method: Any, trained: TrainedPrompts, as_start: bool = False) -> None:
+    """Copy trained prompts into a method's, after comparing what they were made for with what is here.
 
     Args:
-        trainer: a ``PromptTrainer`` with its prompts, CLIP and class names.
+        method: a ``base.PromptMethod``.
         trained: the prompts.
         as_start: they are where a training starts (MODEL.INIT_WEIGHTS), which may be of another method.
 
     Raises:
         InputError: a difference, a tensor that is missing, left over, of another shape or not finite.
     """
-    different = [] if as_start else differences(trainer, trained)
-    state, other_classes = for_classes(trainer, trained)
-    different += other_classes + other_tensors(trainer.prompts, trained)
+    different = [] if as_start else differences(method, trained)
+    state, other_classes = for_classes(method, trained)
+    different += other_classes + other_tensors(method.prompts, trained)
     if different:
-        trainer.mismatch(f"{trained.path} was made for something else ({'; '.join(different)})")
+        method.mismatch(f"{trained.path} was made for something else ({'; '.join(different)})")
     for text in trained.notes:
-        trainer.note(text)
-    if not (as_start or trained.published or trainer.forward_only):
-        for text in [*other_sample(trainer, trained), *([] if trained.identity else [identity.NOT_RECORDED])]:
-            trainer.note(text)
-    fit(trainer.prompts, state, trained.path)
+        method.note(text)
+    fit(method.prompts, state, trained.path)
+    method.forget_text_features()
 
 
-def differences(trainer: Any, trained: TrainedPrompts) -> list[str]:
+def note_origin(method: Any, trained: TrainedPrompts) -> None:
+    """Note what a run's result must say of the prompts that it evaluates: another sample, or data not recorded."""
+    if trained.published:
+        return
+    for text in [*other_sample(method.cfg, trained), *([] if trained.identity else [identity.NOT_RECORDED])]:
+        method.note(text)
+
+
+def differences(method: Any, trained: TrainedPrompts) -> list[str]:
     """Return in words what a checkpoint says of its making that is otherwise here: method, weights, keys."""
     if trained.published:
         return []
-    here, there = flatten(trainer.cfg), flatten(trained.config or {})
-    found = [f"trainer {trained.trainer} there, {type(trainer).__name__} here"] \
-        if trained.trainer != type(trainer).__name__ else []
-    found += other_weights(trainer, trained, str(there.get("MODEL.BACKBONE.NAME", "")))
-    own = {f"TRAINER.{trainer.SECTION}.{key}": trainer.own[key] for key in trainer.FORWARD_KEYS}
+    here, there = flatten(method.cfg), flatten(trained.config or {})
+    found = [f"trainer {trained.trainer} there, {type(method).__name__} here"] \
+        if trained.trainer != type(method).__name__ else []
+    found += other_weights(method, trained, str(there.get("MODEL.BACKBONE.NAME", "")))
+    own = {f"TRAINER.{method.SECTION}.{key}": method.method_cfg[key] for key in method.FORWARD_KEYS}
     for key, value in {**{key: here.get(key) for key in INPUT_KEYS}, **own}.items():
         if key in there and _plain(there[key]) != _plain(value):
             found.append(f"{key} {there[key]} there, {value} here")
     return found
 
 
-def other_sample(trainer: Any, trained: TrainedPrompts) -> list[str]:
+def other_sample(cfg: Any, trained: TrainedPrompts) -> list[str]:
     """Return in words where prompts were trained with another seed or shots than the evaluation's result will say."""
-    here, there = flatten(trainer.cfg), flatten(trained.config or {})
+    here, there = flatten(cfg), flatten(trained.config or {})
     shots = here["DATASET.NUM_SHOTS"] > 0 and here["DATASET.NUM_SHOTS"] != there.get("DATASET.NUM_SHOTS")
     if not (shots or here["SEED"] != there.get("SEED")):
         return []
@@ -71,11 +77,11 @@ def other_sample(trainer: Any, trained: TrainedPrompts) -> list[str]:
             f"result is listed under seed {here['SEED']} and {here['DATASET.NUM_SHOTS']} shots"]
 
 
-def other_weights(trainer: Any, trained: TrainedPrompts, backbone: str) -> list[str]:
-    """Return in words how the CLIP of a checkpoint differs from a trainer's; by the file's hash where both have one."""
-    name, there = trainer.cfg.MODEL.BACKBONE.NAME, trained.identity.get("weights")
-    if there and trainer.clip.path:
-        return identity.differences({"weights": trainer.clip.fingerprint}, {"weights": there})
+def other_weights(method: Any, trained: TrainedPrompts, backbone: str) -> list[str]:
+    """Return in words how the CLIP of a checkpoint differs from a method's; by the file's hash where both have one."""
+    name, there = method.cfg.MODEL.BACKBONE.NAME, trained.identity.get("weights")
+    if there and method.clip.path:
+        return identity.differences({"weights": method.clip.fingerprint}, {"weights": there})
     unknown = not backbone or any(map(weights.is_file_name, (backbone, name)))  # a path says nothing of what it holds
     if unknown or weights.split_name(backbone) == weights.split_name(name):
         return []
@@ -86,14 +92,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, (list, tuple)) else value
 
 
-def for_classes(trainer: Any, trained: TrainedPrompts) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Return (the state dict, class-specific tensors in the order of the trainer's classes, differences in words).
+def for_classes(method: Any, trained: TrainedPrompts) -> tuple[dict[str, torch.Tensor], list[str]]:
+    """Return (the state dict, class-specific tensors in the order of the method's classes, differences in words).
 
     The same names in another order are put in order; other names, or none, are a difference.
     """
-    own, here, there = trainer.prompts.state_dict(), list(trainer.classnames), list(trained.classnames or ())
+    own, here, there = method.prompts.state_dict(), list(method.classnames), list(trained.classnames or ())
     state = {name: _named(trained.state_dict, name) for name in own} | dict(trained.state_dict)
-    names = [name for name in trainer.prompts.per_class if torch.is_tensor(state[name])
+    names = [name for name in method.prompts.per_class if torch.is_tensor(state[name])
              and state[name].dim() == own[name].dim()]  # else the shapes tell
     if not names or there == here:
         return state, []

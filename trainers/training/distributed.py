@@ -6,10 +6,14 @@ averaged is weighted by images: the joint batch's mean, also where the processes
 """
 import os
 import random
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from yacs.config import CfgNode
 
 from ..errors import InputError, SetupError
 from ..utils.untrusted import first_line
@@ -17,7 +21,7 @@ from ..utils.untrusted import first_line
 NAMES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what torchrun sets
 
 
-def launched():
+def launched() -> tuple[int, int]:
     """Return (this process's number, number of processes) as torchrun has set them; (0, 1) without it.
 
     Raises:
@@ -36,7 +40,7 @@ def launched():
     raise SetupError(f"{told}, but not by torchrun: start with torchrun, or unset them")
 
 
-def start(device):
+def start(device: torch.device | str) -> None:
     """Join the process group that torchrun has prepared, if any; safe to call again.
 
     Raises:
@@ -55,7 +59,7 @@ def start(device):
                          "torchrun") from error
 
 
-def _own_gpu():
+def _own_gpu() -> int:
     """Return the number of this process's GPU. Raises SetupError in every process where they are too few."""
     local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
     here = os.environ.get("LOCAL_WORLD_SIZE", "")
@@ -66,22 +70,22 @@ def _own_gpu():
     return local
 
 
-def rank():
+def rank() -> int:
     """Return this process's number, from 0; process 0 alone writes files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
-def world_size():
+def world_size() -> int:
     """Return the number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def joint_batch(cfg) -> int:
+def joint_batch(cfg: CfgNode) -> int:
     """Return the images of one training step, of all processes together."""
     return cfg.DATALOADER.TRAIN_X.BATCH_SIZE * world_size()
 
 
-def compare_joint_batch(cfg, there, path):
+def compare_joint_batch(cfg: CfgNode, there: int | None, path: str | Path) -> None:
     """Raise InputError where the run that wrote ``path`` had another joint batch (None: it does not tell)."""
     here = joint_batch(cfg)
     if there is not None and there != here:
@@ -90,13 +94,13 @@ def compare_joint_batch(cfg, there, path):
                          "as many processes as it was started with")
 
 
-def barrier():
+def barrier() -> None:
     """Wait for all processes."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def _device():
+def _device() -> torch.device:
     return torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
 
@@ -113,7 +117,7 @@ def share_seed() -> None:
 
 
 @torch.no_grad()
-def mean(tensors, count=1):
+def mean(tensors: Iterable[Any], count: int = 1) -> list[Any]:
     """Average a list of tensors (None entries stay) over the processes, in one message.
 
     Args:
@@ -130,7 +134,7 @@ def mean(tensors, count=1):
 
 
 @torch.no_grad()
-def broadcast(tensors):
+def broadcast(tensors: Iterable[torch.Tensor]) -> None:
     """Give all processes the first one's values."""
     if world_size() > 1:
         for tensor in tensors:
@@ -147,7 +151,7 @@ def first(number: float) -> float:
 
 
 @torch.no_grad()
-def total(count) -> int:
+def total(count: int | torch.Tensor) -> int:
     """Return the sum of the processes' counts, numbers or tensors."""
     if world_size() == 1:
         return int(count)

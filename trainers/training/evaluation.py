@@ -2,6 +2,8 @@
 import contextlib
 import itertools
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
@@ -10,7 +12,7 @@ from . import distributed
 
 
 @contextlib.contextmanager
-def shared_out(trainer):
+def shared_out(trainer: Any) -> Iterator[None]:
     """While it lasts, ``trainer``'s evaluation loaders yield this process's batches and its evaluator joins them all.
 
     Every process's evaluator gets every batch, made up and ordered as in one process; what it makes of them (and may
@@ -32,13 +34,13 @@ def shared_out(trainer):
 class SharedLoader:
     """Every ``world``-th batch of a loader, from the ``rank``-th on: whole batches, so that logits keep their bits."""
 
-    def __init__(self, loader, joined):
+    def __init__(self, loader: Any, joined: "JoinedEvaluator") -> None:
         self.loader, self.joined = loader, joined
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(range(distributed.rank(), len(self.loader), distributed.world_size()))
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         loader = self.loader
         self.joined.rounds = -(-len(loader) // distributed.world_size())
         if not isinstance(loader, DataLoader):
@@ -48,15 +50,15 @@ class SharedLoader:
                                worker_init_fn=loader.worker_init_fn))
 
 
-def _share(batches):
+def _share(batches: Iterable[Any]) -> Iterator[Any]:
     return itertools.islice(iter(batches), distributed.rank(), None, distributed.world_size())
 
 
 class _Share:
-    def __init__(self, batches):
+    def __init__(self, batches: Iterable[Any]) -> None:
         self.batches = batches
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return _share(self.batches)
 
 
@@ -67,28 +69,28 @@ class JoinedEvaluator:
         rounds: how often each process has a batch, or none, to give.
     """
 
-    def __init__(self, evaluator, device):
+    def __init__(self, evaluator: Any, device: torch.device) -> None:
         self.evaluator, self.device, self.rounds, self.given = evaluator, device, 0, 0
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.evaluator, name)
 
-    def reset(self):
+    def reset(self) -> None:
         self.given = 0
         self.evaluator.reset()
 
-    def process(self, outputs, labels):
+    def process(self, outputs: torch.Tensor, labels: torch.Tensor) -> None:
         """Take in logits [B, C] and labels [B] of this process's batch."""
         self.give(torch.cat([outputs.float(), labels[:, None].float()], 1))
 
-    def give(self, rows):
+    def give(self, rows: torch.Tensor) -> None:
         """Exchange one round's batches [B, C + 1]: logits and, in the last column, labels."""
         self.given += 1
         for part in distributed.gather(rows):
             if len(part):
                 self.evaluator.process(part[:, :-1], part[:, -1].long())
 
-    def evaluate(self):
+    def evaluate(self) -> OrderedDict[str, float]:
         """Return the figures in the first process, its first figure in the others."""
         if self.given < self.rounds:  # the last round has fewer batches than processes
             self.give(torch.zeros(0, 0, device=self.device))

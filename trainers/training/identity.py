@@ -11,7 +11,7 @@ import io
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,9 +60,10 @@ def _relative(items: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
 
 
 def of_trainer(trainer: Any) -> dict[str, str | None]:
-    """Return the identity of a trainer that has its data and its CLIP."""
-    found = of_dataset(trainer.dm.dataset, trainer.classnames) | trainer.method_identity(trainer.cfg)
-    return {**found, "weights": trainer.clip.fingerprint if trainer.clip.path else None}
+    """Return the identity of a trainer that has its data and its method."""
+    method = trainer.model
+    found = of_dataset(trainer.dm.dataset, method.classnames) | method.method_identity(trainer.cfg)
+    return {**found, "weights": method.clip.fingerprint if method.clip.path else None}
 
 
 def of_config(cfg: Any) -> dict[str, str | None]:
@@ -139,7 +140,7 @@ def _build(cfg: Any) -> dict[str, str | None]:
 
 
 @contextlib.contextmanager
-def _draws_kept():
+def _draws_kept() -> Iterator[None]:
     """Leave the random generators as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:

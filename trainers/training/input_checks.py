@@ -11,7 +11,7 @@ from ..errors import InputError
 NEVER_SEEN = "has never seen"  # in the note of class names that a CLIP does not know
 
 
-def check_normalized(loader) -> None:
+def check_normalized(loader: Any) -> None:
     """Raise InputError where a data loader's images are not normalized: INPUT.TRANSFORMS decides for the test as well.
 
     A loader whose transform is not torchvision's is left alone: it may be of a host's own dataset.
@@ -24,7 +24,7 @@ def check_normalized(loader) -> None:
 
 def report(trainer: Any) -> None:
     """Log what a reader of a run's figure must know of its classes and keys, one line each."""
-    for text in (*same_prompts(trainer), *unknown_words(trainer), *ignored_keys(trainer)):
+    for text in (*same_prompts(trainer), *unknown_words(trainer.model), *ignored_keys(trainer.model)):
         trainer.note(text)
 
 
@@ -40,11 +40,11 @@ def report_schedule(trainer: Any) -> None:
 
 def same_prompts(trainer: Any) -> Iterator[str]:
     """Yield a line where classes cannot be told apart: CLIP reads the same tokens for them, or there is only one."""
-    names = trainer.classnames
+    method, names = trainer.model, trainer.model.classnames
     if len(names) == 1:
         yield f"there is one class only ('{names[0]}'): every image is classified right, whatever the prompts are"
-    encode = trainer.clip.tokenizer.encode
-    rows = trainer.rows or [encode(clean(name)) for name in names]
+    encode = method.clip.tokenizer.encode
+    rows = method.rows or [encode(clean(name)) for name in names]
     groups: dict[tuple, list[int]] = {}
     for c, row in enumerate(rows):
         groups.setdefault(tuple(row), []).append(c)
@@ -55,22 +55,22 @@ def same_prompts(trainer: Any) -> Iterator[str]:
         yield f"CLIP reads the same prompt for these classes and cannot tell them apart: {shown}{more}"
 
 
-def unknown_words(trainer: Any) -> Iterator[str]:
+def unknown_words(method: Any) -> Iterator[str]:
     """Yield a line where class names have words that the CLIP has never seen, if it tells which it has (the demo's)."""
-    known = trainer.clip.known_tokens
+    known = method.clip.known_tokens
     if known is None:
         return
-    names = [name for name in trainer.classnames if not set(trainer.clip.tokenizer.encode(clean(name))) <= known]
+    names = [name for name in method.classnames if not set(method.clip.tokenizer.encode(clean(name))) <= known]
     if names:
         shown = ", ".join(f"'{name}'" for name in names[:3]) + (", …" if len(names) > 3 else "")
-        yield (f"CLIP {trainer.clip.name} {NEVER_SEEN} words of {len(names)} of the {len(trainer.classnames)} class "
+        yield (f"CLIP {method.clip.name} {NEVER_SEEN} words of {len(names)} of the {len(method.classnames)} class "
                f"names ({shown}): these figures say nothing of what CLIP can do")
 
 
-def ignored_keys(trainer: Any) -> Iterator[str]:
+def ignored_keys(method: Any) -> Iterator[str]:
     """Yield a line for each key of the method that CTX_INIT decides over, as published, where it asks for another."""
-    own, section = trainer.own, f"TRAINER.{trainer.SECTION}"
-    learner = getattr(trainer.prompts, "prompt_learner", None)
+    own, section = method.method_cfg, f"TRAINER.{method.SECTION}"
+    learner = getattr(method.prompts, "prompt_learner", None)
     if learner is None or not own.get("CTX_INIT"):
         return
     n_ctx, given = learner.ctx.shape[-2], own.get("N_CTX")
@@ -78,7 +78,7 @@ def ignored_keys(trainer: Any) -> Iterator[str]:
         if n_ctx > 4:
             yield (f"{section}.CTX_INIT has no effect: as published, more than 4 context vectors ({n_ctx} here) start "
                    "at random")
-    elif given not in (None, n_ctx, defaults_of(trainer.SECTION).get("N_CTX")):
+    elif given not in (None, n_ctx, defaults_of(method.SECTION).get("N_CTX")):
         yield (f"{section}.N_CTX {given} has no effect: CTX_INIT {own.CTX_INIT!r} sets {n_ctx} context vectors; for "
                f'N_CTX to count, give CTX_INIT ""')
     if own.get("CSC") and learner.ctx.dim() == 2:

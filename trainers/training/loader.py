@@ -10,10 +10,13 @@ import os
 import random
 import sys
 import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
+from yacs.config import CfgNode
 
 from dassl.utils import read_image
 
@@ -28,15 +31,15 @@ class KeptImages(Dataset):
     Indices are (item, seed) pairs: the transform draws from generators seeded with the pair's seed.
     """
 
-    def __init__(self, items, transform, budget):
+    def __init__(self, items: Sequence[Any], transform: Callable[[Any], torch.Tensor], budget: float) -> None:
         self.items, self.transform, self.budget = items, transform, budget
         self.kept = {}
         self.filled = False
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.items)
 
-    def fill(self):
+    def fill(self) -> None:
         """Decode once, in threads, before the workers start; they share the memory."""
         if self.filled:
             return
@@ -52,10 +55,10 @@ class KeptImages(Dataset):
                     if size < self.budget:
                         self.kept[i] = image
 
-    def read(self, i):
+    def read(self, i: int) -> Any:
         return read_image(self.items[i].impath)
 
-    def __getitem__(self, pair):
+    def __getitem__(self, pair: tuple[int, int]) -> dict[str, Any]:
         i, seed = pair
         item = self.items[i]
         image = self.kept.get(i) or self.read(i)
@@ -68,16 +71,16 @@ class KeptImages(Dataset):
 class seeded:
     """Context in which Python's, numpy's and torch's CPU generators start from one seed; restores them after."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self.states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         random.seed(self.seed)
         np.random.seed(self.seed % 2 ** 32)
         torch.default_generator.manual_seed(self.seed)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         python, numpy, torch_state = self.states
         random.setstate(python)
         np.random.set_state(numpy)
@@ -91,20 +94,21 @@ class SeededBatches:
     Where that is the whole set, it may not fill all shares: the last ones are smaller, and an empty one is PADDING.
     """
 
-    def __init__(self, size, batch_size, drop_last, rank=0, world=1):
+    def __init__(self, size: int, batch_size: int, drop_last: bool, rank: int = 0, world: int = 1) -> None:
         self.size, self.batch_size, self.rank, self.world = size, batch_size, rank, world
         joint = batch_size * world
         self.batches = size // joint if drop_last else -(-size // joint)
-        self.resumed = None  # of the next iteration: the number that was drawn for it, and the batch to start with
+        # of the next iteration: the number that was drawn for it, and the batch to start with
+        self.resumed: tuple[int, int] | None = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.batches
 
-    def draw(self):
+    def draw(self) -> int:
         """Return the number that an epoch's order and crops follow from."""
         return int(torch.empty((), dtype=torch.int64).random_())
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         resumed, self.resumed = self.resumed, None
         number, first = resumed or (self.draw(), 0)
         generator = torch.Generator().manual_seed(number)
@@ -120,7 +124,7 @@ class SeededBatches:
 class EpochLoader:
     """Iterates over training batches as Dassl's loaders do: dicts of img, label, domain, impath and index."""
 
-    def __init__(self, dataset, batches, workers, pin):
+    def __init__(self, dataset: Any, batches: SeededBatches, workers: int, pin: bool) -> None:
         self.dataset, self.sampler = dataset, batches
         # A generator of its own: the number that DataLoader draws for its workers must not touch the run's.
         self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
@@ -129,20 +133,20 @@ class EpochLoader:
         if workers:
             atexit.register(_end_workers, weakref.ref(self))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.loader)
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         self.dataset.fill()
         return iter(self.loader)
 
-    def starting_with(self, first):
+    def starting_with(self, first: int) -> Iterator[Any]:
         """Return the iterator over an epoch's batches from number ``first`` on; those before are not even read."""
         self.sampler.resumed = self.sampler.draw(), first
         return iter(self)
 
 
-def _end_workers(reference):
+def _end_workers(reference: Callable[[], Any]) -> None:
     """At exit, end a loader's workers: multiprocessing would send SIGTERM, which they ignore, and wait for them."""
     loader = reference()
     iterator = getattr(loader and loader.loader, "_iterator", None)
@@ -150,7 +154,7 @@ def _end_workers(reference):
         iterator._shutdown_workers()
 
 
-def batches_from(loader, first):
+def batches_from(loader: Any, first: int) -> Iterator[Any]:
     """Return the iterator over the batches of any ``loader`` from number ``first`` on, its order already drawn."""
     if isinstance(loader, EpochLoader):
         return loader.starting_with(first)
@@ -160,12 +164,12 @@ def batches_from(loader, first):
     return batches
 
 
-def cores():
+def cores() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def train_loader(cfg, manager, plain, budget):
+def train_loader(cfg: CfgNode, manager: Any, plain: Any, budget: float) -> Any:
     """Return the training loader, with Dassl's settings; Dassl's own where another sampler is asked for.
 
     Args:

@@ -5,7 +5,9 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +22,7 @@ from . import distributed
 FILE = "result.json"
 
 
-def figures(evaluator, classnames):
+def figures(evaluator: Any, classnames: Sequence[str]) -> dict[str, Any]:
     """Return the figures of Dassl's Classification evaluator, unrounded.
 
     Returns:
@@ -44,12 +46,12 @@ def figures(evaluator, classnames):
             "per_class": per_class, "confusion": confusion}
 
 
-def numbers(kept):
+def numbers(kept: Iterable[Any]) -> list[int]:
     """Return a flat list of ints: Dassl's evaluator keeps a number an image, minidassl's a tensor a batch."""
     return torch.cat([torch.as_tensor(part).reshape(-1).cpu() for part in kept]).tolist()
 
 
-def write_result(trainer, seconds):
+def write_result(trainer: Any, seconds: float) -> None:
     """Write result.json into the trainer's output folder, atomically: its presence marks a finished run."""
     cfg = trainer.cfg
     content = {
@@ -68,7 +70,7 @@ def write_result(trainer, seconds):
     atomic.write_file(Path(cfg.OUTPUT_DIR) / FILE, json.dumps(content, indent=1))
 
 
-def read_result(directory):
+def read_result(directory: str | Path) -> dict[str, Any] | None:
     """Return the content of a finished run's result.json, or None where the run is not finished.
 
     Raises:
@@ -80,7 +82,7 @@ def read_result(directory):
     return content
 
 
-def load_result(directory):
+def load_result(directory: str | Path) -> dict[str, Any] | None:
     """Return the content of a folder's result.json, or None where there is none; Raises as ``read_result``."""
     path = Path(directory) / FILE
     if not path.is_file():
@@ -91,20 +93,20 @@ def load_result(directory):
     return content
 
 
-def damaged(directory):
+def damaged(directory: str | Path) -> InputError:
     return InputError(f"{Path(directory) / FILE} is not a whole result: delete it, and the run is made again")
 
 
-def peak_memory():
+def peak_memory() -> float:
     """Return the peak of this process's memory in MiB: on the GPU where one is used, else resident."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return round(torch.cuda.max_memory_allocated() / 2 ** 20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 10, 1)
 
 
-def git_state():
+def git_state() -> str | None:
     """Return the commit of the repository this package lies in, with "+" where it has changes; None outside of git."""
-    def git(*words):
+    def git(*words: str) -> str:
         return subprocess.run(["git", "-C", str(PACKAGE_ROOT), *words], capture_output=True, text=True,
                               timeout=10).stdout.strip()
     try:

@@ -1,7 +1,7 @@
 """An interrupted run goes on: the newest whole state in a folder is chosen, compared with the run, and restored."""
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,40 @@ from .compatibility import fit
 log = logging.getLogger("promptreg")
 
 
-def resume(trainer: Any, directory: str | Path) -> tuple[int, int] | None:
-    """Bring a trainer to where its newest whole checkpoint left off.
+def resume_first(trainer: Any, directories: Iterable[str | Path]) -> int:
+    """Continue from the first of some folders that holds a state; returns the epoch to start with, from 0."""
+    trainer.state.batch = 0
+    for place in directories:
+        epoch = resume(trainer, place)
+        if epoch is not None:
+            if place == trainer.output_dir and trainer.state.batch == 0 and distributed.rank() == 0:
+                checkpoint.drop_before(Path(place) / trainer.model.FOLDER, epoch, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
+            distributed.barrier()
+            return epoch
+    return 0
+
+
+def resume(trainer: Any, directory: str | Path) -> int | None:
+    """Bring a trainer to where its newest whole checkpoint left off; the batch is in its state.
 
     Returns:
-        (epoch, batch) to start with, from 0; None where there is nothing to resume from.
+        The epoch to start with, from 0; None where there is nothing to resume from.
 
     Raises:
         InputError: the checkpoint is of another trainer, on other data or weights, or of another learning-rate
             schedule.
     """
-    found = newest(Path(directory or ".") / trainer.FOLDER)
+    found = newest(Path(directory or ".") / trainer.model.FOLDER)
     if found is None:
         return None
     path, content = found
     refuse_other_content(trainer, content, path)
     if not content.get("identity"):
         trainer.note(identity.NOT_RECORDED)
-    for text in content.get("notes") or ():
-        trainer.note(text)
     restore(trainer, content, path)
-    epoch, batch = content["epoch"], content.get("batch", 0)
+    epoch, batch = content["epoch"], trainer.state.batch
     print(f"Resumed from {path} (epoch {epoch}" + (f", batch {batch})" if batch else ")"))
-    return epoch, batch
+    return epoch
 
 
 def newest(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
@@ -64,9 +75,9 @@ def refuse_other_content(trainer: Any, content: Mapping[str, Any], path: Path) -
 
 
 def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
-    """Give a trainer the prompts, schedule, optimizer, random states and extra state of a checkpoint's content."""
+    """Give a trainer the prompts, schedule, optimizer, state and random states of a checkpoint's content."""
     distributed.compare_joint_batch(trainer.cfg, content.get("joint_batch"), path)
-    fit(trainer.prompts, content["state_dict"], path)
+    fit(trainer.model.prompts, content["state_dict"], path)
     with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
         warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
         for _ in range(content["scheduler"]["steps"]):
@@ -76,9 +87,6 @@ def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
         raise InputError(f"{path} was left at learning rate {content['scheduler']['lr']}, this config comes to {lr}: "
                          "resume with the config it was started with, or choose another --output-dir")
     trainer.optim.load_state_dict(content["optimizer"])
-    if trainer.loss_scale:
-        trainer.loss_scale.scale, trainer.loss_scale.good = content["loss_scale"]
-    trainer.best_result = content.get("best_result", trainer.best_result)
-    trainer.epoch_random = content.get("epoch_random")
-    trainer.load_extra_state(content["extra"])
+    trainer.state.restore(content)
+    trainer.model.load_extra_state(content["extra"])
     checkpoint.set_random_state(content["random"])

@@ -68,10 +68,10 @@ def remember(cfg, args, done):
         return  # what a host's own, or a meta-training, is made of is not known here
     files = [weights.locate(cfg.MODEL.BACKBONE.NAME)]
     if "start" in done["identity"]:
-        files.append(trainer.meta_path(cfg))
+        files.append(trainer.METHOD.meta_path(cfg))
     if args.eval_only and args.model_dir:
-        path = checkpoint.find(args.model_dir, trainer.FOLDER, args.load_epoch)
-        files += [path, os.path.dirname(path)]
+        path = checkpoint.find(args.model_dir, trainer.METHOD.FOLDER, args.load_epoch)
+        files += [path, path.parent]
     root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
     finished_calls.remember(args, notes_of(done), files, [os.path.join(root, kind.folder)] if kind.folder else [root])
 
@@ -105,7 +105,7 @@ def check_prompts(args, done):
     """Raise InputError where the result ``done`` is of other prompts than --model-dir holds today."""
     if not (args.eval_only and args.model_dir and done.get("prompts")):
         return
-    folder = getattr(TRAINERS.entries.get(done.get("trainer")), "FOLDER", "")
+    folder = getattr(getattr(TRAINERS.entries.get(done.get("trainer")), "METHOD", None), "FOLDER", "")
     with contextlib.suppress(checkpoint.Missing):  # they may have been deleted since
         path = checkpoint.find(args.model_dir, folder, args.load_epoch)
         if checkpoint.digest(checkpoint.read_prompts(path)[0]) != done["prompts"]:

@@ -11,6 +11,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 
 from ..errors import Interrupted
 
@@ -22,7 +24,7 @@ _left = -math.inf  # when one has ended the run, by time.monotonic()
 
 
 @contextlib.contextmanager
-def watched():
+def watched() -> Iterator[None]:
     """While it lasts, the signals of ``NAMES`` end the run by ``Interrupted``. Does nothing outside the main thread."""
     numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
@@ -37,45 +39,45 @@ def watched():
         _reset()
 
 
-def hold():
+def hold() -> None:
     """Let signals wait from now on, until ``release``."""
     global _holding
     _holding = True
 
 
-def asked():
+def asked() -> bool:
     """Return whether a signal is waiting."""
     return _came is not None
 
 
-def leave(where):
+def leave(where: str) -> NoReturn:
     """Raise ``Interrupted`` for the signal that waited; ``where`` says what has been saved."""
     _end()
     raise Interrupted(f"interrupted by {_came}, {where}")
 
 
-def release(where):
+def release(where: str) -> None:
     """Signals need no longer wait; one that has waited ends the run now."""
     if asked():
         leave(where)
     _end()
 
 
-def end_with_parent():
+def end_with_parent() -> None:
     """Have the system send SIGTERM once the process that started this one, torchrun's, is gone. On Linux alone."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(1, int(signal.SIGTERM), 0, 0, 0)  # 1: PR_SET_PDEATHSIG
 
 
-def ignore(_worker=None):
+def ignore(_worker: int | None = None) -> None:
     """In a loader's worker process: leave the signals, which may go to the whole group, to the main process."""
     for name in NAMES:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
-def _handler(owner):
-    def take(number, _frame):
+def _handler(owner: int) -> Callable[[int, Any], None]:
+    def take(number: int, _frame: Any) -> None:
         global _came, _left
         if os.getpid() != owner or time.monotonic() - _left < PATIENCE:  # a forked child; or the run is leaving
             return
@@ -86,12 +88,12 @@ def _handler(owner):
     return take
 
 
-def _end():
+def _end() -> None:
     global _holding
     _holding = False
 
 
-def _reset():
+def _reset() -> None:
     global _came, _left
     _came, _left = None, -math.inf
     _end()

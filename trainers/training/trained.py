@@ -77,7 +77,8 @@ def read_run(folder: Path) -> TrainedPrompts:
         content = load_result(folder)
         if content is None:
             raise
-        classnames = list(next(iter(content["results"].values()), {}).get("per_class", ()))
+        figures: dict[str, Any] = next(iter(content["results"].values()), {})
+        classnames = list(figures.get("per_class", ()))
         return TrainedPrompts(folder, {}, **_made_for({"classnames": classnames, **content}, folder))
 
 

@@ -2,20 +2,22 @@
 
 Dassl's ``test`` takes the test images where there are no validation images, without a word.
 """
+from typing import Any
+
 from ..errors import InputError
 
 REMEDY = "evaluate on the test images with TEST.SPLIT test TEST.FINAL_MODEL last_step, or add validation images"
 
 
-def check_split(trainer, split=None):
+def check_split(trainer: Any, split: str | None = None) -> None:
     """Raise InputError where ``split`` (default: TEST.SPLIT) is val and there are no validation images."""
     if (split or trainer.cfg.TEST.SPLIT) == "val":
         _need(trainer, "TEST.SPLIT val")
 
 
-def check_training(trainer):
+def check_training(trainer: Any) -> None:
     """Raise InputError where training needs images that the dataset lacks: validation images, or some to train on."""
-    if not getattr(trainer, "parameters", None):  # nothing is trained
+    if not getattr(trainer, "trainable", None):  # nothing is trained
         return
     if getattr(trainer.dm.dataset, "test_only", False):
         raise InputError(f"{trainer.cfg.DATASET.NAME} has test images only, training would be on these: train on "
@@ -24,7 +26,7 @@ def check_training(trainer):
         _need(trainer, "TEST.FINAL_MODEL best_val")
 
 
-def _need(trainer, what):
+def _need(trainer: Any, what: str) -> None:
     dataset, name = trainer.dm.dataset, trainer.cfg.DATASET.NAME
     if trainer.val_loader is None:
         raise InputError(f"{what}: no validation images in {name}; {REMEDY}")
@@ -32,7 +34,7 @@ def _need(trainer, what):
         trainer.note(text)
 
 
-def remarks(dataset, name, what):
+def remarks(dataset: Any, name: str, what: str) -> list[str]:
     """Return what must be said of figures or a choice by the validation images of a Dassl dataset."""
     if not getattr(dataset, "val", None):
         return []

@@ -4,8 +4,13 @@ import torch
 from support import reference
 from support.paths import ROOT
 
+from trainers.base import compose
+from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
+from trainers.gram import GRAM
+from trainers.maple import MaPLe
 from trainers.meta import file
+from trainers.promptsrc import PromptSRC
 from trainers.regulate.regulator import Regulator
 from trainers.training.run import main
 
@@ -33,7 +38,7 @@ def make(case, weights, folder, monkeypatch, gram=False, settings=()):
 
 def meta_file(trainer, path, up=0.0, start=None, **about):
     """A file with the trainer's own start and a regulator whose U is ``up`` times noise."""
-    own = {n: p.detach().clone() for n, p in trainer.prompts.named_parameters()}
+    own = {n: p.detach().clone() for n, p in trainer.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=up)
@@ -80,10 +85,10 @@ def test_trained_regulator_turns_prompts_gradients_alone(case, weights, tmp_path
 
 def test_start_is_the_files(weights, tmp_path, monkeypatch):
     plain = make("ivlp", weights, tmp_path / "plain", monkeypatch)
-    start = {n: torch.full_like(p, 0.25) for n, p in plain.prompts.named_parameters()}
+    start = {n: torch.full_like(p, 0.25) for n, p in plain.model.prompts.named_parameters()}
     path = meta_file(plain, tmp_path / "meta.safetensors", start=start)
     ours = make("ivlp", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
-    assert all((p == 0.25).all() for p in ours.prompts.parameters())
+    assert all((p == 0.25).all() for p in ours.model.prompts.parameters())
 
 
 def test_wrong_files_are_named(weights, tmp_path, monkeypatch):
@@ -127,7 +132,7 @@ def test_another_clips_file_is_refused_unless_allowed(weights, tmp_path, monkeyp
 @pytest.mark.parametrize("part", ["start", "regulator"])
 def test_a_file_with_what_is_no_number_is_damaged(part, weights, tmp_path, monkeypatch):
     plain = make("coop_end", weights, tmp_path / "plain", monkeypatch)
-    own = {n: p.detach().clone() for n, p in plain.prompts.named_parameters()}
+    own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     tensors = own.values() if part == "start" else regulator.parameters()
     with torch.no_grad():
@@ -175,3 +180,31 @@ def test_the_files_that_come_along_fit_every_trainers_demo(method, tmp_path):
              "--dataset-config-file", str(ROOT / "configs/datasets/digits.yaml"), "--config-file",
              str(ROOT / "configs/trainers" / method / "demo.yaml"), "DATASET.NUM_SHOTS", "1", "USE_CUDA", "False"]
     assert main(words) == 0
+
+
+def test_composed_methods_are_named_and_documented():
+    made = compose(GRAM, PromptSRC)
+    assert (made.__name__, made.__doc__, made.FOLDER) == ("GRAMPromptSRC", "GRAM over PromptSRC.", PromptSRC.FOLDER)
+    assert compose(GRAM, PromptSRC, "Mine", "A doc.").__doc__ == "A doc." and issubclass(made, PromptSRC)
+
+
+@pytest.mark.parametrize("method, kind", [("GRAMCoOp", "coop"), ("GRAMProGrad", "coop"), ("GRAMCoCoOp", "cocoop"),
+                                          ("GRAMVPT", "vpt"), ("UNIGRAM", "unigram"), ("GRAMPromptSRC", "unigram")])
+def test_each_method_knows_whose_prompts_it_has(method, kind):
+    assert TRAINERS.entries[method].METHOD.kind_of_prompts() == kind
+
+
+def test_a_method_whose_prompts_no_meta_training_learns_is_refused():
+    with pytest.raises(InputError, match="GRAMMaPLe: GRAM has a meta-training for the prompts of CoOp, CoCoOp, VPT, "):
+        compose(GRAM, MaPLe).kind_of_prompts()
+
+
+def test_the_start_is_there_when_the_base_method_prepares(weights, tmp_path, monkeypatch):
+    """A method that keeps its start, as docs/new-method.md's does, keeps the meta-trained one."""
+    seen = []
+    monkeypatch.setattr(PromptSRC, "prepare_training", lambda self: seen.append(self.prompts.context.clone()))
+    plain = make("ivlp", weights, tmp_path / "plain", monkeypatch)
+    start = {n: torch.full_like(p, 0.25) for n, p in plain.model.prompts.named_parameters()}
+    path = meta_file(plain, tmp_path / "meta.safetensors", start=start)
+    make("promptsrc", weights, tmp_path / "gram", monkeypatch, True, ["TRAINER.GRAM.META", str(path)])
+    assert (seen[0] == 0.25).all()

@@ -12,7 +12,8 @@ from support.paths import ROOT
 
 from trainers.errors import InputError
 from trainers.meta import file
-from trainers.meta.trainer import GRAM, STATE
+from trainers.meta.loop import STATE, BilevelLoop
+from trainers.meta.trainer import GRAM
 from trainers.training.run import main
 
 COLOURS = ("red", "green", "blue", "white", "orange", "purple")
@@ -63,16 +64,16 @@ def test_leaves_a_file_and_a_report(whole, ground, capsys):
 
 
 def test_killed_run_ends_with_the_same_file(whole, ground, monkeypatch):
-    output, save = ground / "killed", GRAM.save
+    output, save = ground / "killed", BilevelLoop.save
 
     def dies(self, step, about):
         save(self, step, about)
         if step == 4:
             raise KeyboardInterrupt
-    monkeypatch.setattr(GRAM, "save", dies)
+    monkeypatch.setattr(BilevelLoop, "save", dies)
     assert main(arguments(ground, output)) == 130
     assert (output / STATE).exists() and not (output / "meta.safetensors").exists()
-    monkeypatch.setattr(GRAM, "save", save)
+    monkeypatch.setattr(BilevelLoop, "save", save)
     assert main(arguments(ground, output)) == 0
     assert (output / "meta.safetensors").read_bytes() == (whole / "meta.safetensors").read_bytes()
 
@@ -126,7 +127,7 @@ def test_wrong_settings_are_one_line(change, word, ground, capsys):
 
 
 def test_a_report_of_what_is_no_number_is_refused(ground, capsys, monkeypatch):
-    monkeypatch.setattr("trainers.meta.trainer.adapt", lambda _, start, *__, **___: {
+    monkeypatch.setattr("trainers.meta.evaluation.adapt", lambda _, start, *__, **___: {
         name: value * float("nan") for name, value in start.items()})
     assert main(arguments(ground, ground / "nan", STEPS=1, EVALUATE=1)) == 2
     assert "the losses on held-out episodes are not finite under PREC fp32" in capsys.readouterr().err
@@ -135,7 +136,7 @@ def test_a_report_of_what_is_no_number_is_refused(ground, capsys, monkeypatch):
 
 def test_rates_fall_to_nothing_or_stay(ground, monkeypatch):
     rates = []
-    monkeypatch.setattr(GRAM, "outer_step", lambda self, *_: rates.append(
+    monkeypatch.setattr(BilevelLoop, "outer_step", lambda self, *_: rates.append(
         [group["lr"] for group in self.optimizer.param_groups]) or torch.zeros(2))
     for schedule, shares in (("linear", [1, 0.75, 0.5, 0.25]), ("constant", [1] * 4)):
         rates.clear()

@@ -17,9 +17,9 @@ from support.cases import make
 from support.paths import ROOT
 
 import trainers.training.run
-from trainers import base
+from trainers.base import PromptTrainer
 from trainers.errors import InputError, Interrupted
-from trainers.training import checkpoint, loader, signals
+from trainers.training import checkpoint, loader, signals, trainer
 from trainers.training.run import main
 from trainers.utils import atomic, lock
 
@@ -66,7 +66,7 @@ def test_a_full_disk_is_the_disks_fault(tmp_path, monkeypatch):
 def test_state_within_an_epoch_is_resumed_to_the_bit(case, epoch, batch, weights, tmp_path, monkeypatch):
     torch.manual_seed(1)
     make(case, weights, tmp_path / "whole").train()
-    monkeypatch.setattr(base.PromptTrainer, "interim_due",
+    monkeypatch.setattr(PromptTrainer, "interim_due",
                         lambda self: (self.epoch, self.batch_idx + 1) == (epoch, batch))
     torch.manual_seed(1)
     stopped = make(case, weights, tmp_path / "parts")
@@ -95,7 +95,7 @@ def test_a_schedule_without_warmup_is_resumed(schedule, weights, tmp_path, monke
     make("coop_end", weights, tmp_path / "whole", settings=settings).train()
     torch.manual_seed(1)
     stopped = make("coop_end", weights, tmp_path / "parts", settings=settings)
-    stopped.after_epoch = lambda: base.PromptTrainer.after_epoch(stopped) or (_ for _ in ()).throw(Stop)
+    stopped.after_epoch = lambda: PromptTrainer.after_epoch(stopped) or (_ for _ in ()).throw(Stop)
     with pytest.raises(Stop):
         stopped.train()
     resumed = make("coop_end", weights, tmp_path / "parts", settings=settings)
@@ -128,11 +128,11 @@ def test_older_state_within_an_epoch_gives_way(weights, tmp_path):
     trainer = make("coop_end", weights, tmp_path)
     trainer.train()
     folder = tmp_path / "prompt_learner"
-    trainer.epoch, trainer.epoch_random = 2, checkpoint.random_state()
-    checkpoint.save_interim(trainer, 1, tmp_path)
+    trainer.epoch, trainer.state.batch, trainer.state.epoch_random = 2, 1, checkpoint.random_state()
+    checkpoint.save_interim(trainer, tmp_path)
     (folder / "model.pth.tar-2").write_bytes((folder / "model.pth.tar-3").read_bytes())
     again = make("coop_end", weights, tmp_path)
-    assert again.resume_model_if_exist(str(tmp_path)) == 3 and again.first_batch == 0
+    assert again.resume_model_if_exist(str(tmp_path)) == 3 and again.state.batch == 0
     assert [p.name for p in folder.iterdir()] == ["model.pth.tar-3"]
 
 
@@ -286,14 +286,14 @@ def whole(data, tmp_path_factory):
 
 def interrupted(data, out, monkeypatch, at, name="SIGTERM", more=()):
     """Run until a signal in the step ``at`` (epoch, batch); returns the exit code."""
-    step = base.PromptTrainer.forward_backward
+    step = PromptTrainer.forward_backward
 
     def signalled(self, batch):
         if (self.epoch, self.batch_idx) == at:
             os.kill(os.getpid(), getattr(signal, name))
         return step(self, batch)
     with monkeypatch.context() as patch:
-        patch.setattr(base.PromptTrainer, "forward_backward", signalled)
+        patch.setattr(PromptTrainer, "forward_backward", signalled)
         return main([*DEMO, "--root", data, "--output-dir", str(out), *more, *QUICK])
 
 
@@ -364,12 +364,12 @@ def test_a_launcher_that_dies_takes_its_processes_along(tmp_path):
 
 
 def test_an_unseeded_run_goes_on_with_its_own_images(data, tmp_path, monkeypatch, capsys):
-    seen, load = [], base.train_loader
+    seen, load = [], trainer.train_loader
 
     def noted(cfg, dm, *args):
         seen.append([item.impath for item in dm.dataset.train_x])
         return load(cfg, dm, *args)
-    monkeypatch.setattr(base, "train_loader", noted)
+    monkeypatch.setattr(trainer, "train_loader", noted)
     unseeded = ["--seed", "-1"]
     assert interrupted(data, tmp_path / "out", monkeypatch, (1, 0), more=unseeded) == 75
     for folder in ("out", "other"):
@@ -445,7 +445,7 @@ def test_lock_goes_with_an_error(data, tmp_path, monkeypatch):
     def broken(self, batch):
         assert (out / lock.NAME).exists()
         raise ZeroDivisionError
-    monkeypatch.setattr(base.PromptTrainer, "forward_backward", broken)
+    monkeypatch.setattr(PromptTrainer, "forward_backward", broken)
     with pytest.raises(ZeroDivisionError):
         main([*DEMO, "--root", data, "--output-dir", str(out), *QUICK])
     assert (out / "log.txt").exists() and not (out / lock.NAME).exists()

@@ -13,6 +13,7 @@ from support.paths import GOLDEN, ROOT
 
 from trainers.errors import InputError
 from trainers.training import checkpoint
+from trainers.training.step import Step
 
 SECTION = {"CoOp": "COOP", "KgCoOp": "COOP", "ProGrad": "COOP", "CoCoOp": "COCOOP", "PromptSRC": "PROMPTSRC",
            "MaPLe": "MAPLE", "IVLP": "IVLP", "VPT": "VPT"}
@@ -32,7 +33,7 @@ def test_low_precision_stays_near_float32(case, precision, weights, tmp_path):
     for i, step in enumerate(trainer.record[:1 if precision == "amp" else 9]):
         assert step["summary"][figure] == pytest.approx(float(golden[f"summary/{figure}/{i}"]), rel=0.03)
     assert trainer.record[-1]["summary"][figure] < trainer.record[0]["summary"][figure] * 1.2
-    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trainer.parameters)
+    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trainer.trainable)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "amp", "bf16"])
@@ -41,20 +42,20 @@ def test_where_half_precision_is_not_to_be_had_float32_is_taken(precision, weigh
     monkeypatch.setattr("trainers.clip.load.computes_in_half", lambda device: False)
     trainer = make("coop_end", weights, tmp_path, settings=["TRAINER.COOP.PREC", precision])
     if precision == "bf16":
-        assert "PyTorch" not in caplog.text and trainer.clip.precision == "bf16"
+        assert "PyTorch" not in caplog.text and trainer.model.clip.precision == "bf16"
         return
-    assert f"PREC {precision}: PyTorch" in caplog.text and trainer.clip.precision == "fp32"
-    assert {p.dtype for p in trainer.clip.model.parameters()} == {torch.float32}
+    assert f"PREC {precision}: PyTorch" in caplog.text and trainer.model.clip.precision == "fp32"
+    assert {p.dtype for p in trainer.model.clip.model.parameters()} == {torch.float32}
     trainer.train()
 
 
 def test_amp_leaves_out_a_step_with_overflown_gradients(weights, tmp_path):
     trainer = make("coop_end", weights, tmp_path, settings=["TRAINER.COOP.PREC", "amp"])
-    before = trainer.parameters[0].detach().clone()
-    trainer.step([torch.full_like(before, float("inf"))])
-    assert torch.equal(trainer.parameters[0], before) and trainer.loss_scale.scale == 2.0 ** 15
-    trainer.step([torch.ones_like(before)])
-    assert not torch.equal(trainer.parameters[0], before)
+    before = trainer.trainable[0].detach().clone()
+    Step(trainer.trainable, trainer.optim, trainer.state.loss_scale).use([torch.full_like(before, float("inf"))])
+    assert torch.equal(trainer.trainable[0], before) and trainer.state.loss_scale.scale == 2.0 ** 15
+    Step(trainer.trainable, trainer.optim, trainer.state.loss_scale).use([torch.ones_like(before)])
+    assert not torch.equal(trainer.trainable[0], before)
 
 
 @pytest.mark.parametrize("case", ONE_EACH)
@@ -75,7 +76,7 @@ def test_resumed_run_has_the_same_bits(case, weights, tmp_path):
     resumed = make(case, weights, tmp_path / "parts")
     resumed.train()
     assert len(resumed.record) == 3
-    final = [checkpoint.read(tmp_path / part / whole.FOLDER / "model.pth.tar-3") for part in ("whole", "parts")]
+    final = [checkpoint.read(tmp_path / part / whole.model.FOLDER / "model.pth.tar-3") for part in ("whole", "parts")]
     for part in ("state_dict", "extra"):
         assert final[0][part].keys() == final[1][part].keys()
         assert all(torch.equal(final[0][part][name], final[1][part][name]) for name in final[0][part])
@@ -119,17 +120,17 @@ def test_published_checkpoint_loads_and_goes_back(case, weights, tmp_path):
     kind = reference.CASES[case][1]
     trainer = make(case, weights, tmp_path / "ours")
     final = {name[len("final/"):]: torch.tensor(golden[name]) for name in golden.files if name.startswith("final/")}
-    state = checkpoint.published(final, trainer.WHOLE_MODEL)
-    prefix = "prompt_learner." if trainer.WHOLE_MODEL else ""
+    state = checkpoint.published(final, trainer.model.WHOLE_MODEL)
+    prefix = "prompt_learner." if trainer.model.WHOLE_MODEL else ""
     state[prefix + "token_prefix"] = torch.zeros(9, 1, 64)
     state[prefix + "token_suffix"] = torch.zeros(9, 72, 64)
-    if trainer.WHOLE_MODEL:
+    if trainer.model.WHOLE_MODEL:
         for name, value in reference.tiny_clip.state_dict(kind).items():
             state[name.replace("visual.", "image_encoder.")] = torch.as_tensor(np.asarray(value)).half()
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     content = {"state_dict": state, "epoch": 3, "optimizer": optimizer.state_dict(), "val_result": np.float64(91.5),
                "scheduler": {"successor": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 3), "last_epoch": 3}}
-    path = tmp_path / "theirs" / trainer.FOLDER / "model.pth.tar-3"
+    path = tmp_path / "theirs" / trainer.model.FOLDER / "model.pth.tar-3"
     path.parent.mkdir(parents=True)
     torch.save(content, path)
 
@@ -137,11 +138,11 @@ def test_published_checkpoint_loads_and_goes_back(case, weights, tmp_path):
     images = trainer.train_loader_x[0]["img"]
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after", 1e-4)
 
-    checkpoint.export(checkpoint.read_prompts(path)[0], 3, tmp_path / "again.pth.tar", trainer.WHOLE_MODEL)
+    checkpoint.export(checkpoint.read_prompts(path)[0], 3, tmp_path / "again.pth.tar", trainer.model.WHOLE_MODEL)
     again = torch.load(tmp_path / "again.pth.tar", weights_only=True)
-    assert set(again["state_dict"]) == set(checkpoint.published(final, trainer.WHOLE_MODEL))
+    assert set(again["state_dict"]) == set(checkpoint.published(final, trainer.model.WHOLE_MODEL))
     assert all(torch.equal(again["state_dict"][n], v)
-               for n, v in checkpoint.published(final, trainer.WHOLE_MODEL).items())
+               for n, v in checkpoint.published(final, trainer.model.WHOLE_MODEL).items())
 
 
 def test_checkpoint_that_names_code_is_not_run(weights, tmp_path):
@@ -201,7 +202,7 @@ for case, weights, start, output in zip(*[iter(sys.argv[1:])] * 4):
     trainer.train_loader_x = [{{key: batch[key][parallel.rank()::2] for key in ("img", "label", "impath")}}
                               for batch in trainer.train_loader_x]
     trainer.load_prompts(start)
-    parallel.broadcast(trainer.parameters)
+    parallel.broadcast(trainer.trainable)
     trainer.train()
 """
 
@@ -214,7 +215,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(weights, tmp_path):
         torch.manual_seed(0)
         one = single[case] = make(case, weights, tmp_path / "one" / case)
         start = tmp_path / f"{case}.pth"
-        checkpoint.write({"state_dict": one.prompts.state_dict(), "epoch": 0}, start)
+        checkpoint.write({"state_dict": one.model.prompts.state_dict(), "epoch": 0}, start)
         one.train()
         words += [case, weights(reference.CASES[case][1]), start, tmp_path / "two" / case]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -222,7 +223,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(weights, tmp_path):
                     *map(str, words)], check=True, env=env, timeout=300, capture_output=True)
     for case, one in single.items():
         (left,) = (tmp_path / "two" / case).rglob("model.pth.tar-*")
-        assert left == tmp_path / "two" / case / one.FOLDER / "model.pth.tar-3"
+        assert left == tmp_path / "two" / case / one.model.FOLDER / "model.pth.tar-3"
         ours = checkpoint.read(left)["state_dict"]
-        for name, value in one.prompts.state_dict().items():
+        for name, value in one.model.prompts.state_dict().items():
             assert (ours[name] - value).abs().max() < 1e-6, (case, name)

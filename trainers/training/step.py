@@ -1,0 +1,53 @@
+"""One training step: gradients of a batch's losses, averaged, unscaled and checked, and the optimizer's use of them."""
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from . import distributed
+from .loss_scale import LossScale, all_finite
+
+
+class Step:
+    """One step of a run on one batch.
+
+    Args:
+        parameters: the prompts.
+        optimizer: theirs.
+        scale: of the loss, under PREC amp.
+        images: this process's share of the joint batch: its weight among the processes.
+
+    Attributes:
+        finite: whether all gradients are finite; of those under amp that are not, and whose step is left out, whether
+            a lower scale may still help.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer, scale: LossScale | None = None,
+                 images: int = 1) -> None:
+        self.parameters, self.optimizer, self.scale, self.images = parameters, optimizer, scale, images
+        self.finite: bool | Tensor = True
+
+    def gradients(self, loss: Tensor, retain_graph: bool = False) -> list[Tensor | None]:
+        """Return the gradients of a scalar loss, averaged over the joint batch's images, unscaled under amp.
+
+        Every gradient that a method combines with others comes from here, so all are checked here.
+        """
+        factor = self.scale.scale if self.scale else 1.0
+        found = torch.autograd.grad(loss * factor if self.scale else loss, self.parameters, retain_graph=retain_graph,
+                                    allow_unused=True)
+        unscaled = [g if g is None else g / factor for g in found] if self.scale else list(found)
+        averaged = distributed.mean(unscaled, self.images)
+        self.finite = self.finite & all_finite(averaged)
+        return averaged
+
+    def use(self, gradients: Sequence[Tensor | None]) -> None:
+        """Let the optimizer use ``gradients``, one per parameter; under amp a step that overflowed is left out."""
+        self.finite = self.finite & all_finite(gradients)
+        if self.scale:
+            exhausted = self.scale.exhausted
+            if not self.scale.accept(bool(self.finite)):
+                self.finite = not exhausted
+                return
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()

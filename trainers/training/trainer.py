@@ -1,0 +1,209 @@
+"""The one trainer of all methods: data, optimizer, step, epoch, checkpoints, evaluation.
+
+What is trained, ``self.model``, is a ``base.PromptMethod``; ``base.register`` enters a trainer for each.
+"""
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dassl.optim import build_lr_scheduler, build_optimizer
+
+from ..clip import load_clip
+from ..config.defaults import HOUSE, declare, settings
+from ..errors import InputError
+from . import checkpoint, distributed, input_checks, signals, validation
+from .epoch import EpochReport, check_prompts, note_left_out
+from .evaluation import shared_out
+from .loader import batches_from, train_loader
+from .loss_scale import LossScale
+from .result import figures
+from .resumable import ResumableTrainer
+from .step import Step
+
+declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
+declare("TRAIN", at_root=True,
+        CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
+        COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
+
+
+def trainer_of(method: Any) -> type["PromptTrainer"]:
+    """Return the trainer class of a method, of the same name."""
+    return type(method.__name__, (PromptTrainer,), {
+        "METHOD": method, "SECTION": method.SECTION, "__doc__": method.__doc__, "__module__": method.__module__})
+
+
+class PromptTrainer(ResumableTrainer):
+    """Trains the prompts of ``METHOD``, and nothing else, on a frozen CLIP.
+
+    Attributes:
+        model: the method; ``model(images)`` gives logits.
+        trainable: its prompts, a list of parameters.
+        state: what the run carries from step to step.
+        results: the figures of what has been evaluated, unrounded, under the split's name.
+
+    Raises:
+        InputError: the backbone or the method's keys do not fit.
+    """
+
+    METHOD: ClassVar[Any]  # a base.PromptMethod
+    SECTION: ClassVar[str]  # the method's config section, by which ``config.checks`` knows whose a key is
+
+    def __init__(self, cfg: Any) -> None:
+        self.results: dict[str, Any] = {}
+        self.finite: bool | Tensor = True  # whether the last step's gradients are
+        self.images_not_finite: int | Tensor = 0  # of an evaluation: those whose logits are not
+        super().__init__(cfg)
+
+    # ---- build
+
+    def build_data_loader(self) -> None:
+        """Build Dassl's data manager, with the training loader that ``loader.py`` describes."""
+        distributed.start(self.device)
+        if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
+            distributed.share_seed()
+            checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
+            self.state.beginning = checkpoint.random_state()
+        super().build_data_loader()
+        validation.check_split(self)
+        budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
+        self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
+        self.state.notes.texts += getattr(self.dm.dataset, "notes", ())  # of which it has warned
+
+    def build_model(self) -> None:
+        """Build the method on its CLIP and, where it has something to train, the optimizer."""
+        cfg = self.cfg
+        input_checks.check_normalized(self.test_loader)
+        clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.METHOD.SECTION).PREC, self.device)
+        clip.compare_normalization(cfg.INPUT)
+        self.model = self.METHOD(cfg, clip, self.dm.dataset.classnames, self.state.notes)
+        input_checks.report(self)
+        self.model.prepare_training()
+        self.state.loss_scale = LossScale() if self.model.method_cfg.PREC == "amp" else None
+        self.trainable = list(self.model.prompts.parameters())
+        if not self.trainable:
+            return
+        if cfg.MODEL.INIT_WEIGHTS:
+            self.load_prompts(cfg.MODEL.INIT_WEIGHTS, as_start=True)
+        distributed.broadcast(self.trainable)
+        self.optim = build_optimizer(self.model.prompts, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.model.FOLDER, self.model.prompts, self.optim, self.sched)
+        loss = self.model.loss
+        self.compute_loss = torch.compile(loss, dynamic=False) if cfg.TRAIN.get("COMPILE") else loss
+        print(f"{type(self.model).__name__}: {sum(p.numel() for p in self.trainable):,} parameters in "
+              f"{len(self.trainable)} tensors, {len(self.model.classnames)} classes, {self.model.method_cfg.PREC} on "
+              f"{self.device}")
+
+    def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
+        """Put the method into ``train`` mode, or into evaluation mode (``test``, ``eval``)."""
+        super().set_model_mode(mode, names)
+        self.model.train(mode == "train")
+
+    @classmethod
+    def method_identity(cls, cfg: Any) -> dict[str, str | None]:
+        """Return what the method adds to its runs' identity."""
+        return cls.METHOD.method_identity(cfg)
+
+    # ---- evaluation
+
+    def test(self, split: str | None = None) -> float:
+        """Evaluate as Dassl does; the unrounded figures go to ``self.results`` under the split's name.
+
+        Raises:
+            InputError: no validation images, or logits that are not finite, which would count as answers.
+        """
+        validation.check_split(self, split)
+        self.images_not_finite = 0
+        with shared_out(self):
+            accuracy = super().test(split)
+        count, split = distributed.total(self.images_not_finite), split or self.cfg.TEST.SPLIT
+        if count:
+            raise InputError(f"the logits of {count} images of the {split} set are not finite under PREC "
+                             f"{self.model.clip.precision}: try fp32 or bf16")
+        self.results = {**self.results, split: figures(self.evaluator, self.model.classnames)}
+        return accuracy
+
+    @torch.no_grad()
+    def model_inference(self, images: Tensor) -> Tensor:
+        """Return the method's logits [B, C] and count those that are not finite."""
+        logits = self.model(images)
+        self.images_not_finite = self.images_not_finite + (~torch.isfinite(logits).all(1)).sum()
+        return logits
+
+    # ---- training
+
+    def train(self) -> None:
+        """Train as Dassl does. Raises InputError where that needs validation images, and there are none."""
+        validation.check_training(self)
+        if self.trainable:
+            super().train()
+            return
+        print(f"{type(self.model).__name__} learns nothing; evaluating it as it is")
+        self.test()
+
+    def before_train(self) -> None:
+        """Resume where there is something to resume, and note what the schedule does."""
+        super().before_train()
+        input_checks.report_schedule(self)
+
+    def init_writer(self, log_dir: str) -> None:
+        """Start writing to tensorboard, in the first process."""
+        if distributed.rank() == 0:
+            super().init_writer(log_dir)
+
+    def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """Return images and labels on the device."""
+        return batch["img"].to(self.device, non_blocking=True), batch["label"].to(self.device, non_blocking=True)
+
+    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Do one step on one batch; returns the joint batch's figures to report, as tensors on the device."""
+        images = 0 if "padding" in batch else len(batch["label"])
+        step = Step(self.trainable, self.optim, self.state.loss_scale, images)
+        loss, summary = self.compute_loss(*self.parse_batch_train(batch))
+        step.use(self.model.compute_gradients(loss, step.gradients))
+        self.finite = step.finite
+        return dict(zip(summary, distributed.mean(summary.values(), images), strict=True))
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or the rest of one."""
+        signals.hold()
+        state = self.state
+        state.saved_at = state.saved_at or time.monotonic()
+        self.set_model_mode("train")
+        self.num_batches = len(self.train_loader_x)
+        if state.loss_scale:
+            state.loss_scale.left_out = 0
+        report = EpochReport(self)
+        for self.batch_idx, batch in self.batches():
+            report.batch_is_loaded()
+            summary = self.forward_backward(batch)
+            state.batch = self.batch_idx + 1
+            last = state.batch == self.num_batches
+            save = not last and distributed.rank() == 0 and (signals.asked() or self.interim_due())
+            report.step_is_done(summary, self.finite, batch.get("impath"), read=last or save)
+            if last or save:
+                check_prompts(self)
+            if save:
+                self.save_interim()
+            report.next_batch()
+        state.batch, state.epoch_random = 0, None
+        note_left_out(self)
+        self.model.end_epoch(self.epoch, self.max_epoch)
+        self.update_lr()
+
+    def batches(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield (number, batch) of the epoch; after a resumption within it, of its rest."""
+        first, drawn_from = self.state.batch, self.state.epoch_random
+        if first == 0:
+            self.state.epoch_random = checkpoint.random_state()
+            yield from enumerate(self.train_loader_x)
+            return
+        assert drawn_from is not None, "the order of an epoch's batches is saved with their number"
+        here = checkpoint.random_state()
+        checkpoint.set_random_state(drawn_from)
+        rest = batches_from(self.train_loader_x, first)
+        checkpoint.set_random_state(here)
+        yield from enumerate(rest, first)
