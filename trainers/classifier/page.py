@@ -40,7 +40,7 @@ def write(folder: str | os.PathLike, images: str | os.PathLike) -> Path:
     run = read_run(Path(folder))
     assert run is not None  # a fit is no meta-training
     root, splits = engine.sibling("datasets").CLASSES["ImageFolder"].whole(os.path.abspath(images), writes=False)
-    mistakes = surest_mistakes(load(folder), root, splits.test)
+    mistakes = surest_mistakes(load(Path(folder)), root, splits.test)
     smallest = min(_counts(splits.train).items(), key=lambda item: (item[1], item[0]))
     path = Path(folder) / FILE
     atomic.write_file(path, replace_surrogates(page(run, mistakes, list(advice(run, smallest, images)))))

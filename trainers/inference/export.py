@@ -1,7 +1,8 @@
 """Trained prompts as plain data, or the classifier as an ONNX model.
 
 FILE.safetensors holds the prompts, the text features [C, E] and, as metadata, method, config and class names: all that
-``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C].
+``PromptedCLIP.from_checkpoint`` needs besides CLIP's weights. FILE.onnx maps images [B, 3, S, S] to logits [B, C], and
+says in its metadata what the logits are of and how an image becomes its input (``onnx_metadata``).
 ``to_published`` writes a checkpoint as the method's published implementation names and reads it.
 """
 import contextlib
@@ -15,13 +16,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 from torch import nn
+from torchvision.transforms import Normalize
 
+from .. import __version__
 from ..config.yaml_text import dumped
 from ..errors import InputError, SetupError
 from ..training import checkpoint
 from ..training.trained import read_trained
 from ..utils import atomic
-from .prompted_clip import method_of
+from .prompted_clip import PromptedCLIP, method_of
 
 OPSET = 18
 
@@ -72,10 +75,36 @@ def to_onnx(model, path):
             logging.getLogger("onnxscript").setLevel(logging.ERROR)
             with torch.no_grad():
                 torch.onnx.export(branch, (example,), file.name, **names)
+            _add_metadata(file.name, onnx_metadata(model))
     except ImportError as error:
         raise SetupError(f'ONNX export needs more packages ({error}): pip install "promptreg[onnx]"') from error
     finally:
         logging.getLogger("onnxscript").setLevel(level)
+
+
+def onnx_metadata(model: PromptedCLIP) -> dict[str, str]:
+    """Return what an ONNX file says of itself, as ``metadata_props``; lists and numbers are JSON.
+
+    Returns:
+        ``classnames`` (of the logits, in order), ``image_size`` (pixels a side; the shorter one is scaled to it, the
+        middle cut out), ``interpolation``, ``mean`` and ``std`` (of pixels scaled to 0..1, for red, green, blue),
+        ``logits`` (how they become probabilities), ``trainer``, ``backbone``, ``identity``, ``promptreg`` (version).
+    """
+    cfg = model.method.cfg
+    steps = [step for step in model.preprocess.transforms if isinstance(step, Normalize)]
+    mean, std = (steps[0].mean, steps[0].std) if steps else ([0.0] * 3, [1.0] * 3)
+    return {"classnames": json.dumps(list(model.classnames), ensure_ascii=False), "image_size": str(model.image_size),
+            "interpolation": cfg.INPUT.INTERPOLATION, "mean": json.dumps(list(mean)),
+            "std": json.dumps(list(std)), "logits": "softmax over the last axis gives probabilities",
+            "trainer": type(model.method).__name__, "backbone": str(cfg.MODEL.BACKBONE.NAME),
+            "identity": json.dumps(model.identity), "promptreg": __version__}
+
+
+def _add_metadata(path: str, about: dict[str, str]) -> None:
+    import onnx
+    content = onnx.load(path)
+    onnx.helper.set_model_props(content, about)
+    onnx.save(content, path)
 
 
 def to_published(source, folder, trainer=None):

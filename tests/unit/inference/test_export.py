@@ -1,4 +1,5 @@
 """Trained prompts outside of Dassl's loop: PromptedCLIP, its files, and ONNX."""
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from support import reference
 from support.paths import GOLDEN, ROOT
 from support.reference import tiny_clip
 
+import trainers
 from trainers.cli import classify, export
 from trainers.errors import InputError
 from trainers.inference.prompted_clip import PromptedCLIP
@@ -117,6 +119,23 @@ def test_onnx_equals_ours(name, weights, tmp_path_factory, tmp_path, caplog):
         expected = PromptedCLIP.from_checkpoint(output).logits(batch)
         assert np.abs(found - expected.numpy()).max() < 1e-4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.onnx"]
+    about = session.get_modelmeta().custom_metadata_map
+    model = PromptedCLIP.from_checkpoint(output)
+    assert json.loads(about["classnames"]) == model.classnames and about["trainer"] == name
+    picture = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 50, 3), dtype=np.uint8))
+    assert np.allclose(prepared(picture, about), model.preprocess(picture).numpy(), atol=1e-5), "by metadata alone"
+    assert about["backbone"] == model.method.cfg.MODEL.BACKBONE.NAME and about["promptreg"] == trainers.__version__
+
+
+def prepared(picture, about):
+    """What any program that reads the metadata makes of a picture: [3, S, S]."""
+    size = int(about["image_size"])
+    scale = size / min(picture.size)
+    picture = picture.resize([int(side * scale) for side in picture.size],
+                             getattr(Image.Resampling, about["interpolation"].upper()))
+    left, top = (round((side - size) / 2) for side in picture.size)
+    pixels = np.asarray(picture.crop((left, top, left + size, top + size)), np.float32) / 255
+    return ((pixels - json.loads(about["mean"])) / json.loads(about["std"])).transpose(2, 0, 1)
 
 
 def test_what_cannot_be_exported_is_told(weights, tmp_path_factory, tmp_path, capsys):
