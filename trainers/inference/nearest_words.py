@@ -1,9 +1,14 @@
 """Reads learned context tokens as words: the nearest token embeddings, by Euclidean distance (CoOp, section 4.4)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 
+from ..clip import FrozenCLIP
 
-def nearest_words(clip, context, topk):
+
+def nearest_words(clip: FrozenCLIP, context: torch.Tensor, topk: int) -> list[list[tuple[str, float]]]:
     """Return for each context vector its nearest words.
 
     Args:
@@ -19,7 +24,7 @@ def nearest_words(clip, context, topk):
             for t, d in zip(tokens.tolist(), distances.tolist(), strict=True)]
 
 
-def contexts(state):
+def contexts(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Return {what: [n, D]} of all text context in a checkpoint's state dict: input, deep layers, each class's own."""
     found = {}
     for name, value in state.items():

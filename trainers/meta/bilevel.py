@@ -1,10 +1,17 @@
 """The bi-level loop: adapt prompts on a task's support, and differentiate what comes out by start and regulator."""
 import contextlib
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
+from torch import Tensor
+
+from ..regulate.regulator import Regulator
+
+Tensors = Mapping[str, Tensor]
+Loss = Callable[[Tensors], Tensor]
 
 
-def twice_differentiable():
+def twice_differentiable() -> contextlib.AbstractContextManager:
     """Context in which attention runs on a kernel whose backward can itself be differentiated."""
     try:
         from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -15,7 +22,8 @@ def twice_differentiable():
     return sdpa_kernel(SDPBackend.MATH)
 
 
-def adapt(loss, start, rates, regulator, steps, order=2):
+def adapt(loss: Loss, start: Tensors, rates: Mapping[str, float | Tensor], regulator: Regulator | None, steps: int,
+          order: int = 2) -> dict[str, Tensor]:
     """Return the prompts after ``steps`` steps of theta <- theta - alpha R(grad loss(theta)) from theta = ``start``.
 
     Args:
@@ -42,7 +50,9 @@ def adapt(loss, start, rates, regulator, steps, order=2):
     return theta
 
 
-def meta_gradients(support_loss, query_losses, start, rates, regulator, steps, order, learned):
+def meta_gradients(support_loss: Loss, query_losses: Sequence[tuple[float, Loss]], start: Tensors,
+                   rates: Mapping[str, float | Tensor], regulator: Regulator | None, steps: int, order: int,
+                   learned: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Return the gradients of the outer loss, sum of weight * query loss at the adapted prompts, and its parts.
 
     Args:

@@ -2,6 +2,7 @@
 import collections
 import math
 import re
+from collections.abc import Mapping, Sequence
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LONGEST = 4  # words in a name
@@ -11,12 +12,12 @@ FUNCTION = frozenset("a an the of in on at to with and or is are was it its this
                      "for from by as be no not what you i we he she they has have had very some many s".split())
 
 
-def words(caption):
+def words(caption: str) -> list[str]:
     """Return a caption's words, in lower case."""
     return WORD.findall(caption.lower())
 
 
-def phrases(caption):
+def phrases(caption: str) -> set[str]:
     """Return the set of a caption's n-grams, 1 to 4 words, that could be names."""
     found, text = set(), words(caption)
     for n in range(1, LONGEST + 1):
@@ -26,7 +27,7 @@ def phrases(caption):
     return found
 
 
-def name_clusters(clusters):
+def name_clusters(clusters: Sequence[Sequence[str]]) -> list[str]:
     """Return one name for each of a domain's clusters, all different, 1 to 4 words each.
 
     Class-based TF-IDF: a phrase's share of the cluster's captions, times the log of how much larger that share is than
@@ -45,7 +46,7 @@ def name_clusters(clusters):
         for phrase, value in share.items():
             mean[phrase] += value / len(shares)
 
-    names, taken = [None] * len(clusters), set()
+    names, taken = [""] * len(clusters), set[str]()
     ranked = []
     for share in shares:
         score = {p: s * math.log(s / mean[p]) if len(shares) > 1 else s for p, s in share.items()}
@@ -58,9 +59,9 @@ def name_clusters(clusters):
     return names
 
 
-def _lengthen(phrase, share, mean, taken):
+def _lengthen(phrase: str, share: Mapping[str, float], mean: Mapping[str, float], taken: set[str]) -> str:
     """Return the longer phrase that says more: frequent enough, and of words that set the cluster apart themselves."""
-    def tells(longer):
+    def tells(longer: str) -> bool:
         return all(word in FUNCTION or share[word] >= APART * mean[word] for word in longer.split())
 
     longer = [(len(p.split()), s, p) for p, s in share.items()
@@ -68,7 +69,7 @@ def _lengthen(phrase, share, mean, taken):
     return max(longer)[2] if longer else phrase
 
 
-def _numbered(options, taken):
+def _numbered(options: Sequence[str], taken: set[str]) -> str:
     stem = " ".join((options[0] if options else "thing").split()[:LONGEST - 1])
     n = 2
     while f"{stem} {n}" in taken:

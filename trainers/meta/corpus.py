@@ -13,7 +13,7 @@ from .pairs import Corpus
 DEMO_PAIRS, DEMO_SEED = 6000, 31  # another seed than the demo CLIP's training scenes
 
 
-def open_corpus(name, root):
+def open_corpus(name: str, root: str | Path) -> Corpus:
     """Return the ``Corpus`` called ``name``: "demo", or a path.
 
     Args:
@@ -28,7 +28,7 @@ def open_corpus(name, root):
     return Corpus(path)
 
 
-def draw_demo(path, pairs=DEMO_PAIRS, seed=DEMO_SEED):
+def draw_demo(path: Path, pairs: int = DEMO_PAIRS, seed: int = DEMO_SEED) -> None:
     """Draw captioned images as for the demo CLIP, every domain equally often, into one webdataset shard.
 
     A pair's key is its domain and number ("shapes-000012"): nothing reads the domain but people and benchmarks.

@@ -1,13 +1,18 @@
 """Episodes: few-shot tasks drawn from the hierarchy, the i-th of a seed being the same whoever draws it."""
 import concurrent.futures
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from PIL.Image import Image
 
 from ..errors import InputError
 from ..training.loader import cores
 from . import pairs
+from .features import Features
+from .hierarchy import Hierarchy
 
 
 @dataclass
@@ -49,7 +54,8 @@ class Episodes:
         InputError: none of the domains has two pseudo-classes.
     """
 
-    def __init__(self, hierarchy, domains, ways, shots, queries, seed):
+    def __init__(self, hierarchy: Hierarchy, domains: Sequence[int], ways: int, shots: int, queries: int,
+                 seed: int) -> None:
         self.members, self.seed = hierarchy.members(), seed
         self.ways, self.shots, self.queries = ways, shots, queries
         self.domains = {d: hierarchy.domains[d]["classes"] for d in domains if len(hierarchy.domains[d]["classes"]) > 1}
@@ -57,20 +63,21 @@ class Episodes:
             raise InputError(f"none of {len(domains)} domains has two pseudo-classes to tell apart: lower "
                              "TRAINER.GRAM.DOMAINS, raise CLASSES, or give a larger corpus")
 
-    def draw(self, i):
+    def draw(self, i: int) -> Episode:
         """Return episode ``i``."""
         rng = np.random.default_rng([self.seed, i])
         a, *others = rng.permutation(list(self.domains))
         support, query = self._task(a, rng, self.shots, self.queries)
         return Episode(support, query, self._task(others[0], rng, 0, self.queries)[1] if others else None)
 
-    def _task(self, domain, rng, shots, queries):
+    def _task(self, domain: int, rng: np.random.Generator, shots: int, queries: int) -> tuple[Part, Part]:
         classes = self.domains[domain]
         chosen = [classes[c] for c in rng.permutation(len(classes))[:self.ways]]
         drawn = [rng.permutation(self.members[c["number"]])[:shots + queries] for c in chosen]
-        return tuple(Part([c["name"] for c in chosen], np.concatenate([rows[cut] for rows in drawn]),
-                          torch.cat([torch.full((len(rows[cut]),), c) for c, rows in enumerate(drawn)]))
-                     for cut in (slice(None, shots), slice(shots, None)))
+        support, query = (Part([c["name"] for c in chosen], np.concatenate([rows[cut] for rows in drawn]),
+                               torch.cat([torch.full((len(rows[cut]),), c) for c, rows in enumerate(drawn)]))
+                          for cut in (slice(None, shots), slice(shots, None)))
+        return support, query
 
 
 class Inputs:
@@ -83,12 +90,13 @@ class Inputs:
         budget: bytes of decoded images to keep.
     """
 
-    def __init__(self, features, sees, transform, budget):
+    def __init__(self, features: Features, sees: str, transform: Callable[[Image], torch.Tensor],
+                 budget: float) -> None:
         self.features, self.sees, self.transform, self.budget = features, sees, transform, budget
         self.kept, self.size = {}, 0
         self.pool = concurrent.futures.ThreadPoolExecutor(cores()) if sees == "pixels" else None
 
-    def __call__(self, rows):
+    def __call__(self, rows: np.ndarray) -> torch.Tensor:
         """Return [B, 3, S, S] or [B, E] of ``rows``."""
         order = np.argsort(rows, kind="stable")
         back = torch.from_numpy(np.argsort(order, kind="stable"))
@@ -105,7 +113,7 @@ class Inputs:
             self.kept[row] = image
         return images
 
-    def _decode(self, record):
+    def _decode(self, record: tuple[str, Any]) -> torch.Tensor:
         _, place = record
         try:
             return self.transform(pairs.picture(self.features.root, place))

@@ -9,29 +9,35 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL.Image import Image
 from safetensors import safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from ..clip import pack
+from ..clip import FrozenCLIP, pack
 from ..errors import InputError
 from ..training import distributed
 from ..training.loader import cores
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
 from . import pairs
+from .pairs import Corpus, Pair
 
+Transform = Callable[[Image], torch.Tensor]
 BLOCK = 4096  # pairs a shard
 BATCH = 128  # images at a time
 EARLY = 1000  # pairs after which a corpus that is bad throughout is given up
 
 
-def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
+def extract(corpus: Corpus, clip: FrozenCLIP, transform: Transform, folder: str | Path, bad_limit: float = 0.05,
+            block: int = BLOCK) -> "Features":
     """Make what is missing of a corpus's features; returns ``Features``.
 
     Args:
@@ -67,13 +73,14 @@ def extract(corpus, clip, transform, folder, bad_limit=0.05, block=BLOCK):
     return Features(folder, corpus.root)
 
 
-def _shard(folder, number):
+def _shard(folder: Path, number: int) -> Path:
     return folder / f"{number:06d}.safetensors"
 
 
-def _encode(block, root, clip, transform, pool):
+def _encode(block: list[Pair], root: Path, clip: FrozenCLIP, transform: Transform,
+            pool: concurrent.futures.Executor) -> bytes:
     """Return the shard of a block, as bytes."""
-    def read(pair):
+    def read(pair: Pair) -> tuple[str, torch.Tensor] | str:
         try:
             text = pair.text(root)
             return text, transform(pairs.picture(root, pair.image))
@@ -102,14 +109,14 @@ def _encode(block, root, clip, transform, pool):
 
 
 @torch.no_grad()
-def encode_images(clip, images):
+def encode_images(clip: FrozenCLIP, images: torch.Tensor) -> torch.Tensor:
     """Return frozen unit features [B, E], on the CPU, of images [B, 3, S, S]."""
     embedded = clip.vision.embed(images.to(clip.device))
     return F.normalize(clip.vision(embedded).float(), dim=-1).cpu()
 
 
 @torch.no_grad()
-def encode_captions(clip, texts):
+def encode_captions(clip: FrozenCLIP, texts: Sequence[str]) -> torch.Tensor:
     """Return frozen unit features [B, E], on the CPU, of texts; a long one is cut to the context's length."""
     t = clip.tokenizer
     rows = [[(token, -1) for token in (t.sot_token_id, *t.encode(text)[:t.context_length - 2], t.eot_token_id)]
@@ -118,14 +125,14 @@ def encode_captions(clip, texts):
     return F.normalize(clip.text(layout).float(), dim=-1).cpu()
 
 
-def _limit(bad, seen, limit, corpus, faults):
+def _limit(bad: int, seen: int, limit: float, corpus: Corpus, faults: Sequence[Any]) -> None:
     if bad > limit * seen:
         where, reason = faults[0] if faults else ("", "")
         raise InputError(f"{corpus.path}: {bad} of {seen} pairs cannot be used, more than {limit:.0%} "
                          "(TRAINER.GRAM.BAD_LIMIT)" + (f", {where}: {reason}" if where else "") + "; mend the corpus")
 
 
-def _finish(folder, corpus, limit):
+def _finish(folder: Path, corpus: Corpus, limit: float) -> None:
     """Count, list the unusable pairs in bad.tsv, hash the rest, and mark the features as complete."""
     bad, good, digest = [], 0, hashlib.blake2b(digest_size=16)
     for path in sorted(folder.glob("*.safetensors")):
@@ -152,7 +159,7 @@ class Features:
         InputError: a shard is missing or damaged.
     """
 
-    def __init__(self, folder, root):
+    def __init__(self, folder: str | Path, root: str | Path) -> None:
         self.folder, self.root = Path(folder), root
         about = json.loads((self.folder / "done.json").read_text())
         self.pairs, self.bad, self.digest = about["pairs"], about["bad"], about["digest"]
@@ -164,15 +171,15 @@ class Features:
             raise InputError(f"{self.folder} has shards for {self.starts[-1]} of its {self.pairs} pairs: delete the "
                              "folder and run again")
 
-    def _open_shard(self, i):
+    def _open_shard(self, i: int) -> Any:
         path = self.paths[i]
         return read_untrusted(path, lambda path: safe_open(path, "pt"), lambda reason:
                               f"{path} is damaged ({reason}): delete it and {self.folder}/done.json, and run again")
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.pairs
 
-    def vectors(self, kind, rows):
+    def vectors(self, kind: str, rows: np.ndarray) -> torch.Tensor:
         """Return unit features float32 [R, E] of sorted rows (numpy int array); kind is "image" or "text"."""
         parts = []
         for i, wanted in self._by_shard(rows):
@@ -184,7 +191,7 @@ class Features:
                 parts += [piece[int(r):int(r) + 1] for r in wanted]
         return F.normalize(torch.cat(parts).float(), dim=-1)
 
-    def records(self, rows):
+    def records(self, rows: np.ndarray) -> list[tuple[str, Any]]:
         """Return [(caption, place of the image)] of sorted rows."""
         found = []
         for i, wanted in self._by_shard(rows):
@@ -193,7 +200,7 @@ class Features:
                 found.append(pairs.load(raw[int(ends[r - 1]) if r else 0:int(ends[r])].numpy()))
         return found
 
-    def _by_shard(self, rows):
+    def _by_shard(self, rows: np.ndarray) -> Iterator[tuple[int, Any]]:
         rows = np.asarray(rows)
         if len(rows) > 1 and (np.diff(rows) < 0).any():
             raise ValueError("rows must be sorted")
@@ -202,7 +209,8 @@ class Features:
             yield int(i), rows[shard == i] - self.starts[i]
 
 
-def write_shards(folder, image, text, captions, block=BLOCK):
+def write_shards(folder: Path, image: torch.Tensor, text: torch.Tensor, captions: Callable[[int], str],
+                 block: int = BLOCK) -> None:
     """Write given features (tensors [N, E]) as shards, for benchmarks and tests: what ``extract`` would have left."""
     folder = Path(folder)
     os.makedirs(folder, exist_ok=True)

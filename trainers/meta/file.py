@@ -1,6 +1,8 @@
 """The meta-trained file: a start for the prompts and a regulating function, a safetensors of a few MB at most."""
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -12,11 +14,12 @@ from ..utils import atomic
 from ..utils.paths import PACKAGE_ROOT
 from ..utils.untrusted import read_untrusted
 
+Meta = tuple[dict[str, torch.Tensor], Regulator, dict[str, Any]]
 FORMAT = "promptreg gram 1"
 DEMO = PACKAGE_ROOT / "meta" / "demo"
 
 
-def write(path, start, regulator, about):
+def write(path: str | Path, start: Mapping[str, torch.Tensor], regulator: Regulator, about: Mapping[str, Any]) -> None:
     """Write a meta-trained file; the same arguments give the same bytes.
 
     Args:
@@ -33,7 +36,7 @@ def write(path, start, regulator, about):
     atomic.write_file(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
 
 
-def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
+def read(path: str | Path, fetch: str = "bash scripts/gram/meta_train.sh CORPUS PROMPTS") -> Meta:
     """Return (start {name: tensor}, frozen ``Regulator``, about) of a meta-trained file.
 
     Raises:
@@ -46,7 +49,7 @@ def read(path, fetch="bash scripts/gram/meta_train.sh CORPUS PROMPTS"):
                           f"make it again with {fetch}")
 
 
-def _parse(path):
+def _parse(path: Path) -> Meta:
     with safe_open(path, "pt") as file:
         about = json.loads((file.metadata() or {})["about"])
         if about["format"] != FORMAT:

@@ -5,11 +5,12 @@ pseudo-classes cluster captions and keep the pairs whose image agrees.
 """
 import collections
 import contextlib
-import importlib.util
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,11 +22,11 @@ from ..errors import InputError
 from ..training import distributed
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
+from . import clustering
 from .cluster_names import name_clusters
+from .features import Features
 
-CHUNK = 16384  # pairs in memory at a time, beyond the sample
 CAPTIONS = 300  # of a pseudo-class, read for its name
-MANY = 50_000  # pairs from which faiss is worth its start
 FORMAT = "promptreg hierarchy 1"
 
 
@@ -46,103 +47,22 @@ class Hierarchy:
     domains: list
     about: dict
 
-    def members(self):
+    def members(self) -> dict[int, np.ndarray]:
         """Return {pseudo-class number: its rows, sorted}."""
         order = np.argsort(self.pseudo, kind="stable")
         numbers, starts = np.unique(self.pseudo[order], return_index=True)
         return {int(n): rows for n, rows in zip(numbers, np.split(order, starts[1:]), strict=True) if n >= 0}
 
 
-def chosen(backend, pairs):
-    """Return what TRAINER.GRAM.CLUSTER stands for: "auto" is faiss where it is installed and pairs are many."""
-    if backend != "auto":
-        return backend
-    return "faiss" if pairs >= MANY and importlib.util.find_spec("faiss") else "sklearn"
-
-
-def kmeans(x, k, seed, backend="sklearn"):
-    """Return k-means centroids [k, D] of the rows of ``x`` float32 [n, D] (k is cut down to n).
-
-    Args:
-        backend: "sklearn" (MiniBatchKMeans) or "faiss".
-    """
-    k = min(k, len(x))
-    if backend == "faiss":
-        import faiss
-        model = faiss.Kmeans(x.shape[1], k, niter=25, nredo=4, seed=seed, max_points_per_centroid=1024)
-        model.train(x)
-        return model.centroids
-    from sklearn.cluster import MiniBatchKMeans
-    model = MiniBatchKMeans(k, batch_size=2048, n_init=4, init_size=max(1024, 8 * k), max_iter=30, random_state=seed)
-    return model.fit(x).cluster_centers_.astype(np.float32)
-
-
-def nearest(x, centroids):
-    """Return int32 [n], the number of the nearest of the ``centroids`` [k, D] for each row of ``x`` [n, D]."""
-    return (x @ centroids.T - 0.5 * np.square(centroids).sum(1)).argmax(1).astype(np.int32)
-
-
-def chunks(rows):
-    return (rows[i:i + CHUNK] for i in range(0, len(rows), CHUNK))
-
-
-def sample(rows, size, seed):
-    """Return at most ``size`` of the rows, drawn evenly, sorted."""
-    if len(rows) <= size:
-        return rows
-    return np.sort(np.random.default_rng(seed).choice(rows, size, replace=False))
-
-
-def _joint(features, rows):
-    return np.concatenate([features.vectors(kind, rows).numpy() for kind in ("image", "text")], 1)
-
-
-def split_domains(features, k, size, seed, backend):
-    """Return the domain int32 [N] of each pair: clusters of [v; t], fitted on a sample."""
-    rows = np.arange(len(features))
-    centroids = kmeans(_joint(features, sample(rows, size, seed)), k, seed, backend)
-    return np.concatenate([nearest(_joint(features, part), centroids)
-                           for part in tqdm(list(chunks(rows)), "domains", unit="chunk", mininterval=2)])
-
-
-def split_classes(features, rows, k, size, seed, least, backend):
-    """Cluster one domain's captions and keep the pairs whose image agrees.
-
-    Args:
-        rows: of the domain, sorted.
-        least: pairs that a pseudo-class needs.
-
-    Returns:
-        (cluster int32 [R] per row, -1 where the image disagrees or the cluster is too small; agreement of each cluster
-        that is left, and of the domain.)
-    """
-    centroids = kmeans(features.vectors("text", sample(rows, size, seed)).numpy(), k, seed, backend)
-    cluster = np.concatenate([nearest(features.vectors("text", part).numpy(), centroids) for part in chunks(rows)])
-    sums = np.zeros((len(centroids), centroids.shape[1]), np.float64)
-    counts = np.bincount(cluster, minlength=len(centroids))
-    at = 0
-    for part in chunks(rows):
-        np.add.at(sums, cluster[at:at + len(part)], features.vectors("image", part).numpy())
-        at += len(part)
-    means = (sums / np.maximum(counts, 1)[:, None]).astype(np.float32)
-    means[counts == 0] = 1e3  # an empty cluster attracts nothing
-    nearest_mean = [nearest(features.vectors("image", part).numpy(), means) for part in chunks(rows)]
-    agrees = np.concatenate(nearest_mean) == cluster
-    kept = np.bincount(cluster[agrees], minlength=len(centroids))
-    alive = kept >= least
-    renumber = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
-    rates = [float(kept[c] / counts[c]) for c in np.flatnonzero(alive)]
-    return np.where(agrees, renumber[cluster], -1), rates, float(agrees.mean()) if len(rows) else 0.0
-
-
-def _name(features, rows, cluster, count, seed):
+def _name(features: Features, rows: np.ndarray, cluster: np.ndarray, count: int, seed: int) -> list[str]:
     captions = []
     for c in range(count):
-        captions.append([caption for caption, _ in features.records(sample(rows[cluster == c], CAPTIONS, seed))])
+        drawn = clustering.sample(rows[cluster == c], CAPTIONS, seed)
+        captions.append([caption for caption, _ in features.records(drawn)])
     return name_clusters(captions)
 
 
-def held_out(tree, share):
+def held_out(tree: Hierarchy, share: float) -> tuple[list[int], list[int]]:
     """Split the domains that tasks can be drawn from, those of two pseudo-classes or more.
 
     The split belongs to the hierarchy, not to the seed: every run on it holds out the same.
@@ -166,7 +86,8 @@ def held_out(tree, share):
     return held, [d for d in usable if d not in held]
 
 
-def build(features, path, options, provenance=None):
+def build(features: Features, path: str | Path, options: Mapping[str, Any],
+          provenance: Mapping[str, Any] | None = None) -> Hierarchy:
     """Build the hierarchy, or read it where it is already there; goes on where a killed run stopped.
 
     Args:
@@ -193,12 +114,12 @@ def build(features, path, options, provenance=None):
     return read(path)
 
 
-def _build(features, path, options, about):
+def _build(features: Features, path: Path, options: Mapping[str, Any], about: dict[str, Any]) -> None:
     parts = path.with_suffix(".parts")
     first = parts / "domains.safetensors"
-    seed, backend = options["seed"], chosen(options["backend"], len(features))
+    seed, backend = options["seed"], clustering.chosen(options["backend"], len(features))
     if distributed.rank() == 0 and not first.exists():
-        domain = split_domains(features, options["domains"], options["sample"], seed, backend)
+        domain = clustering.split_domains(features, options["domains"], options["sample"], seed, backend)
         atomic.write_file(first, save({"domain": torch.from_numpy(domain)}))
     distributed.barrier()
     domain = load_file(first)["domain"].numpy()
@@ -208,8 +129,8 @@ def _build(features, path, options, about):
         part, rows = parts / f"domain-{d:05d}.safetensors", np.flatnonzero(domain == d)
         if part.exists() or not len(rows):
             continue
-        cluster, rates, agreement = split_classes(features, rows, options["classes"], options["sample"], seed + d + 1,
-                                                  options["least"], backend)
+        cluster, rates, agreement = clustering.split_classes(
+            features, rows, options["classes"], options["sample"], seed + d + 1, options["least"], backend)
         names = _name(features, rows, cluster, len(rates), seed)
         found = {"names": names, "rates": rates, "agreement": agreement}
         atomic.write_file(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
@@ -218,7 +139,7 @@ def _build(features, path, options, about):
         _join(parts, domain, count, path, about)
 
 
-def _join(parts, domain, count, path, about):
+def _join(parts: Path, domain: np.ndarray, count: int, path: Path, about: dict[str, Any]) -> None:
     pseudo, domains, number = np.full(len(domain), -1, np.int32), [], 0
     for d in range(count):
         rows, classes = np.flatnonzero(domain == d), []
@@ -239,7 +160,7 @@ def _join(parts, domain, count, path, about):
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
 
 
-def read(path):
+def read(path: str | Path) -> Hierarchy:
     """Return the ``Hierarchy`` of a file.
 
     Raises:
@@ -251,7 +172,7 @@ def read(path):
                           "delete it and run again")
 
 
-def _parse(path):
+def _parse(path: str | Path) -> Hierarchy:
     with safe_open(path, "pt") as file:
         about = json.loads(file.metadata()["about"])
         if about["format"] != FORMAT:

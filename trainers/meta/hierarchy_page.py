@@ -7,8 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..utils import pages
-from . import hierarchy, pairs
+from . import clustering, hierarchy, pairs
 from .features import Features
 
 THUMBNAIL = 128  # pixels of the longer side
@@ -32,19 +34,21 @@ def page(tree: hierarchy.Hierarchy, features: Features, samples: int = 6, held_o
         domains=domain_sections(tree, features, samples, held_out))
 
 
-def domain_sections(tree, features, samples: int, held_out: Collection[int]) -> list[dict[str, Any]]:
+def domain_sections(tree: hierarchy.Hierarchy, features: Features, samples: int,
+                    held_out: Collection[int]) -> list[dict[str, Any]]:
     """Return what the page shows of each domain."""
     members = tree.members()
     return [{"number": number, "held": number in held_out, **domain_section(domain, members, features, samples, number)}
             for number, domain in enumerate(tree.domains)]
 
 
-def domain_section(domain, members, features, samples: int, seed: int) -> dict[str, Any]:
+def domain_section(domain: dict[str, Any], members: dict[int, np.ndarray], features: Features, samples: int,
+                   seed: int) -> dict[str, Any]:
     """Return what the page shows of a domain, its pseudo-classes from the largest to the smallest."""
     classes = sorted(domain["classes"], key=lambda found: -found["pairs"])
     shown = [{**found, "agreement": f"{found['agreement']:.0%}",
               "shown": [pair(features.root, place, caption) for caption, place in features.records(
-                  hierarchy.sample(members[found["number"]], samples, seed=seed))]} for found in classes]
+                  clustering.sample(members[found["number"]], samples, seed=seed))]} for found in classes]
     more = f" and {len(classes) - NAMED} more" if len(classes) > NAMED else ""
     name = ", ".join(found["name"] for found in classes[:NAMED]) + more
     return {"name": name or "no pseudo-class", "pairs": domain["pairs"],
@@ -65,7 +69,7 @@ def pair(root: str | Path, place: str, caption: str) -> dict[str, str]:
 
 def sound(tree: hierarchy.Hierarchy) -> bool:
     """Return whether a hierarchy's description is of the kind that the page shows: anybody may have written it."""
-    def counted(part):
+    def counted(part: dict[str, Any]) -> bool:
         return type(part["pairs"]) is int and 0 <= part["pairs"] <= len(tree.domain) and 0 <= part["agreement"] <= 1
 
     try:

@@ -10,8 +10,12 @@ import json
 import os
 import stat
 import tarfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
 
 from ..errors import InputError
 from ..utils.images import opened, rgb
@@ -38,11 +42,11 @@ class Pair:
     """
 
     where: str
-    image: object = None
-    caption: object = None
+    image: Any = None
+    caption: Any = None
     fault: str | None = None
 
-    def text(self, root):
+    def text(self, root: Path) -> str:
         """Return the caption; raises Bad."""
         if self.fault:
             raise Bad(self.fault)
@@ -56,7 +60,7 @@ class Pair:
         return text
 
 
-def fetch(root, place):
+def fetch(root: str | Path, place: Any) -> bytes:
     """Return the bytes at a place; raises Bad. The place may be any: a device that never ends, a size that none has."""
     try:
         name, offset, size = (place, 0, None) if isinstance(place, str) else place
@@ -78,7 +82,7 @@ def fetch(root, place):
         raise Bad(f"the file cannot be read ({getattr(error, 'strerror', None) or error})") from None
 
 
-def picture(root, place):
+def picture(root: str | Path, place: Any) -> Image:
     """Return the RGB image at a place; raises Bad."""
     raw = fetch(root, place)
     try:
@@ -87,7 +91,7 @@ def picture(root, place):
         raise Bad(f"the image is broken ({str(error)[:80]})") from None
 
 
-def _decode(raw):
+def _decode(raw: bytes) -> Image:
     with opened(io.BytesIO(raw)) as image:
         return rgb(image)
 
@@ -107,7 +111,7 @@ class Corpus:
         InputError: nothing there, or nothing of these kinds.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         path = Path(path)
         self.path, self.name = path, path.stem
         if path.is_file():
@@ -124,10 +128,10 @@ class Corpus:
                              "or webdataset .tar shards would be")
         self._read = read
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Pair]:
         return self._read()
 
-    def blocks(self, size):
+    def blocks(self, size: int) -> Iterator[tuple[int, list[Pair]]]:
         """Yield (number, list of ``size`` pairs, the last one shorter)."""
         pairs = iter(self)
         for number in itertools.count():
@@ -136,7 +140,7 @@ class Corpus:
                 return
             yield number, block
 
-    def fingerprint(self, times=True):
+    def fingerprint(self, times: bool = True) -> str:
         """Return a hash of the names, sizes and times of the TSV, the shards, or a folder's images and captions.
 
         Args:
@@ -149,7 +153,7 @@ class Corpus:
             digest.update(entry.encode("utf-8", "replace"))
         return digest.hexdigest()
 
-    def _tsv(self):
+    def _tsv(self) -> Iterator[Pair]:
         with open(self.path, "rb") as file:
             for number, line in enumerate(file, 1):
                 fields = line.rstrip(b"\r\n").split(b"\t")
@@ -166,7 +170,7 @@ class Corpus:
                 else:
                     yield Pair(f"{where}, {image}", image, fields[1])
 
-    def _folder(self):
+    def _folder(self) -> Iterator[Pair]:
         for folder, below, names in os.walk(self.path):
             below.sort()
             there = {}
@@ -179,7 +183,7 @@ class Corpus:
             for found in there.values():
                 yield self._pair(found.get("image") or found["caption"], found)
 
-    def _tars(self):
+    def _tars(self) -> Iterator[Pair]:
         for file in self.files:
             shard, key, found = str(file.relative_to(self.root)), ("", ""), {}
             try:
@@ -207,16 +211,16 @@ class Corpus:
                 yield Pair(shard, fault=f"the shard is damaged ({reason}); its pairs from there on are lost")
 
     @staticmethod
-    def _pair(where, found):
+    def _pair(where: str, found: Mapping[str, Any]) -> Pair:
         missing = [kind for kind in ("image", "caption") if kind not in found]
         return Pair(where, found.get("image"), found.get("caption"), f"there is no {missing[0]}" if missing else None)
 
 
-def dump(caption, image):
+def dump(caption: str, image: Any) -> bytes:
     """Return a pair's caption and place as bytes, for the feature shards."""
     return json.dumps([caption, image], ensure_ascii=False).encode()
 
 
-def load(raw):
+def load(raw: Any) -> tuple[str, Any]:
     """Return (caption, place) of what ``dump`` made."""
     return tuple(json.loads(bytes(raw)))

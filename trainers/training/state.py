@@ -1,6 +1,6 @@
 """What a run carries from step to step besides prompts, optimizer and schedule; checkpoints save it."""
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ class Notes:
         if text not in self.texts:
             log.warning("%s", text)
             self.texts.append(text)
+
+    def adopt(self, texts: Iterable[str]) -> None:
+        """Keep notes that somebody else has warned of."""
+        self.texts += texts
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.texts)

@@ -70,7 +70,7 @@ class PromptTrainer(ResumableTrainer):
         validation.check_split(self)
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
-        self.state.notes.texts += getattr(self.dm.dataset, "notes", ())  # of which it has warned
+        self.state.notes.adopt(getattr(self.dm.dataset, "notes", ()))
 
     def build_model(self) -> None:
         """Build the method on its CLIP and, where it has something to train, the optimizer."""

@@ -15,7 +15,7 @@ from torchvision import transforms
 from trainers.cli import gram_browse
 from trainers.clip import load_clip
 from trainers.errors import InputError
-from trainers.meta import features, hierarchy
+from trainers.meta import clustering, features, hierarchy
 from trainers.meta.cluster_names import name_clusters
 from trainers.meta.pairs import Corpus, picture
 
@@ -185,17 +185,17 @@ def test_hierarchy_finds_what_was_planted(tmp_path):
 
 @pytest.mark.parametrize("installed", [True, False])
 def test_faiss_is_taken_for_many_pairs_where_it_is_there(installed, monkeypatch):
-    monkeypatch.setattr(hierarchy.importlib.util, "find_spec", lambda name: name if installed else None)
-    assert hierarchy.chosen("auto", 1_000_000) == ("faiss" if installed else "sklearn")
-    assert hierarchy.chosen("auto", 1_000) == hierarchy.chosen("sklearn", 1_000_000) == "sklearn"
-    assert hierarchy.chosen("faiss", 10) == "faiss"
+    monkeypatch.setattr(clustering.importlib.util, "find_spec", lambda name: name if installed else None)
+    assert clustering.chosen("auto", 1_000_000) == ("faiss" if installed else "sklearn")
+    assert clustering.chosen("auto", 1_000) == clustering.chosen("sklearn", 1_000_000) == "sklearn"
+    assert clustering.chosen("faiss", 10) == "faiss"
 
 
 def test_faiss_finds_what_was_planted(tmp_path):
     pytest.importorskip("faiss")
     drawn = np.random.default_rng(0)
     points = 3 * drawn.normal(size=(5, 1, 8)) + 0.1 * drawn.normal(size=(5, 200, 8))
-    found = hierarchy.kmeans(points.reshape(-1, 8).astype(np.float32), 5, 1, "faiss")
+    found = clustering.kmeans(points.reshape(-1, 8).astype(np.float32), 5, 1, "faiss")
     distance = np.linalg.norm(points.mean(1)[:, None] - found[None], axis=-1)
     assert sorted(distance.argmin(1)) == [0, 1, 2, 3, 4] and distance.min(1).max() < 0.1
 
@@ -204,14 +204,14 @@ def test_killed_clustering_ends_with_the_same_file(tmp_path, monkeypatch):
     planted(tmp_path / "f")
     found = features.Features(tmp_path / "f", tmp_path)
     hierarchy.build(found, tmp_path / "whole.tree", OPTIONS)
-    split, calls = hierarchy.split_classes, []
+    split, calls = clustering.split_classes, []
 
     def dies(*args):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
         return split(*args)
-    monkeypatch.setattr(hierarchy, "split_classes", dies)
+    monkeypatch.setattr(clustering, "split_classes", dies)
     with pytest.raises(KeyboardInterrupt):
         hierarchy.build(found, tmp_path / "killed.tree", OPTIONS)
     assert not (tmp_path / "killed.tree").exists()
