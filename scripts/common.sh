@@ -83,6 +83,15 @@ absolute() {
   esac
 }
 
+# config PATH: where a file or folder of configs/ is: in the repository, or, of a method of one's own, below this folder.
+config() {
+  if [ ! -e "$ROOT/configs/$1" ] && [ -e "$PWD/configs/$1" ]; then
+    echo "$PWD/configs/$1"
+  else
+    echo "$ROOT/configs/$1"
+  fi
+}
+
 # run TRAINER CFG DATASET SEED FOLDER [MORE…]: one run of train.py. A finished folder is not run again. The config is
 # of the trainer's own folder below configs/trainers, or of CONFIGS.
 run() {
@@ -90,13 +99,14 @@ run() {
   shift 5
   perform "$PYTHON" "${TRAIN[@]}" ${flags[@]+"${flags[@]}"} --root "$DATA" --seed "$seed" --trainer "$trainer" \
     --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
-    --config-file "$ROOT/configs/trainers/${CONFIGS:-$trainer}/$cfg.yaml" \
+    --config-file "$(config "trainers/${CONFIGS:-$trainer}/$cfg.yaml")" \
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}
 }
 
 # last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the config's last.
 last_epoch() {
-  local file=$ROOT/configs/trainers/$1/$2.yaml
+  local file
+  file=$(config "trainers/$1/$2.yaml")
   if [ -n "${LOADEP:-}" ]; then
     echo "$LOADEP"
   elif [ -f "$file" ]; then

@@ -9,6 +9,7 @@
 """
 import importlib
 import sys
+from pathlib import Path
 
 __version__ = "0.2.0"
 
@@ -20,19 +21,26 @@ def _command_starts():
     return by_name or "_promptreg" in sys.modules
 
 
+NO_METHODS = ("__init__", "__main__", "base", "prompts", "errors")  # of the files here: all others are methods
+METHODS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_METHODS)
 # compat.engine comes first: it settles which Dassl answers to the name, before anything asks.
-PARTS = ("compat.engine", "cocoop", "coop", "gram", "ivlp", "kgcoop", "maple", "meta.trainer", "prograd", "promptsrc",
-         "vpt", "zsclip")
+PARTS = ("compat.engine", *METHODS, "meta.trainer")
 
 importlib.import_module(".compat.old_names", __name__).install(__name__)
 if __name__ != "trainers":  # in a host repository; ours has command lines that catch what they can
     importlib.import_module(".compat.excepthook", __name__).install()
 
 
-def load_trainers():
-    """Import, and thereby register, all trainers; ``import promptreg`` has done so but in our own commands."""
+def load_trainers(own=False):
+    """Import, and thereby register, all trainers; ``import promptreg`` has done so but in our own commands.
+
+    Args:
+        own: also import the files that PROMPTREG_METHODS names, as the commands do: methods outside of this package.
+    """
     for part in PARTS:
         importlib.import_module(f".{part}", __name__)
+    if own:
+        importlib.import_module(".compat.own_methods", __name__).load()
 
 
 if not _command_starts():

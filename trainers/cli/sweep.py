@@ -17,7 +17,9 @@ def parser() -> Parser:
     """Return the parser of the command; it needs no torch."""
     p = Parser(prog="promptreg sweep", description=__doc__,
                formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--methods", "--method", nargs="+", required=True, help=f"of {', '.join(METHODS)}, or all")
+    p.add_argument("--methods", "--method", nargs="+", required=True,
+                   help=f"of {', '.join(METHODS)}, or all; or a method of your own, with a config in "
+                        "configs/trainers/NAME")
     p.add_argument("--setting", required=True, choices=SETTINGS,
                    help="xd: cross-dataset; dg: domain generalization (the variants of ImageNet)")
     p.add_argument("--datasets", "--dataset", nargs="+",

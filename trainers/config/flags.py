@@ -95,7 +95,7 @@ def named(method: str, dataset: str, rest: list[str]) -> list[str]:
 
 def _given(words: Sequence[str], flag: str) -> str | None:
     """Return the value of a flag among words, None where it is not there."""
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):  # one word too many where there are none
         if word == flag or word.startswith(f"{flag}="):
             return word.partition("=")[2] or after
     return None

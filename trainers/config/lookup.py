@@ -17,9 +17,16 @@ def datasets() -> dict[str, str]:
 
 
 def methods() -> dict[str, list[str]]:
-    """Return {trainer: names of its configs} of all folders of configs."""
-    folders = sorted(path for path in Path(packaged("configs"), "trainers").iterdir() if path.is_dir())
-    return {folder.name: sorted(path.stem for path in folder.glob("*.yaml")) for folder in folders}
+    """Return {trainer: names of its configs} of all folders of configs, the package's and those below this folder."""
+    found: dict[str, set[str]] = {}
+    for path in (path for place in _folders() for path in place.glob("*/*.yaml")):
+        found.setdefault(path.parent.name, set()).add(path.stem)
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def _folders() -> list[Path]:
+    """Return where configs of methods lie: in the package, and of methods of one's own below this folder."""
+    return [Path(packaged("configs"), "trainers"), Path("configs", "trainers")]
 
 
 def dataset_config(word: str) -> str:
@@ -62,7 +69,7 @@ def method_config(word: str) -> tuple[str, str]:
     if config not in configs:
         raise InputError((f"{trainer} has no config {config}: " if config else f"{trainer} has several configs: ")
                          + f"choose one of {', '.join(f'{trainer}/{name}' for name in configs)}")
-    return trainer, str(Path(packaged("configs"), "trainers", trainer, f"{config}.yaml"))
+    return trainer, next(str(path) for place in _folders() if (path := place / trainer / f"{config}.yaml").is_file())
 
 
 def _letters(word: str) -> str:

@@ -1,6 +1,8 @@
 """What the command ``sweep`` does with its parsed flags: check, run, tables, what failed."""
 import argparse
+import functools
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -17,6 +19,8 @@ from . import preflight
 from .plan import Job, check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, visible_gpus
 from .progress import watching
+
+MOST_NAMED = 8  # jobs that failed for one reason
 
 
 def environment(args: argparse.Namespace) -> dict[str, str]:
@@ -57,22 +61,42 @@ def dry_run(jobs: list[Job]) -> None:
 
 
 def report(pool: Pool, console: Console) -> None:
-    """Print what failed, with its last lines and the command for it alone."""
+    """Print what failed, once for each reason: its last lines, the jobs, and the command for one of them alone."""
+    reasons: dict[tuple, list] = {}
     for job in pool.jobs:
-        failure = pool.failures.get(job.slug)
-        if failure:
-            code = failure["code"]
-            number = -code if code < 0 else code - 128  # the script's own signal, or the one that its command died of
-            how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
-            console.print(f"failed: {job.name} ({how})", style="bold red", highlight=False, markup=False)
-            for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
-                console.print(f"    {escape_control_chars(line)}", highlight=False, markup=False, soft_wrap=True)
-            console.print(f"    again: {failure['command']}", highlight=False, markup=False, soft_wrap=True)
-            console.print(f"    all it printed: {failure['console']}", highlight=False, markup=False, soft_wrap=True)
-        elif pool.states[job.slug] == INTERRUPTED:
+        if failure := pool.failures.get(job.slug):
+            reasons.setdefault(reason(failure), []).append((job, failure))
+    for (code, _), failed in reasons.items():
+        print_failures(code, failed, console)
+    for job in pool.jobs:
+        if job.slug not in pool.failures and pool.states[job.slug] == INTERRUPTED:
             console.print(f"interrupted: {job.name}: the same command goes on with it", highlight=False, markup=False)
-        elif pool.states[job.slug] == ELSEWHERE:
+        elif job.slug not in pool.failures and pool.states[job.slug] == ELSEWHERE:
             console.print(f"left out: {job.name}: another sweep is running it", highlight=False, markup=False)
+
+
+def reason(failure: dict) -> tuple[int, str]:
+    """Return (exit code, last line without what differs from job to job: paths and numbers) of a failure."""
+    last = (failure["lines"] or [""])[-1]
+    return failure["code"], re.sub(r"\d+(\.\d+)?", "0", re.sub(r"(?<!\w)[\w.~-]*/[^\s:;,]*", "PATH", last))
+
+
+def print_failures(code: int, failed: list[tuple[Job, dict]], console: Console) -> None:
+    """Print jobs that failed for one reason."""
+    number = -code if code < 0 else code - 128  # the script's own signal, or the one that its command died of
+    how = f"killed by signal {number}" if number > 0 else f"exit code {code}"
+    job, failure = failed[0]
+    what = job.name if len(failed) == 1 else f"{len(failed)} jobs"
+    console.print(f"failed: {what} ({how})", style="bold red", highlight=False, markup=False)
+    say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    for line in failure["lines"] or ["nothing is in its console's file: is the disk full?"]:
+        say(f"    {escape_control_chars(line)}")
+    if len(failed) > 1:
+        names = [other.name for other, _ in failed]
+        more = f"; and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        say(f"    jobs: {'; '.join(names[:MOST_NAMED])}{more}")
+    say(f"    again: {failure['command']}")
+    say(f"    all it printed: {failure['console']}")
 
 
 def print_tables(jobs: list[Job], console: Console, output: str) -> None:

@@ -1,6 +1,7 @@
 """The methods that have published scripts, and the settings: what a sweep is asked for; it needs no torch."""
 from dataclasses import dataclass, field
 
+from ..config import lookup
 from ..results.published import KEYS, VARIANTS
 
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
@@ -25,6 +26,7 @@ class Method:
     xd_test: str = "xd_test"
     seed_argument: tuple = ("train", "test", "xd_train", "xd_test")
     environment: dict = field(default_factory=dict)
+    first: tuple = ()  # arguments of all its scripts before those that all methods' have
 
 
 def _suffixed(folder: str, suffix: str) -> Method:
@@ -48,3 +50,15 @@ METHODS = {
        for name in ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC")},
 }
 XD_SHOTS = {"ProGrad": 4}  # all others: 16
+
+
+def scripts_of(method: str) -> Method | None:
+    """Return a method's scripts: its own, else those of any trainer that has a config; None where it has none."""
+    if method in METHODS:
+        return METHODS[method]
+    return Method("any", first=(method,)) if method in lookup.methods() and method != "GRAM" else None
+
+
+def known_methods() -> list[str]:
+    """Return the names of all methods that a sweep can run."""
+    return [*METHODS, *(name for name in lookup.methods() if name not in METHODS and name != "GRAM")]

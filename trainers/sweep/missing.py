@@ -9,7 +9,8 @@ from ..results.identity import OWN, following, settings
 from ..results.line import epochs_by_shots
 from ..results.published import KEYS, ZERO_SHOT
 from ..results.table import column_name
-from .plan import METHODS, TARGETS, plan
+from .methods import TARGETS, scripts_of
+from .plan import plan, scripts
 
 
 def missing(tables, runs, output):
@@ -29,7 +30,7 @@ def missing(tables, runs, output):
 def gaps(table):
     """Yield (line, column, seeds) of the cells of a table that lack seeds which others have."""
     seeds = sorted({seed for row in table.rows for cell in row.cells if isinstance(cell, Cell) for seed in cell.values})
-    for line in (line for line in table.lines if line.method in METHODS and not line.split):
+    for line in (line for line in table.lines if scripts_of(line.method) and not line.split):
         for number, column in enumerate(table.columns):
             cells = [row.cells[number] for row in table.rows if row.line == line]
             lacking = [seed for seed in seeds if not all(cell and seed in cell.values for cell in cells)]
@@ -91,10 +92,12 @@ def steps(table, line, column, seeds, places):
     dataset, environment = places.of(column)
     transfer = table.setting in ("xd", "dg")
     source = places.of(table.source)[0] if transfer and table.source != "imagenet" else "imagenet"
-    training = transfer and column == table.source and METHODS[line.method].train
+    training = transfer and column == table.source and scripts(line.method).train
     target = TARGETS[table.setting][0] if training else dataset  # by its own script: few_shot.sh passes other keys
     config = epochs_by_shots(line.config, target, line.shots) if line.by_shots else line.config
     setting = "few_shot" if transfer and column == table.source and not training else table.setting
+    if config and scripts(line.method).first:  # its scripts name no config of their own
+        environment = {**environment, "CFG": config}
     given = [line.method], setting, [target], seeds, [line.shots] if line.shots > 0 else []
     jobs = plan(*given, environment, source)
     commands = [command for job in jobs for step in job.steps for command in step.commands]

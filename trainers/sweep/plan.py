@@ -17,7 +17,7 @@ from ..errors import InputError, SetupError
 from ..training import identity, run
 from ..training.result import FILE, load_result
 from ..utils.paths import SCRIPTS
-from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS
+from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS, Method, known_methods, scripts_of
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,14 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
     datasets = TARGETS[setting] if list(datasets) == ["all"] else datasets
     known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
     for name in methods:
-        check(name, METHODS, "--methods")
+        check(name, known_methods(), "--methods")
     for name in datasets:
         check(name, known, "--datasets")
     check(source, known, "--source")
     jobs = []
     for method in methods:
         make = {"base2new": base2new, "few_shot": few_shot}.get(setting, transfer)
-        jobs += make(method, datasets, seeds, shots, {**(environment or {}), **METHODS[method].environment}, source)
+        jobs += make(method, datasets, seeds, shots, {**(environment or {}), **scripts(method).environment}, source)
     unique = {tuple(step.words + tuple(sorted(step.environment.items())) for step in job.steps): job for job in jobs}
     jobs = list(unique.values())
     for job in jobs if opts else ():
@@ -111,11 +111,18 @@ def check(name, known, flag):
         raise InputError(f"{flag} {name}: {hint}")
 
 
+def scripts(method: str) -> Method:
+    """Return the scripts of a method that ``plan`` has checked."""
+    found = scripts_of(method)
+    assert found
+    return found
+
+
 def call(method, part, arguments, seed, environment):
     """Return the step of one of a method's scripts, the seed where the script expects it."""
-    scripts = METHODS[method]
-    words = [f"{scripts.folder}/{getattr(scripts, part)}.sh", *map(str, arguments)]
-    if part in scripts.seed_argument:
+    found = scripts(method)
+    words = [f"{found.folder}/{getattr(found, part)}.sh", *found.first, *map(str, arguments)]
+    if part in found.seed_argument:
         return Step((*words, str(seed)), environment)
     if method in ("ZeroshotCLIP", "ZeroshotCLIP2"):
         return Step(tuple(words), environment)
@@ -129,13 +136,13 @@ def base2new(method, datasets, seeds, shots, environment, _):
             given = environment if k is None else {**environment, "SHOTS": str(k)}
             for seed in seeds:
                 steps = [call(method, part, [dataset], seed, given) for part in ("train", "test")
-                         if getattr(METHODS[method], part)]
+                         if getattr(scripts(method), part)]
                 jobs.append(Job(name(method, dataset, k, seed), method, steps))
     return jobs
 
 
 def few_shot(method, datasets, seeds, shots, environment, _):
-    if not METHODS[method].train:  # zero-shot
+    if not scripts(method).train:  # zero-shot
         return [Job(f"{method} {dataset}", method, [call(method, "few_shot", [dataset], None, environment)])
                 for dataset in datasets]
     return [Job(name(method, dataset, k, seed), method, [call(method, "few_shot", [dataset, k], seed, environment)])
@@ -143,13 +150,13 @@ def few_shot(method, datasets, seeds, shots, environment, _):
 
 
 def transfer(method, datasets, seeds, shots, environment, source):
-    if not METHODS[method].train:
+    if not scripts(method).train:
         return few_shot(method, datasets, seeds, shots, environment, source)
     jobs = []
     for k in shots or [XD_SHOTS.get(method, 16)]:
         given = {**environment, "SHOTS": str(k)} if shots else environment
         given = {**given, "SOURCE": source} if source != "imagenet" else given
-        first = [source] if "xd_train" in METHODS[method].seed_argument else [source, k]
+        first = [source] if "xd_train" in scripts(method).seed_argument else [source, k]
         for seed in seeds:
             steps = [call(method, "xd_train", first, seed, given)]
             steps += [call(method, "xd_test", [dataset], seed, given) for dataset in datasets]

@@ -108,8 +108,8 @@ class Worker:
         if found:
             epoch, epochs, batch, batches = map(int, found[-1])
             inside = min(1.0, max(0.0, (epoch - 1 + batch / batches) / epochs))
-        # A training takes far longer than what evaluates it.
-        return inside * 0.9 if done == 0 and len(steps) > 1 else inside if done == 0 else 0.9 + 0.1 * done / len(steps)
+        # A training takes far longer than what evaluates it, in its own step and in those that follow.
+        return 0.9 * inside if done == 0 else 0.9 + 0.1 * done / len(steps)
 
 
 class Guard:

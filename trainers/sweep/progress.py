@@ -23,25 +23,43 @@ def duration(seconds):
 def states_table(pool):
     """Return a table of how many of each method's jobs are in which state."""
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("Method")
+    table.add_column("Method", no_wrap=True, overflow="ellipsis")
     shown = [state for state in STATES if state not in (INTERRUPTED, ELSEWHERE) or state in pool.states.values()]
     for state in shown:
-        table.add_column(state, justify="right", style=STATES[state])
+        table.add_column(state, justify="right")
     for method in dict.fromkeys(job.method for job in pool.jobs):
         states = [pool.states[job.slug] for job in pool.jobs if job.method == method]
-        table.add_row(method, *(str(states.count(state) or "·") for state in shown))
+        counts = [(states.count(state), STATES[state]) for state in shown]
+        table.add_row(method, *(Text(str(count), style) if count else Text("·", "dim") for count, style in counts))
     return table
+
+
+def one_line_table(columns, shrinks=0):
+    """Return an empty table without heads; where a row would need a second line, the first columns are cut."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for number in range(columns):
+        table.add_column(no_wrap=number >= shrinks)
+    return table
+
+
+def cut(text, style=""):
+    """Return a text for a column that shrinks."""
+    return Text(text, style, no_wrap=True, overflow="ellipsis")
+
+
+def bar(total, done, width):
+    """Return a bar in the colours of work and success; rich's own are close to the red of failure."""
+    return ProgressBar(total, done, width=width, complete_style="cyan", finished_style="green")
 
 
 def running_table(pool):
     """Return a table of the jobs at work, with a bar for each."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = one_line_table(5, shrinks=2)
     for worker in pool.workers:
         if worker.job:
             share = worker.share
-            table.add_row(Text(worker.job.name), Text(worker.step.words[0], style="dim"),
-                          ProgressBar(1.0, share, width=24), f"{100 * share:3.0f}%",
-                          duration(time.time() - worker.begin))
+            table.add_row(cut(worker.job.name), cut(worker.step.words[0], "dim"), bar(1.0, share, 16),
+                          f"{100 * share:3.0f}%", duration(time.time() - worker.begin))
     return table
 
 
@@ -49,9 +67,9 @@ def view(pool, begin):
     """Return all that is shown of a pool at work since ``begin`` (seconds since the epoch)."""
     share = sum(worker.share for worker in pool.workers if worker.job)
     ended = sum(state in (FINISHED, FAILED, INTERRUPTED, ELSEWHERE) for state in pool.states.values())
-    whole = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    whole.add_row("All", ProgressBar(len(pool.jobs), ended + share, width=40), f"{ended}/{len(pool.jobs)}",
-                  f"{duration(time.time() - begin)} passed, {duration(pool.seconds_left())} left")
+    whole = one_line_table(4)
+    times = f"{duration(time.time() - begin)} passed, {duration(pool.seconds_left())} left"
+    whole.add_row("All", bar(len(pool.jobs), ended + share, 28), f"{ended}/{len(pool.jobs)}", times)
     return Group(states_table(pool), Text(), running_table(pool), Text(), whole)
 
 

@@ -17,7 +17,7 @@ def load_package() -> None:
     """
     try:
         with _quiet_to_stop():
-            sys.modules[PACKAGE].load_trainers()
+            sys.modules[PACKAGE].load_trainers(own=True)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
         if not name or name in (PACKAGE, "datasets", "minidassl"):

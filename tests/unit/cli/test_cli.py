@@ -9,6 +9,7 @@ from support.paths import ROOT
 
 from trainers import cli
 from trainers.cli import init
+from trainers.config import flags
 from trainers.config.flags import with_packaged_configs
 from trainers.errors import InputError
 
@@ -153,3 +154,10 @@ def test_doctor_tells_a_missing_package_from_a_broken_one(capsys, monkeypatch):
     monkeypatch.setattr(module, "NEEDED", {"no_such_package": "no-such-package"})
     assert module.main([]) == 3
     assert "FAIL  no_such_package is not installed: pip install no-such-package" in capsys.readouterr().out
+
+
+def test_a_method_and_a_dataset_are_enough():
+    words = flags.with_packaged_configs(["PromptSRC/demo", "digits"])
+    args = flags.parser().parse_args(words)
+    assert (args.trainer, args.seed, args.opts) == ("PromptSRC", 1, ["DATASET.NUM_SHOTS", "16"])
+    assert args.output_dir.endswith("digits/PromptSRC/demo_16shots/seed1")

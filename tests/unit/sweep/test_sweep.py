@@ -17,7 +17,7 @@ from support.paths import ROOT
 from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser as train_parser
-from trainers.sweep import guard, pool, progress
+from trainers.sweep import command, guard, pool, progress
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
 
@@ -352,11 +352,53 @@ def test_live_table(monkeypatch):
         console.print(progress.view(pool, time.time() - 5))
         seen.append(console.export_text())
     Pool(jobs, Books("output"), 2).run(watch)
-    during = next(text for text in seen if "CoOp digits 1 shots seed 1" in text and " 25%" in text)
+    during = next(text for text in seen if "CoOp digits 1 shots seed 1" in text and " 22%" in text)
     assert "waiting" in during and "coop/main.sh" in during and "0/4" in during
     assert "4/4" in seen[-1] and "finished" in seen[-1]
     states = seen[-1].splitlines()
     assert next(line for line in states if line.startswith("PromptSRC")).split() == ["PromptSRC", "1", "·", "·", "1"]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_the_live_table_keeps_to_a_line_a_row(width, monkeypatch):
+    monkeypatch.setenv("FAKE_SLEEP", "1.5")
+    jobs = plan(["CoOp"], "few_shot", ["stanford_cars", "dtd"], [1], [16], {"CFG": "demo"})
+    for job in jobs:
+        job.name += " with a name that is far too long for a terminal of eighty columns, and goes on"
+    seen = []
+
+    def watch(pool):
+        console = Console(record=True, width=width, file=open(os.devnull, "w"), color_system="truecolor",
+                          force_terminal=True)
+        console.print(progress.view(pool, time.time() - 5))
+        seen.append((console.export_text(clear=False), console.export_text(styles=True)))
+    Pool(jobs, Books("output"), 2).run(watch)
+    running = [text for text, _ in seen if text.count("coop/") == 2]
+    assert running and all(len(text.splitlines()) == 7 for text in running), "2 rows of states, 2 of jobs, 1 of all"
+    assert all(len(line) <= width for text in running for line in text.splitlines())
+    assert not any("100%" in text for text in running), "what is evaluated is not done"
+    colours = "".join(styled for text, styled in seen if text in running)
+    assert "\x1b[1;31m" not in colours and "249;38;114" not in colours, "nothing has failed: no red"
+
+
+def test_failures_are_told_once_a_reason(monkeypatch, capsys):
+    monkeypatch.setenv("FAKE_FAIL", "CoOp")
+    assert main(["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--cfg", "demo", "--shots", "1",
+                 "2", "--seeds", "1", "2", "3", "--jobs", "2"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("\nfailed: ") == out.count("    again: ") == 1 and "failed: 6 jobs (exit code 1)" in out
+    assert out.count("error: no room on the disk: free some") == 1
+    assert all(f"CoOp digits {k} shots seed {seed}" in out for k in (1, 2) for seed in (1, 2, 3))
+
+
+@pytest.mark.parametrize("one, other, same", [
+    ("error: /a/b/seed1: no image", "error: /c/seed2: no image", True),
+    ("loss is nan in batch 3", "loss is nan in batch 10", True),
+    ("error: no disk", "error: no memory", False)])
+def test_what_makes_failures_one_reason(one, other, same):
+    reasons = {command.reason({"code": 1, "lines": ["before", line]}) for line in (one, other)}
+    assert len(reasons) == (1 if same else 2)
+    assert command.reason({"code": 2, "lines": [one]}) != command.reason({"code": 1, "lines": [one]})
 
 
 def test_time_left():

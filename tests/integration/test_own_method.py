@@ -1,0 +1,75 @@
+"""A method of one's own from nothing to a row of a table: new-method, its test, a sweep, results, what is missing."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+from trainers.cli import new_method
+
+
+def python(folder, *words):
+    return subprocess.run([sys.executable, "-m", *map(str, words)], cwd=folder, capture_output=True, text=True,
+                          timeout=300, env={
+                               **os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "dropin"), str(folder)]),
+                               "PROMPTREG_METHODS": str(folder / "smooth.py"), "OMP_NUM_THREADS": "1",
+                               "PROMPTREG_CACHE": str(folder / "cache")})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder in which new-method has been called."""
+    folder = tmp_path_factory.mktemp("mine")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert new_method.main(["Smooth", "--from", "CoOp"]) == 0
+    config = folder / "configs/trainers/Smooth/demo.yaml"
+    config.write_text(re.sub("MAX_EPOCH: .*", "MAX_EPOCH: 1", config.read_text()))
+    return folder
+
+
+def test_what_it_writes_passes_its_own_test(folder):
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".yaml")} == {
+        "smooth.py", "test_smooth.py", "configs/trainers/Smooth/demo.yaml"}
+    done = python(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_smooth.py")
+    assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-2000:]
+    assert subprocess.run([shutil.which("ruff") or "true", "check", "--config", ROOT / "pyproject.toml", folder],
+                          capture_output=True).returncode == 0
+
+
+def test_it_is_swept_beside_published_ones_and_in_their_table(folder):
+    done = python(folder, "promptreg", "sweep", "--methods", "Smooth", "--setting", "base2new", "--datasets", "digits",
+                  "--shots", "1", "--seeds", "1", "2", "--jobs", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Smooth" in done.stdout
+    shutil.rmtree(next((folder / "output").glob("base2new/test_new/digits/shots_1/Smooth/demo/seed2")))
+    missing = python(folder, "promptreg", "results", "output", "--missing")
+    assert missing.stdout.strip().endswith("bash scripts/any/base2new_test.sh Smooth digits 2"), missing.stderr
+    assert "CFG=demo" in missing.stdout
+
+
+def test_a_word_that_is_no_method_is_still_told(folder):
+    done = python(folder, "promptreg", "sweep", "--methods", "Smoth", "--setting", "base2new")
+    assert done.returncode == 2 and "did you mean Smooth?" in done.stderr
+
+
+@pytest.mark.parametrize("words, said", [
+    (["Smooth", "--from", "CoOp"], "smooth.py is there already"), (["CoOp"], "there is a method of this name"),
+    (["smooth"], "with a capital first"), (["../Smooth"], "with a capital first")])
+def test_nothing_is_overwritten(words, said, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.py")}
+    assert new_method.main(words) == 2
+    assert said in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.py")} == before
+
+
+@pytest.mark.parametrize("name, said", [("nothing.py", "is no Python file"), ("broken.py", "cannot be imported")])
+def test_a_wrong_file_of_methods_is_one_line(name, said, tmp_path):
+    (tmp_path / "broken.py").write_text("def wrong(:\n")
+    done = subprocess.run([sys.executable, "-m", "trainers", "train", "CoOp/demo", "digits"], cwd=ROOT, text=True,
+                          env={**os.environ, "PROMPTREG_METHODS": str(tmp_path / name)}, capture_output=True)
+    assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
