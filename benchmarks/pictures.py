@@ -1,6 +1,6 @@
 """Draw the pictures of docs/img from finished runs: curves, scatter, gains, and screenshots of pages.
 
-    python benchmarks/pictures.py OUTPUT [--html NAME=PAGE …] [--to docs/img]
+    python benchmarks/pictures.py [OUTPUT] [--html NAME=PAGE …] [--to docs/img]
 
 OUTPUT is any folder of finished runs; what its settings give rise to is drawn. With Chromium also report.png, the top
 of the report on a desk, report-phone.png, the same on a telephone in dark mode, and NAME.png of any other HTML page (a
@@ -10,6 +10,11 @@ hierarchy, a gallery). Files have at most 128 colours, to be small. The ones tha
         --seeds 1 2 3 --shots 16 --cfg demo --output OUTPUT
     python -m trainers.sweep --methods ZeroshotCLIP CoOp PromptSRC --setting few_shot --datasets digits \
         --seeds 1 2 3 --shots 1 4 16 --cfg demo --output OUTPUT
+
+and, for --html fit=runs/photos/index.html, from
+
+    python tests/support/digit_photos.py photos
+    promptreg fit photos/ --backbone demo
 """
 import argparse
 import sys
@@ -54,14 +59,17 @@ def screenshots(pages: dict[str, Path], folder: Path) -> list[Path]:
     return paths
 
 
-def draw(output: str, folder: Path, pages: dict[str, Path]) -> list[Path]:
+def draw(output: str | None, folder: Path, pages: dict[str, Path]) -> list[Path]:
     """Draw all pictures of the runs below ``output``, and other pages; returns their paths."""
-    runs = collect([output])
-    made = tables(runs)
-    paths = plots.write(runs, made, folder, ("png",))
+    paths: list[Path] = []
     with tempfile.TemporaryDirectory() as scratch:
-        report.write(runs, made, Path(scratch) / "report.html")
-        paths += screenshots({"report": Path(scratch) / "report.html", **pages}, folder)
+        if output:
+            runs = collect([output])
+            made = tables(runs)
+            paths += plots.write(runs, made, folder, ("png",))
+            report.write(runs, made, Path(scratch) / "report.html")
+            pages = {"report": Path(scratch) / "report.html", **pages}
+        paths += screenshots(pages, folder)
     for path in paths:
         shrink(path)
     return paths
@@ -69,7 +77,7 @@ def draw(output: str, folder: Path, pages: dict[str, Path]) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("output", help="a folder of finished runs")
+    parser.add_argument("output", nargs="?", help="a folder of finished runs; without one, other pages alone")
     parser.add_argument("--html", nargs="*", default=[], metavar="NAME=PAGE", help="other pages to draw")
     parser.add_argument("--to", type=Path, default=ROOT / "docs" / "img", help="the folder of the pictures")
     args = parser.parse_args()

@@ -27,7 +27,8 @@ MISSING = {  # what the command says here, where neither data nor network are
         (2, "promptreg data fetch ImageNet"),
     "promptreg results output/ --compare published": (2, "there is no folder output/"),
     "promptreg": (2, "promptreg fit")}
-SAYS = {"promptreg fit photos/ --shots 16": "page: runs/photos/index.html", "promptreg results output/ --html": "Base-to-new",
+SAYS = {"promptreg fit photos/ --shots 16": "page: runs/photos/index.html",
+        "promptreg results output/ --html": "Base-to-new",
         "promptreg classify runs/photos new.jpg other/": " %", "python parse_test_res.py": "* accuracy: ",
         "promptreg train CoOp/demo digits": "* accuracy: "}
 

@@ -1,4 +1,8 @@
-"""scikit-learn's scanned digits as a folder of pictures in class folders named by words that the demo's CLIP knows."""
+"""scikit-learn's scanned digits as a folder of pictures in class folders named by words that the demo's CLIP knows.
+
+    python tests/support/digit_photos.py FOLDER     # 30 of each digit from zero to five
+"""
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,3 +30,7 @@ def table(folder, path, separator=","):
              for picture in sorted(folder.rglob("*.png"))]
     path.write_text("\n".join([f"image{separator}label", *lines]) + "\n")
     return path
+
+
+if __name__ == "__main__":
+    digit_photos(sys.argv[1], each=30)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from support.paths import ROOT
+from trainers.training.input_checks import NEVER_SEEN
 from trainers.training.run import main
 
 CLASSES = ("cat", "cow", "dog")
@@ -43,4 +44,6 @@ def evaluate(data, out, run, *opts, **options):
 
 
 def result(out):
-    return json.loads((Path(out) / "result.json").read_text())
+    """Return a run's result.json, without the note that all these runs have: the demo's CLIP has never seen a cat."""
+    found = json.loads((Path(out) / "result.json").read_text())
+    return {**found, "notes": [note for note in found["notes"] if NEVER_SEEN not in note]}
