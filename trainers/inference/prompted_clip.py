@@ -3,7 +3,7 @@
     model = PromptedCLIP.from_checkpoint("output/…/seed1", ["cat", "dog"])
     model.classify(images)
 
-From the shell: python -m promptreg.cli.classify CHECKPOINT IMAGE…
+From the shell: promptreg classify CHECKPOINT IMAGE…
 """
 import argparse
 import contextlib
