@@ -24,9 +24,11 @@ OUTPUT=${OUTPUT:-output}
 # shellcheck disable=SC2034,SC2206  # read by the scripts; split at blanks
 seeds=($SEEDS)
 TRAIN=("$ROOT/train.py")
+# shellcheck disable=SC2034  # read by meta_train.sh
 COMMAND=(-m trainers)  # the command promptreg, run in ROOT or with it on PYTHONPATH
 if [ ! -f "$ROOT/train.py" ]; then  # installed: ROOT is the package's folder
   TRAIN=(-m promptreg.cli.train)
+  # shellcheck disable=SC2034
   COMMAND=(-m promptreg)
 fi
 set -f  # a star in OPTS is no file's name

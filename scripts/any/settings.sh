@@ -1,3 +1,4 @@
+#!/usr/bin/env bash
 # What the scripts of any method share: TRAINER is a registered trainer, a method of your own too, whose configs lie in
 # configs/trainers/TRAINER; CFG names one, and need not where there is only one.
 source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
