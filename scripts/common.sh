@@ -85,8 +85,8 @@ absolute() {
   esac
 }
 
-# config PATH: where a file or folder of configs/ is: in the repository, or, of a method of one's own, below this folder.
-config() {
+# find_config PATH: where a file or folder of configs/ is: in the repository, or, of a method of one's own, below this folder.
+find_config() {
   if [ ! -e "$ROOT/configs/$1" ] && [ -e "$PWD/configs/$1" ]; then
     echo "$PWD/configs/$1"
   else
@@ -101,14 +101,14 @@ run() {
   shift 5
   perform "$PYTHON" "${TRAIN[@]}" ${flags[@]+"${flags[@]}"} --root "$DATA" --seed "$seed" --trainer "$trainer" \
     --dataset-config-file "$ROOT/configs/datasets/$dataset.yaml" \
-    --config-file "$(config "trainers/${CONFIGS:-$trainer}/$cfg.yaml")" \
+    --config-file "$(find_config "trainers/${CONFIGS:-$trainer}/$cfg.yaml")" \
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}
 }
 
 # last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the config's last.
 last_epoch() {
   local file
-  file=$(config "trainers/$1/$2.yaml")
+  file=$(find_config "trainers/$1/$2.yaml")
   if [ -n "${LOADEP:-}" ]; then
     echo "$LOADEP"
   elif [ -f "$file" ]; then

@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../common.sh"
 # choose_cfg TRAINER: leaves the config's name in cfg.
 choose_cfg() {
   local folder found
-  folder=$(config "trainers/$1")
+  folder=$(find_config "trainers/$1")
   found=("$folder"/*.yaml)
   if [ -n "${CFG:-}" ]; then
     cfg=$CFG

@@ -236,7 +236,7 @@ def test_names_that_no_file_can_hold(tmp_path, capsys):
 
 @pytest.mark.parametrize("line, share", [
     ("epoch [1/0] batch [1/0]", 0), ("epoch [1/1] batch [1/0]", 0), (f"epoch [{'9' * 3000}/1] batch [1/1]", 0),
-    ("epoch [999/2] batch [9/3]", 1), ("epoch [0/2] batch [1/4]", 0), ("epoch [2/4] batch [1/2]", 0.375)])
+    ("epoch [999/2] batch [9/3]", 0.9), ("epoch [0/2] batch [1/4]", 0), ("epoch [2/4] batch [1/2]", 0.3375)])
 def test_console_of_a_sweep(line, share, tmp_path):
     (tmp_path / "console").write_text(f"CTX_INIT: {line}\n")
     assert Worker({}, job=SimpleNamespace(steps=[1]), step=1, console=tmp_path / "console").share == share
