@@ -42,8 +42,9 @@ from trainers.meta import hierarchy_page, pairs
 from trainers.results import plots, render, report
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
+from trainers.sweep.books import Books
 from trainers.sweep.plan import plan
-from trainers.sweep.pool import Books, Pool
+from trainers.sweep.pool import Pool
 from trainers.training import checkpoint, result
 from trainers.training.run import main
 from trainers.training.trained import read_trained

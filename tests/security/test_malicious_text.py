@@ -27,7 +27,7 @@ from trainers.errors import InputError
 from trainers.inference import prompted_clip
 from trainers.meta import hierarchy, hierarchy_page
 from trainers.results import plots, render
-from trainers.sweep.pool import Worker
+from trainers.sweep.worker import Worker
 from trainers.training.run import check_unfinished
 from trainers.utils import console
 

@@ -16,8 +16,9 @@ from ..results.collect import read_runs
 from ..results.table import tables
 from ..utils.console import escape_control_chars
 from . import preflight
+from .books import Books
 from .plan import Job, check_configs, check_finished, interpreter, plan
-from .pool import ELSEWHERE, FAILED, INTERRUPTED, Books, Pool, visible_gpus
+from .pool import ELSEWHERE, FAILED, INTERRUPTED, Pool, visible_gpus
 from .progress import watching
 
 MOST_NAMED = 8  # jobs that failed for one reason

@@ -1,154 +1,25 @@
 """Runs jobs as processes of this machine, so many at a time; what fails is recorded, what dies takes nothing along."""
-import fcntl
-import json
 import os
-import re
 import signal
 import subprocess
-import sys
 import time
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import contextmanager
 
 from ..errors import Interrupted, SetupError
 from ..training import checkpoint
 from ..utils import atomic, lock
 from ..utils.console import one_line
 from . import guard
+from .guarding import Guard
 from .plan import interpreter
+from .worker import Worker
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
 INTERRUPTED = "interrupted"  # by a signal of its own: saved, neither failed nor to be begun again by this sweep
-EPOCH = re.compile(rb"epoch \[(\d{1,9})/([1-9]\d{0,8})\] batch \[(\d{1,9})/([1-9]\d{0,8})\]")
 
 
 class Stopped(Exception):
     """A signal, which the message names, asked the sweep to stop."""
-
-
-class Books:
-    """What a sweep notes below OUTPUT/.sweep: consoles' text, failures, locks."""
-
-    def __init__(self, output):
-        self.folder = Path(output) / ".sweep"
-
-    def console(self, job):
-        return self.folder / "console" / f"{job.slug}.txt"
-
-    def failure(self, job):
-        """Return what is noted of the job's failure, or None."""
-        path = self.folder / "failed" / f"{job.slug}.json"
-        try:
-            return json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError):
-            return None
-
-    def note_failure(self, job, step, code, lines=()):
-        """Return what is noted of the job's failure; it is also written down, unless the disk is full."""
-        content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
-                   "console": str(self.console(job)), "lines": list(lines) or last_lines(self.console(job))}
-        with suppress(OSError):
-            atomic.write_file(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
-        return content
-
-    def forget_failure(self, job):
-        (self.folder / "failed" / f"{job.slug}.json").unlink(missing_ok=True)
-
-    def lock(self, job):
-        """Return an open file that holds the job's lock, or None where another process has it."""
-        path = self.folder / "locks" / f"{job.slug}.lock"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a", opener=atomic.no_link)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
-        except OSError:
-            file.close()
-            return None
-
-
-def last_lines(path, count=4):
-    """Return the last lines of a console's text that say something: the error where there is one."""
-    try:
-        text = path.read_bytes()[-20000:].decode(errors="replace")
-    except OSError:
-        return []
-    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
-    lines = [line for line in lines if line.strip() and "%|" not in line]
-    errors = [line for line in lines if line.startswith("error:")]
-    return errors[-1:] or lines[-count:]
-
-
-@dataclass(eq=False)
-class Worker:
-    """A place where one job runs at a time; what is None here is set while one does."""
-
-    environment: dict
-    job: Any = None
-    step: Any = None
-    process: Any = None
-    lock: Any = None
-    console: Any = None
-    begin: float = 0.0
-
-    @property
-    def share(self):
-        """How much of the job is done, 0 to 1, by its training's last line."""
-        steps = self.job.steps
-        done = self.job.steps.index(self.step)
-        try:
-            with open(self.console, "rb") as file:
-                file.seek(max(0, os.path.getsize(self.console) - 4000))
-                found = EPOCH.findall(file.read())
-        except OSError:
-            found = []
-        inside = 0.0
-        if found:
-            epoch, epochs, batch, batches = map(int, found[-1])
-            inside = min(1.0, max(0.0, (epoch - 1 + batch / batches) / epochs))
-        # A training takes far longer than what evaluates it, in its own step and in those that follow.
-        return 0.9 * inside if done == 0 else 0.9 + 0.1 * done / len(steps)
-
-
-class Guard:
-    """Has guard.py end process groups should this process be killed outright; has another where it is killed itself."""
-
-    def __init__(self):
-        self.groups, self.process = set(), None
-
-    def add(self, group):
-        self.groups.add(group)
-        self.tell(f"+{group}")
-
-    def discard(self, group):
-        self.groups.discard(group)
-        self.tell(f"-{group}")
-
-    def tell(self, line):
-        if self.process:
-            with suppress(BrokenPipeError):  # it is gone: the next will be told
-                print(line, file=self.process.stdin)
-
-    def renew(self):
-        """Start the program where none runs; tried again at every call, should there be no memory for it."""
-        if self.process and self.process.poll() is None:
-            return
-        self.close()
-        with suppress(OSError):
-            self.process = subprocess.Popen([sys.executable, "-S", "-E", guard.__file__], stdin=subprocess.PIPE,
-                                            text=True, start_new_session=True, bufsize=1)
-        for group in self.groups:
-            self.tell(f"+{group}")
-
-    def close(self):
-        """Let the program end what is left, and itself."""
-        if self.process:
-            with suppress(BrokenPipeError):
-                self.process.stdin.close()
-            self.process.wait()
-            self.process = None
 
 
 class Pool:

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from ..errors import InputError, SetupError
+from .books import Books
 from .plan import Job, Step, expand
-from .pool import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Books, Pool, Stopped, signals, visible_gpus
+from .pool import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Pool, Stopped, signals, visible_gpus
 
 try:
     import submitit

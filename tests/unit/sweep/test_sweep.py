@@ -18,8 +18,10 @@ from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser as train_parser
 from trainers.sweep import command, guard, pool, progress
+from trainers.sweep.books import Books
+from trainers.sweep.guarding import Guard
 from trainers.sweep.plan import plan
-from trainers.sweep.pool import FAILED, FINISHED, WAITING, Books, Guard, Pool
+from trainers.sweep.pool import FAILED, FINISHED, WAITING, Pool
 
 EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots",
             "1", "2", "--cfg", "demo", "--jobs", "2"]

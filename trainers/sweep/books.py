@@ -1,0 +1,60 @@
+"""What a sweep keeps in OUTPUT/.sweep: jobs' consoles, failures and locks."""
+import fcntl
+import json
+from contextlib import suppress
+from pathlib import Path
+
+from ..utils import atomic
+
+
+class Books:
+    """What a sweep notes below OUTPUT/.sweep: consoles' text, failures, locks."""
+
+    def __init__(self, output):
+        self.folder = Path(output) / ".sweep"
+
+    def console(self, job):
+        return self.folder / "console" / f"{job.slug}.txt"
+
+    def failure(self, job):
+        """Return what is noted of the job's failure, or None."""
+        path = self.folder / "failed" / f"{job.slug}.json"
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError):
+            return None
+
+    def note_failure(self, job, step, code, lines=()):
+        """Return what is noted of the job's failure; it is also written down, unless the disk is full."""
+        content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
+                   "console": str(self.console(job)), "lines": list(lines) or last_lines(self.console(job))}
+        with suppress(OSError):
+            atomic.write_file(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
+        return content
+
+    def forget_failure(self, job):
+        (self.folder / "failed" / f"{job.slug}.json").unlink(missing_ok=True)
+
+    def lock(self, job):
+        """Return an open file that holds the job's lock, or None where another process has it."""
+        path = self.folder / "locks" / f"{job.slug}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a", opener=atomic.no_link)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except OSError:
+            file.close()
+            return None
+
+
+def last_lines(path, count=4):
+    """Return the last lines of a console's text that say something: the error where there is one."""
+    try:
+        text = path.read_bytes()[-20000:].decode(errors="replace")
+    except OSError:
+        return []
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.splitlines()]
+    lines = [line for line in lines if line.strip() and "%|" not in line]
+    errors = [line for line in lines if line.startswith("error:")]
+    return errors[-1:] or lines[-count:]
