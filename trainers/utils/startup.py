@@ -1,5 +1,6 @@
 """When a command imports torch and the trainers: not before its arguments are parsed."""
 import contextlib
+import gc
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ def load_package() -> None:
         SetupError: this Python lacks a package that is needed.
     """
     try:
-        with _quiet_to_stop():
+        with _quiet_to_stop(), _uncollected():
             sys.modules[PACKAGE].load_trainers(own=True)
     except ModuleNotFoundError as error:
         name = (error.name or "").partition(".")[0]
@@ -24,6 +25,19 @@ def load_package() -> None:
             raise
         raise SetupError(f"this Python ({sys.executable}) has no {name}: activate the environment that has it (. "
                          ".venv/bin/activate), or install PromptReg here (pip install -e .)") from None
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Meanwhile no garbage is collected, and none ever of what was imported: a short command takes a third less time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # modules stay until the end, which need not look through them either
+        if collects:
+            gc.enable()
 
 
 @contextlib.contextmanager
