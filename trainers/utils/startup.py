@@ -29,7 +29,7 @@ def load_package() -> None:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Meanwhile no garbage is collected, and none ever of what was imported: a short command takes a third less time."""
+    """Meanwhile no garbage is collected, and none ever of what was imported: short commands take a third less."""
     collects = gc.isenabled()
     gc.disable()
     try:
