@@ -24,7 +24,7 @@ from common import ROOT, keep
 from rich.console import Console
 
 from trainers.cli import sweep
-from trainers.sweep import progress
+from trainers.sweep import command, plan, progress
 
 METHODS, SHOTS, SEEDS = ("CoOp", "ProGrad", "PromptSRC"), (4, 16), (1, 2, 3)
 KILLED, FAILING = "shots_16/PromptSRC/demo/seed1", "shots_4/ProGrad/demo/seed2"
@@ -54,9 +54,9 @@ def recording(frames):
             def watch(pool):
                 show(pool)
                 if time.time() - begin > 5 * len(frames):
-                    page = Console(record=True, width=100, file=io.StringIO(), force_terminal=True)
+                    page = Console(record=True, width=80, file=io.StringIO(), force_terminal=True)
                     page.print(progress.view(pool, begin))
-                    frames.append(page.export_svg(title="python -m trainers.sweep"))
+                    frames.append(page.export_svg(title="promptreg sweep"))
             yield watch
     return watching
 
@@ -88,7 +88,7 @@ def figures(output):
 def by_hand(argv):
     """Run the sweep's scripts one after the other, as typed; returns the seconds."""
     args = sweep.parser().parse_args(argv)
-    jobs = sweep.plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, sweep.environment(args))
+    jobs = plan.plan(args.methods, args.setting, args.datasets, args.seeds, args.shots, command.environment(args))
     begin = time.monotonic()
     for job in jobs:
         for step in job.steps:
@@ -113,9 +113,9 @@ def main():
         in_the_way.write_text("no folder\n")
         threading.Thread(target=kill_one, args=(output, killed), daemon=True).start()
         if args.pictures:
-            sweep.watching = recording(frames)
+            command.watching = recording(frames)
         first = call(flags(data, output, args.jobs))
-        sweep.watching = progress.watching
+        command.watching = progress.watching
         after_first = len(figures(output))
         in_the_way.unlink()
         second = call(flags(data, output, args.jobs))
