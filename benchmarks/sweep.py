@@ -12,6 +12,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,8 +65,9 @@ def recording(frames):
 def draw(svg, folder):
     """Write the page to docs/img/sweep.png."""
     from support.browser import Browser
-    (folder / "page.html").write_text(f"<body style='margin: 0; width: 1240px'>{svg}</body>")
-    page = Browser(folder / "profile", size=(1240, 385))
+    width, height = (round(float(side)) for side in re.search(r'viewBox="0 0 (\S+) (\S+)"', svg).groups())
+    (folder / "page.html").write_text(f"<body style='margin: 0; width: {width}px'>{svg}</body>")
+    page = Browser(folder / "profile", size=(width, height))
     page.open(f"file://{folder}/page.html")
     page.screenshot(ROOT / "docs" / "img" / "sweep.png")
     page.close()
