@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..utils.console import Parser, cli_errors, escape_control_chars, print_stderr
+from ..utils.console import Parser, command, escape_control_chars, print_stderr
 from ..utils.startup import as_module, load_package
 
 
@@ -81,10 +81,7 @@ def run(args: argparse.Namespace) -> int:
     return InputError.exit_code if unreadable else 0
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code, as ``run``."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

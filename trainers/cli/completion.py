@@ -9,7 +9,7 @@ from importlib import import_module
 
 from ..config import lookup
 from ..errors import SetupError
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 
 SHELLS = ("bash", "zsh")
 
@@ -62,10 +62,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import import_module
 
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.startup import load_package
 
 SUMMARY = {"fetch": "fetch, arrange and verify datasets", "check": "count and read every image; fetch nothing",
@@ -51,10 +51,7 @@ def words_of(args: argparse.Namespace) -> list[str]:
     return [*words, *["--dry-run"] * args.dry_run, *(["--mirror", args.mirror] if args.mirror else [])]
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

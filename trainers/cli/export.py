@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.startup import as_module, load_package
 from .classify import add_arguments, from_arguments
 
@@ -40,10 +40,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@cli_errors
-def main(argv=None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import shlex
 import sys
 
-from ..utils.console import Parser, cli_errors, print_stderr
+from ..utils.console import Parser, command, print_stderr
 from ..utils.startup import load_package
 
 
@@ -51,10 +51,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.paths import SCRIPTS
 from . import gram_browse, gram_report
 
@@ -57,10 +57,7 @@ def run(args: argparse.Namespace) -> int:
     return args.act(args)
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..utils import atomic
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.startup import as_module, load_package
 
 
@@ -59,10 +59,7 @@ def held_out(tree, share):
         return [], ""
 
 
-@cli_errors
-def main(argv=None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..config import lookup
-from ..utils.console import Parser, cli_errors, escape_control_chars
+from ..utils.console import Parser, command, escape_control_chars
 from ..utils.paths import PACKAGE_ROOT
 
 KINDS = ("methods", "configs", "datasets", "weights", "runs")
@@ -98,10 +98,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.paths import PACKAGE_ROOT, packaged
 from ..utils.startup import load_package
 
@@ -150,10 +150,7 @@ def _wrapped(words: list[str]) -> str:
     return "\n".join(lines)
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

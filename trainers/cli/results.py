@@ -6,7 +6,7 @@ import sys
 
 from ..errors import InputError
 from ..results.published import TITLES
-from ..utils.console import Parser, cli_errors, escape_control_chars, print_stderr
+from ..utils.console import Parser, command, escape_control_chars, print_stderr
 from ..utils.startup import as_module, load_package
 
 
@@ -105,10 +105,7 @@ def say_missing(calls):
         print_stderr(f"    {calls[0]}")
 
 
-@cli_errors
-def main(argv=None) -> int:
-    """Run the command line; returns the exit code: 0, 2 for the user's input, 3 for the environment."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

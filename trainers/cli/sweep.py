@@ -9,7 +9,7 @@ import argparse
 import sys
 
 from ..sweep.methods import METHODS, SETTINGS
-from ..utils.console import Parser, cli_errors
+from ..utils.console import Parser, command
 from ..utils.startup import as_module, load_package
 
 
@@ -71,10 +71,7 @@ def run(args: argparse.Namespace) -> int:
         return 130
 
 
-@cli_errors
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code (see ``run``)."""
-    return run(parser().parse_args(argv))
+main = command(parser, run)
 
 
 if __name__ == "__main__":

@@ -184,3 +184,11 @@ def cli_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             print_stderr(f"error: {one_line(error)}")
             return code
     return main
+
+
+def command(parser: Callable[[], Parser], run: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
+    """Return a command line's ``main(argv=None)``, which parses the words and runs; errors as of ``cli_errors``."""
+    @cli_errors
+    def main(argv=None):
+        return run(parser().parse_args(argv))
+    return main
