@@ -192,7 +192,8 @@ def test_unknown_words_get_a_loud_note(tmp_path, capsys, monkeypatch):
     (["--backbone", "demo", "--template", "no place"], "template must end in {}"),
     (["--backbone", "demo", "--template", "a picture of some kind of {}."], "starts from at most 4"),
     (["--backbone", "demo", "--method", "ZeroshotCLIP", "--template", "a photo of {}."], "has no context"),
-    (["--method", "PromptSCR"], "did you mean PromptSRC?"), (["--output", "photos/cat/0.png"], "0.png"),
+    (["--method", "PromptSCR"], "did you mean PromptSRC?"),
+    (["--output", "photos/run"], "lies in the pictures' folder"),
     (["--backbone", "demo", "--opts", "TRAINER.NOPE", "1"], "TRAINER.NOPE")])
 def test_what_does_not_fit_is_one_line_and_writes_nothing(flags, words, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)

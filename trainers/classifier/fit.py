@@ -2,10 +2,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,10 @@ def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC",
     print(f"{count(images)} · {args.trainer} · {backbone}")
     with training.logged(Progress()):
         training.run(args)
-    page.write(args.output_dir, images)
-    return load(args.output_dir)
+    with _silent():  # of notes: the run has told them
+        classifier = load(args.output_dir)
+        page.write(args.output_dir, images, classifier)
+    return classifier
 
 
 def arguments(images: str | os.PathLike, shots: int, method: str, backbone: str, output: str | os.PathLike | None,
@@ -93,7 +96,10 @@ def arguments(images: str | os.PathLike, shots: int, method: str, backbone: str,
             "DATALOADER.NUM_WORKERS", 0 if backbone == "demo" else min(8, os.cpu_count() or 1)]
     keys += [] if epochs is None else ["OPTIM.MAX_EPOCH", epochs]
     keys += [] if template is None else _start_from(template, trainer)
-    folder = output or Path("runs", Path(os.path.abspath(images)).stem)
+    folder = Path(output or Path("runs", Path(os.path.abspath(images)).stem))
+    if os.path.isdir(images) and Path(images).resolve() in folder.resolve().parents:
+        raise InputError(f"output {folder} lies in the pictures' folder, where it would be taken for a class: choose "
+                         "another")
     return parser().parse_args(["--root", str(images), "--output-dir", str(folder), "--seed", str(seed),
                                 "--trainer", trainer, "--config-file", config, "--dataset-config-file",
                                 lookup.dataset_config("image_folder"), *map(str, (*keys, *opts))])
@@ -144,14 +150,20 @@ def count(images: str | os.PathLike) -> Pictures:
     """
     kind = engine.sibling("datasets").CLASSES["ImageFolder"]
     root = os.path.abspath(os.path.expanduser(images))
-    log = logging.getLogger("promptreg")
-    log.disabled = True  # the run says the same again
-    try:
+    with _silent():  # of notes: the run tells them
         _, splits = kind.whole(root, writes=False)
-    finally:
-        log.disabled = False
     classes = {item.label for split in splits for item in split}
     return Pictures(Path(root).stem if os.path.isfile(root) else Path(root).name, len(classes), *map(len, splits))
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    log = logging.getLogger("promptreg")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def summary(folder: str | Path) -> str:

@@ -19,7 +19,7 @@ from ..results.identity import replace_surrogates
 from ..results.notes import texts
 from ..utils import atomic, pages
 from ..utils.images import read_image
-from .model import Classifier, Prediction, load
+from .model import Classifier, Prediction
 
 FILE = "index.html"
 SHOWN = 24  # pictures of mistakes
@@ -27,12 +27,13 @@ THUMBNAIL = 160  # pixels, the longer side
 FEW = 16  # training images a class: with fewer, more of them are the first thing to try
 
 
-def write(folder: str | os.PathLike, images: str | os.PathLike) -> Path:
+def write(folder: str | os.PathLike, images: str | os.PathLike, classifier: Classifier) -> Path:
     """Write a finished run's page into its folder; returns its path.
 
     Args:
         folder: the run's, with its result.json.
         images: the folder or table that it was trained on; its test images are classified again for the mistakes.
+        classifier: the run's.
 
     Raises:
         InputError: either is not what it must be.
@@ -40,7 +41,7 @@ def write(folder: str | os.PathLike, images: str | os.PathLike) -> Path:
     run = read_run(Path(folder))
     assert run is not None  # a fit is no meta-training
     root, splits = engine.sibling("datasets").CLASSES["ImageFolder"].whole(os.path.abspath(images), writes=False)
-    mistakes = surest_mistakes(load(Path(folder)), root, splits.test)
+    mistakes = surest_mistakes(classifier, root, splits.test)
     smallest = min(_counts(splits.train).items(), key=lambda item: (item[1], item[0]))
     path = Path(folder) / FILE
     atomic.write_file(path, replace_surrogates(page(run, mistakes, list(advice(run, smallest, images)))))
