@@ -10,11 +10,12 @@
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 __version__ = "0.2.0"
 
 
-def _command_starts():
+def _command_starts() -> bool:
     """Whether this process runs one of our commands, which parses its arguments first (``utils.startup``)."""
     names = (name for flag, name in zip(sys.orig_argv, sys.orig_argv[1:], strict=False) if flag == "-m")
     by_name = sys.argv[:1] == ["-m"] and next(names, "").partition(".")[0] == __name__
@@ -31,7 +32,7 @@ if __name__ != "trainers":  # in a host repository; ours has command lines that 
     importlib.import_module(".compat.excepthook", __name__).install()
 
 
-def load_trainers(own=False):
+def load_trainers(own: bool = False) -> None:
     """Import, and thereby register, all trainers; ``import promptreg`` has done so but in our own commands.
 
     Args:
@@ -47,7 +48,7 @@ if not _command_starts():
     load_trainers()
 
 
-def register(override=False, datasets=True):
+def register(override: bool = False, datasets: bool = True) -> None:
     """Register our trainers and datasets once more, after the host repository has registered its own.
 
     Args:
@@ -67,11 +68,11 @@ def register(override=False, datasets=True):
 PUBLIC = {"PromptedCLIP": "inference.prompted_clip", "fit": "classifier.fit", "load": "classifier.model"}
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*PUBLIC, "results", "register", "__version__"])
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in PUBLIC:
         load_trainers()
         return getattr(importlib.import_module(f".{PUBLIC[name]}", __name__), name)

@@ -2,12 +2,14 @@
 
 It imports one thing after the other and survives what cannot be imported.
 """
+import argparse
 import importlib
 import importlib.util
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ..utils.console import Parser
 from ..utils.paths import PACKAGE
@@ -24,23 +26,23 @@ BACKBONES = ("demo", "ViT-B/16", "ViT-B/32", "ViT-L/14", "RN50", "RN101")
 class Report:
     """Prints the lines and counts what is broken."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.broken = 0
 
-    def ok(self, text):
+    def ok(self, text: str) -> None:
         print(f"ok    {text}")
 
-    def note(self, text, remedy):
+    def note(self, text: str, remedy: str) -> None:
         """Something that one can do without."""
         print(f"note  {text}: {remedy}")
 
-    def fail(self, text, remedy):
+    def fail(self, text: str, remedy: str) -> None:
         """Something without which nothing, or not this, runs."""
         self.broken += 1
         print(f"FAIL  {text}: {remedy}")
 
 
-def reason(error):
+def reason(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:160]}" if lines else type(error).__name__
 
@@ -52,12 +54,12 @@ def parser() -> Parser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, or 3 where something needed is broken."""
     return run(parser().parse_args(argv))
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Print the report; returns 0, or 3 where something needed is broken."""
     report = Report()
     usable = packages(report)
@@ -74,7 +76,7 @@ def run(args) -> int:
     return 3 if report.broken else 0
 
 
-def packages(report):
+def packages(report: Report) -> bool:
     """Report on Python and the packages; returns whether all that are needed can be imported."""
     before, broken = report.broken, set()
     version = ".".join(map(str, sys.version_info[:3]))
@@ -107,18 +109,18 @@ def packages(report):
     return report.broken == before
 
 
-def reinstall(pip):
+def reinstall(pip: str) -> str:
     together = " torch" if pip == "torchvision" else ""  # the two are built for each other
     return f"install it anew with pip install --force-reinstall{together} {pip}"
 
 
-def devices(torch):
+def devices(torch: Any) -> str:
     if torch.cuda.is_available():
         return ", " + ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
     return ", no GPU: runs take the CPU"
 
 
-def dassl(report):
+def dassl(report: Report) -> bool:
     """Report on Dassl and on our trainers; returns whether they can be imported."""
     try:
         for part in sys.modules[PACKAGE].PARTS:
@@ -134,7 +136,7 @@ def dassl(report):
     return True
 
 
-def weights(report):
+def weights(report: Report) -> None:
     from ..clip.weights import locate
     from ..errors import InputError
     folder = Path("~/.cache/clip").expanduser()
@@ -154,7 +156,7 @@ def weights(report):
                         "mend its permissions")
 
 
-def cache(report):
+def cache(report: Report) -> None:
     from ..clip.zero_shot import folder
     try:
         folder().mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ def cache(report):
                     "set PROMPTREG_CACHE to a folder of your own, or train with --no-cache")
 
 
-def datasets(report, root):
+def datasets(report: Report, root: str) -> None:
     try:
         package = importlib.import_module(f"{PACKAGE}.compat.engine").sibling("datasets")
     except Exception as error:

@@ -3,8 +3,10 @@
 Domains, their pseudo-classes with sample images and captions, sizes and agreement: how many of a cluster's pairs have
 an image that lies nearest to the same cluster's images.
 """
+import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 from ..utils import atomic
@@ -23,7 +25,7 @@ def parser() -> Parser:
     return p
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write the page; returns the exit code."""
     if args.held_out is not None and not 0 <= args.held_out < 1:
         raise InputError(f"--held-out must be at least 0 and below 1, got {args.held_out:g}")
@@ -47,7 +49,7 @@ def run(args) -> int:
     return 0
 
 
-def held_out(tree, share):
+def held_out(tree: Any, share: float) -> tuple[list[int], str]:
     """Return (numbers of the held-out domains, in words by which share); none where meta-training could not split."""
     from ..config.defaults import defaults_of
     from ..meta import hierarchy, options  # noqa: F401  the latter declares TRAINER.GRAM

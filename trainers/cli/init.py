@@ -1,6 +1,8 @@
 """promptreg init: our configs and scripts, written into a host repository."""
+import argparse
 import difflib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError, SetupError
@@ -18,12 +20,12 @@ def parser() -> Parser:
     return p
 
 
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(argv))
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Write what is missing; show how the rest differs, and replace it with --force alone. Returns the exit code."""
     host = Path(args.folder)
     if not host.is_dir():
@@ -51,7 +53,7 @@ def run(args) -> int:
     return 0
 
 
-def ours():
+def ours() -> Iterator[tuple[Path, Path]]:
     """Yield (file, its name in the host): all configs, the scripts of the methods and what they share."""
     for folder in ("configs", "scripts"):
         root = packaged(folder)
@@ -62,13 +64,13 @@ def ours():
                 yield file, Path(folder) / below
 
 
-def show_difference(source, target):
+def show_difference(source: Path, target: Path) -> None:
     """Print how our file differs from the host's, as a unified diff."""
     one, other = (path.read_text(encoding="utf-8", errors="replace").splitlines() for path in (target, source))
     print("\n".join(difflib.unified_diff(one, other, str(target), f"PromptReg's {target.name}", lineterm="")))
 
 
-def put(source, target):
+def put(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all."""
     try:
         with atomic.atomic_open(target) as file:
@@ -79,7 +81,7 @@ def put(source, target):
                          "permissions, and run the same command again") from error
 
 
-def advice(host):
+def advice(host: Path) -> Iterator[str]:
     """Yield what is left for the user to do."""
     train = host / "train.py"
     if not train.is_file():

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     return run(parser().parse_args(flags.with_packaged_configs(sys.argv[1:] if argv is None else argv)))
 

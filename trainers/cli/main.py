@@ -45,7 +45,7 @@ def overview() -> str:
 
 
 @cli_errors
-def main(argv=None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run one verb; returns its exit code. Without one: the verbs, and 2."""
     words = sys.argv[1:] if argv is None else list(argv)
     if not words or words[0] in ("-h", "--help", "help"):

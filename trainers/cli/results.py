@@ -2,7 +2,9 @@
 
     promptreg results output/
 """
+import argparse
 import sys
+from typing import Any
 
 from ..errors import InputError
 from ..results.published import TITLES
@@ -30,7 +32,7 @@ def parser() -> Parser:
     return p
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Do what parsed flags say; returns the exit code."""
     load_package()
     from ..results import compare, render
@@ -61,12 +63,12 @@ def run(args) -> int:
     return 0
 
 
-def whole(made, compared):
+def whole(made: list[Any], compared: list[tuple[Any, Any]]) -> list[Any]:
     """Return the tables with all that was asked for: with published rows, where there are any."""
     return [table for _, table in compared] or made
 
 
-def show(made, compared, args):
+def show(made: list[Any], compared: list[tuple[Any, Any]], args: argparse.Namespace) -> None:
     """Print the tables in the format that was asked for."""
     from ..results import render
     if args.format == "csv":
@@ -85,7 +87,8 @@ def show(made, compared, args):
         print("\n".join(getattr(render, args.format)(table, args.spread) for table in whole(made, compared)), end="")
 
 
-def write(runs, made, compared, args, calls, reasons):
+def write(runs: list[Any], made: list[Any], compared: list[tuple[Any, Any]], args: argparse.Namespace, calls: list[str],
+          reasons: list[Any]) -> None:
     """Write the files that were asked for."""
     if args.pictures:
         from ..results import plots
@@ -97,7 +100,7 @@ def write(runs, made, compared, args, calls, reasons):
         print(f"wrote {args.html}", file=sys.stderr)
 
 
-def say_missing(calls):
+def say_missing(calls: list[str]) -> None:
     """Name the first of the calls that fill the tables' gaps."""
     if calls:
         print_stderr(f"{len(calls)} runs are missing (--missing prints all commands), for example:" if len(calls) > 1

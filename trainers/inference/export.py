@@ -29,7 +29,7 @@ from .prompted_clip import PromptedCLIP, method_of
 OPSET = 18
 
 
-def to_safetensors(model, path):
+def to_safetensors(model: PromptedCLIP, path: str | Path) -> None:
     """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
     tensors = {f"prompts.{name}": value.detach().cpu().contiguous()
                for name, value in model.method.prompts.state_dict().items()}
@@ -44,16 +44,16 @@ def to_safetensors(model, path):
 class ImageBranch(nn.Module):
     """Images [B, 3, S, S] to logits [B, C], the scaled text features a constant."""
 
-    def __init__(self, model):
+    def __init__(self, model: PromptedCLIP) -> None:
         super().__init__()
         self.method, self.visual = model.method, model.method.clip.model.visual
         self.register_buffer("classes", (model.logit_scale * model.encode_text()).T.detach().clone())
 
-    def forward(self, images):
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.method.image_features(images) @ self.classes
 
 
-def to_onnx(model, path):
+def to_onnx(model: PromptedCLIP, path: str | Path) -> None:
     """Write the image branch of a ``PromptedCLIP`` with its text features baked in; any batch size.
 
     Raises:
@@ -107,7 +107,7 @@ def _add_metadata(path: str, about: dict[str, str]) -> None:
     onnx.save(content, path)
 
 
-def to_published(source, folder, trainer=None):
+def to_published(source: str | Path, folder: str | Path, trainer: str | None = None) -> Path:
     """Write a checkpoint for a method's published implementation to read: its --model-dir is then ``folder``.
 
     Args:

@@ -4,12 +4,14 @@ Logistic regression on frozen, unnormalized image features of the few-shot train
 on the few-shot validation images as CoOp does: seven values of C over twelve decades, then a binary search around the
 best; the test accuracy is of the C found. scikit-learn's L-BFGS, at most 1,000 iterations.
 """
+from typing import Any
 
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
+from yacs.config import CfgNode
 
-from ..clip import load_clip
+from ..clip import FrozenCLIP, load_clip
 from ..errors import InputError
 from ..training import validation
 
@@ -17,20 +19,20 @@ SWEEP = (1e6, 1e4, 1e2, 1, 1e-2, 1e-4, 1e-6)
 
 
 @torch.no_grad()
-def features(clip, loader):
+def features(clip: FrozenCLIP, loader: Any) -> tuple[Any, ...]:
     """Return (features [N, E], labels [N]) of all images of a Dassl test loader."""
     found = [(clip.vision(clip.vision.embed(batch["img"].to(clip.device))).float().cpu().numpy(),
               batch["label"].numpy()) for batch in loader]
     return tuple(map(np.concatenate, zip(*found, strict=True)))
 
 
-def probe(train, other, c):
+def probe(train: tuple[Any, Any], other: tuple[Any, Any], c: float) -> float:
     """Return the accuracy (percent) on ``other`` of a probe with inverse regularization ``c`` trained on ``train``."""
     model = LogisticRegression(C=c, max_iter=1000, solver="lbfgs").fit(*train)
     return 100 * model.score(*other)
 
 
-def search(train, val, steps=8):
+def search(train: tuple[Any, Any], val: tuple[Any, Any], steps: int = 8) -> float:
     """Return the C that does best on ``val``: the best of SWEEP, then ``steps`` halvings of the decades around it.
 
     Each step probes both ends of the range and keeps the half of the better one (the left at a tie).
@@ -43,7 +45,7 @@ def search(train, val, steps=8):
     return 10 ** best
 
 
-def run(cfg):
+def run(cfg: CfgNode) -> tuple[float, float, float]:
     """Return (C, validation accuracy, test accuracy) of a config's dataset and backbone."""
     from dassl.data import DataManager
     from dassl.data.data_manager import build_data_loader
@@ -62,7 +64,7 @@ def run(cfg):
     return c, probe(train, val, c), probe(train, test, c)
 
 
-def _check(manager, name):
+def _check(manager: Any, name: str) -> None:
     """Raise InputError where there is nothing to learn, or to seek C on."""
     if manager.val_loader is None:
         raise InputError(f"no validation images in {name}: the probe's regularization is sought on them; add some")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..config.yaml_text import RUN_ONLY_KEYS, flatten, parsed
 from ..training.identity import NOT_RECORDED
+from .collect import Run
 from .line import row_name, shots_words
 from .notes import Note, listed
 from .published import SHORT, ZERO_SHOT
@@ -69,7 +70,7 @@ def epoch(run: Run) -> str:
     return last[1] if last and not evaluates(run) and not BEST_VAL.search(text) else ""
 
 
-def evaluates(run):
+def evaluates(run: Run) -> bool:
     """Return whether a run has learned nothing itself."""
     return "--eval-only" in (run.content.get("command") or [])
 
@@ -170,7 +171,7 @@ def counted(number: int, word: str, words: str = "") -> str:
     return f"{number} {word if number == 1 else words or word + 's'}"
 
 
-def differing_keys(runs):
+def differing_keys(runs: Sequence[Run]) -> tuple[list[str], int, int]:
     """Return the config keys in which runs of one row differ (those that scripts set by dataset, within a dataset), how
     many different texts of configs were read, and how many there are."""
     texts = defaultdict(set)
@@ -188,6 +189,6 @@ def differing_keys(runs):
 
 
 @functools.lru_cache(256)
-def leaves(text):
+def leaves(text: str) -> list[tuple[str, str]]:
     """Return [(key, value as text), …] of a config's text that should be the same; of what is no config, none."""
     return [(key, repr(value)) for key, value in flatten(parsed(text) or {}).items() if not key.startswith(OF_A_RUN)]

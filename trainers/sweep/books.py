@@ -1,22 +1,25 @@
 """What a sweep keeps in OUTPUT/.sweep: jobs' consoles, failures and locks."""
 import fcntl
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import IO, Any
 
 from ..utils import atomic
+from .plan import Job, Step
 
 
 class Books:
     """What a sweep notes below OUTPUT/.sweep: consoles' text, failures, locks."""
 
-    def __init__(self, output):
+    def __init__(self, output: str | Path) -> None:
         self.folder = Path(output) / ".sweep"
 
-    def console(self, job):
+    def console(self, job: Job) -> Path:
         return self.folder / "console" / f"{job.slug}.txt"
 
-    def failure(self, job):
+    def failure(self, job: Job) -> dict[str, Any] | None:
         """Return what is noted of the job's failure, or None."""
         path = self.folder / "failed" / f"{job.slug}.json"
         try:
@@ -24,7 +27,7 @@ class Books:
         except (OSError, ValueError, RecursionError):
             return None
 
-    def note_failure(self, job, step, code, lines=()):
+    def note_failure(self, job: Job, step: Step, code: int, lines: Sequence[str] = ()) -> dict[str, Any]:
         """Return what is noted of the job's failure; it is also written down, unless the disk is full."""
         content = {"job": job.name, "command": str(step), "code": code, "folders": step.folders,
                    "console": str(self.console(job)), "lines": list(lines) or last_lines(self.console(job))}
@@ -32,10 +35,10 @@ class Books:
             atomic.write_file(self.folder / "failed" / f"{job.slug}.json", json.dumps(content, indent=1))
         return content
 
-    def forget_failure(self, job):
+    def forget_failure(self, job: Job) -> None:
         (self.folder / "failed" / f"{job.slug}.json").unlink(missing_ok=True)
 
-    def lock(self, job):
+    def lock(self, job: Job) -> IO[str] | None:
         """Return an open file that holds the job's lock, or None where another process has it."""
         path = self.folder / "locks" / f"{job.slug}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +51,7 @@ class Books:
             return None
 
 
-def last_lines(path, count=4):
+def last_lines(path: Path, count: int = 4) -> list[str]:
     """Return the last lines of a console's text that say something: the error where there is one."""
     try:
         text = path.read_bytes()[-20000:].decode(errors="replace")

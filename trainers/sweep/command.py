@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -61,7 +62,7 @@ def dry_run(jobs: list[Job]) -> None:
                 print(f"    {shlex.join(command)}")
 
 
-def report(pool: Pool, console: Console) -> None:
+def report(pool: Any, console: Console) -> None:
     """Print what failed, once for each reason: its last lines, the jobs, and the command for one of them alone."""
     reasons: dict[tuple, list] = {}
     for job in pool.jobs:

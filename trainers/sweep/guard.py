@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterable
 
 PATIENCE = 15.0  # seconds that a run has to finish its step and save
 
 
-def send(groups, number):
+def send(groups: Iterable[int], number: int) -> None:
     for group in groups:
         try:
             os.killpg(group, number)
@@ -19,7 +20,7 @@ def send(groups, number):
             pass
 
 
-def left(groups):
+def left(groups: Iterable[int]) -> list[int]:
     """Return the groups that have processes."""
     found = []
     for group in groups:
@@ -33,7 +34,7 @@ def left(groups):
     return found
 
 
-def end(groups, reap=lambda: None):
+def end(groups: Iterable[int], reap: Callable[[], object] = lambda: None) -> None:
     """End groups of processes. A script dies at once, so it is the group, its run too, that is waited for."""
     send(groups, signal.SIGTERM)
     deadline = time.time() + PATIENCE
@@ -43,7 +44,7 @@ def end(groups, reap=lambda: None):
     finish(groups, reap)
 
 
-def finish(groups, reap=lambda: None):
+def finish(groups: Iterable[int], reap: Callable[[], object] = lambda: None) -> None:
     """Kill groups of processes and wait until they are gone: a large one takes a while, and holds its lock so long."""
     send(groups, signal.SIGKILL)
     deadline = time.time() + 5  # where nobody takes note of their end they stay
@@ -52,7 +53,7 @@ def finish(groups, reap=lambda: None):
         time.sleep(0.02)
 
 
-def main():
+def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # the end of the input is what counts
     groups = set()

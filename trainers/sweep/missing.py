@@ -1,19 +1,21 @@
 """The scripts' calls that fill the gaps of tables: runs that other rows, or other seeds of the same row, have."""
 import os
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError
 from ..results.cell import Cell
+from ..results.collect import Run
 from ..results.identity import OWN, following, settings
-from ..results.line import epochs_by_shots
+from ..results.line import Line, epochs_by_shots
 from ..results.published import KEYS, ZERO_SHOT
-from ..results.table import column_name
+from ..results.table import Table, column_name
 from .methods import TARGETS, scripts_of
-from .plan import plan, scripts
+from .plan import Step, plan, scripts
 
 
-def missing(tables, runs, output):
+def missing(tables: Sequence[Table], runs: Sequence[Run], output: str) -> tuple[list[str], list[str]]:
     """Return (the calls that fill the tables' empty cells and seeds that other cells have, why some are left out)."""
     places, calls, reasons = Places(runs, output), {}, {}
     for table in tables:
@@ -27,7 +29,7 @@ def missing(tables, runs, output):
     return list(calls), list(reasons)
 
 
-def gaps(table):
+def gaps(table: Table) -> Iterator[tuple[Line, str, list[int]]]:
     """Yield (line, column, seeds) of the cells of a table that lack seeds which others have."""
     seeds = sorted({seed for row in table.rows for cell in row.cells if isinstance(cell, Cell) for seed in cell.values})
     for line in (line for line in table.lines if scripts_of(line.method) and not line.split):
@@ -45,13 +47,13 @@ class Places:
     Scripts put all image folders into OUTPUT/image_folder, and find a published dataset below DATA.
     """
 
-    def __init__(self, runs, output):
+    def __init__(self, runs: Sequence[Run], output: str) -> None:
         self.output, self.runs, self.held = output, defaultdict(list), defaultdict(set)
         for run in runs:
             self.runs[run.dataset].append(run)
             self.held[run.data, script_output(run)].add(run.dataset)
 
-    def of(self, column):
+    def of(self, column: str) -> tuple[str, dict[str, str]]:
         """Return (the dataset config's name, environment) of a column.
 
         Raises:
@@ -74,7 +76,7 @@ class Places:
         return runs[0].data, {"OUTPUT": output, "DATA": roots[0]}
 
 
-def script_output(run):
+def script_output(run: Run) -> str:
     """Return OUTPUT of the scripts' layout that a run lies in; "" where it lies in none."""
     parts = Path(run.folder).parts
     first = {"base2new": "base2new", "xd": "evaluation"}.get(run.setting, run.data)
@@ -83,7 +85,7 @@ def script_output(run):
     return str(Path(*parts[:len(parts) - 1 - parts[::-1].index(first)])) if first in parts[1:] else ""
 
 
-def steps(table, line, column, seeds, places):
+def steps(table: Table, line: Line, column: str, seeds: list[int], places: "Places") -> list[Step]:
     """Return the unfinished steps that make a line's runs of a dataset.
 
     Raises:

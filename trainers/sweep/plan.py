@@ -8,8 +8,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..config.build import setup_cfg
 from ..config.flags import parser
@@ -35,18 +37,18 @@ class Step:
     commands: list = field(default_factory=list, compare=False, hash=False)
 
     @property
-    def folders(self):
+    def folders(self) -> list[str]:
         return [command[command.index("--output-dir") + 1] for command in self.commands]
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         return all(os.path.isfile(os.path.join(folder, FILE)) for folder in self.folders)
 
     @property
-    def argv(self):
+    def argv(self) -> list[str]:
         return ["bash", str(SCRIPTS / self.words[0]), *self.words[1:]]
 
-    def __str__(self):
+    def __str__(self) -> str:
         given = "".join(f"{key}={shlex.quote(value)} " for key, value in sorted(self.environment.items()))
         return f"{given}bash scripts/{shlex.join(self.words)}"
 
@@ -60,18 +62,20 @@ class Job:
     steps: list
 
     @property
-    def finished(self):
+    def finished(self) -> bool:
         return all(step.finished for step in self.steps)
 
     @property
-    def slug(self):
+    def slug(self) -> str:
         """A file's name for it, which no job with other folders has."""
         folders = "\0".join(os.path.abspath(folder) for step in self.steps for folder in step.folders)
         return (f"{self.name.replace(' ', '_').replace('/', '-')}-"
                 f"{hashlib.blake2b(folders.encode(errors='surrogateescape'), digest_size=3).hexdigest()}")
 
 
-def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environment=None, source="imagenet", opts=()):
+def plan(methods: Sequence[str], setting: str, datasets: Sequence[str] = ("all",), seeds: Sequence[int] = (1, 2, 3),
+         shots: Sequence[int] = (), environment: Mapping[str, str] | None = None, source: str = "imagenet",
+         opts: Sequence[str] = ()) -> list[Job]:
     """Return the jobs of a sweep.
 
     Args:
@@ -104,7 +108,7 @@ def plan(methods, setting, datasets=("all",), seeds=(1, 2, 3), shots=(), environ
     return jobs
 
 
-def check(name, known, flag):
+def check(name: str, known: Collection[str], flag: str) -> None:
     if name not in known:
         near = difflib.get_close_matches(name, known, 1, 0.4)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
@@ -118,7 +122,7 @@ def scripts(method: str) -> Method:
     return found
 
 
-def call(method, part, arguments, seed, environment):
+def call(method: str, part: str, arguments: Sequence[object], seed: object, environment: dict[str, str]) -> Step:
     """Return the step of one of a method's scripts, the seed where the script expects it."""
     found = scripts(method)
     words = [f"{found.folder}/{getattr(found, part)}.sh", *found.first, *map(str, arguments)]
@@ -129,10 +133,11 @@ def call(method, part, arguments, seed, environment):
     return Step(tuple(words), {**environment, "SEEDS": str(seed)})
 
 
-def base2new(method, datasets, seeds, shots, environment, _):
+def base2new(method: str, datasets: Sequence[str], seeds: Sequence[int], shots: Sequence[int],
+             environment: dict[str, str], _: str) -> list[Job]:
     jobs = []
     for dataset in datasets:
-        for k in shots or [None]:
+        for k in shots or (None,):
             given = environment if k is None else {**environment, "SHOTS": str(k)}
             for seed in seeds:
                 steps = [call(method, part, [dataset], seed, given) for part in ("train", "test")
@@ -141,7 +146,8 @@ def base2new(method, datasets, seeds, shots, environment, _):
     return jobs
 
 
-def few_shot(method, datasets, seeds, shots, environment, _):
+def few_shot(method: str, datasets: Sequence[str], seeds: Sequence[int], shots: Sequence[int],
+             environment: dict[str, str], _: str) -> list[Job]:
     if not scripts(method).train:  # zero-shot
         return [Job(f"{method} {dataset}", method, [call(method, "few_shot", [dataset], None, environment)])
                 for dataset in datasets]
@@ -149,7 +155,8 @@ def few_shot(method, datasets, seeds, shots, environment, _):
             for dataset in datasets for k in shots or SHOTS for seed in seeds]
 
 
-def transfer(method, datasets, seeds, shots, environment, source):
+def transfer(method: str, datasets: Sequence[str], seeds: Sequence[int], shots: Sequence[int],
+             environment: dict[str, str], source: str) -> list[Job]:
     if not scripts(method).train:
         return few_shot(method, datasets, seeds, shots, environment, source)
     jobs = []
@@ -164,21 +171,21 @@ def transfer(method, datasets, seeds, shots, environment, source):
     return jobs
 
 
-def name(method, dataset, shots, seed):
+def name(method: str, dataset: str, shots: object, seed: object) -> str:
     return f"{method} {dataset}" + (f" {shots} shots" if shots else "") + f" seed {seed}"
 
 
-def interpreter():
+def interpreter() -> str:
     """Return the Python that scripts are to use: PYTHON, else this one."""
     return os.environ.get("PYTHON") or sys.executable
 
 
-def expand(steps):
+def expand(steps: list[Step]) -> None:
     """Fill in the steps' commands, which the scripts print under DRY_RUN=words."""
     if not shutil.which("bash"):
         raise SetupError("there is no bash in PATH, and the scripts need it: install it, or mend PATH")
 
-    def ask(step):
+    def ask(step: Step) -> None:
         environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "words"}
         done = subprocess.run(step.argv, env=environment, capture_output=True)
         if done.returncode:
@@ -191,7 +198,7 @@ def expand(steps):
         list(pool.map(ask, steps))
 
 
-def check_configs(jobs):
+def check_configs(jobs: list[Job]) -> None:
     """Raise InputError unless the config files of all jobs are there."""
     for job in jobs:
         for command in itertools.chain(*(step.commands for step in job.steps)):
@@ -200,17 +207,18 @@ def check_configs(jobs):
                 raise InputError(f"{job.method}: there is no config file {path}: choose --cfg from that folder")
 
 
-def check_finished(jobs):
+def check_finished(jobs: list[Job]) -> None:
     """Raise InputError where a folder that counts as finished holds a run with another config, or of other prompts."""
     collection = functools.cache(identity.of_collection)  # each dataset is read once
     for job in jobs:
         for step in job.steps:
             for command, folder in zip(step.commands, step.folders, strict=True):
                 if os.path.isfile(os.path.join(folder, FILE)):
-                    check_result(command[command.index("--root"):], load_result(folder), collection)
+                    check_result(command[command.index("--root"):], load_result(folder) or {}, collection)
 
 
-def check_result(words, done, collection=identity.of_collection):
+def check_result(words: list[str], done: dict[str, Any],
+                 collection: Callable[[str, str, int], dict[str, Any]] = identity.of_collection) -> None:
     """Raise InputError where ``done``, the content of a result.json, is not of train.py's flags ``words``.
 
     Where the words are those of its own command, its config needs no second look, which takes time; the dataset and the

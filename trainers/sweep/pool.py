@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ..errors import Interrupted, SetupError
@@ -10,8 +11,9 @@ from ..training import checkpoint
 from ..utils import atomic, lock
 from ..utils.console import one_line
 from . import guard
+from .books import Books
 from .guarding import Guard
-from .plan import interpreter
+from .plan import Job, Step, interpreter
 from .worker import Worker
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
@@ -29,7 +31,7 @@ class Pool:
         states: {job's slug: state}; failures: {slug: what is noted}; seconds: {slug: wall time of a job that ended}.
     """
 
-    def __init__(self, jobs, books, workers, per_gpu=1, gpus=()):
+    def __init__(self, jobs: list[Job], books: Books, workers: int, per_gpu: int = 1, gpus: Sequence[str] = ()) -> None:
         self.jobs, self.books, self.guard = jobs, books, Guard()
         self.states, self.failures, self.seconds = {}, {}, {}
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
@@ -45,7 +47,7 @@ class Pool:
             if not job.finished:
                 self.queue.append(job)
 
-    def run(self, watch=lambda pool: None, pause=0.2):
+    def run(self, watch: Callable[["Pool"], None] = lambda pool: None, pause: float = 0.2) -> None:
         """Run until nothing is left; ``watch`` is called every ``pause`` seconds and after every change.
 
         Raises:
@@ -65,7 +67,7 @@ class Pool:
                 self.guard.close()
         watch(self)
 
-    def advance(self):
+    def advance(self) -> None:
         """Take note of processes that have ended and fill free places."""
         for worker in self.workers:
             if worker.job and worker.process.poll() is not None:
@@ -73,7 +75,7 @@ class Pool:
             while not worker.job and self.queue:
                 self.begin_job(worker, self.queue.pop(0))
 
-    def begin_job(self, worker, job):
+    def begin_job(self, worker: Worker, job: Job) -> None:
         worker.begin, worker.console = time.time(), self.books.console(job)
         try:
             worker.lock = self.books.lock(job)
@@ -91,7 +93,7 @@ class Pool:
         self.states[job.slug] = RUNNING
         self.next_step(worker)
 
-    def next_step(self, worker):
+    def next_step(self, worker: Worker) -> None:
         """Start the job's first step that is not finished; end the job where there is none."""
         step = next((step for step in worker.job.steps if not step.finished), None)
         if step is None:
@@ -108,11 +110,11 @@ class Pool:
             return
         self.guard.add(worker.process.pid)
 
-    def cannot_begin(self, worker, step, error):
+    def cannot_begin(self, worker: Worker, step: Step, error: OSError) -> None:
         """Note as a failure that the machine refuses: the disk or the memory is full, say; others may be luckier."""
         self.fail(worker, step, SetupError.exit_code, [f"error: {one_line(error)}"])
 
-    def step_ended(self, worker):
+    def step_ended(self, worker: Worker) -> None:
         self.guard.discard(worker.process.pid)
         code = worker.process.returncode
         guard.finish([worker.process.pid])  # what a killed script may have left
@@ -124,18 +126,18 @@ class Pool:
         else:
             self.fail(worker, worker.step, code)
 
-    def fail(self, worker, step, code, lines=()):
+    def fail(self, worker: Worker, step: Step, code: int, lines: Sequence[str] = ()) -> None:
         self.failures[worker.job.slug] = self.books.note_failure(worker.job, step, code, lines)
         self.job_ended(worker, FAILED)
 
-    def job_ended(self, worker, state):
+    def job_ended(self, worker: Worker, state: str) -> None:
         self.states[worker.job.slug] = state
         self.seconds[worker.job.slug] = time.time() - worker.begin
         if worker.lock:
             worker.lock.close()
         worker.job = worker.process = worker.lock = None
 
-    def end_all(self):
+    def end_all(self) -> None:
         """End all processes with all that they started, which have some seconds to save."""
         groups = [worker.process.pid for worker in self.workers if worker.process]
         guard.end(groups, lambda: [worker.process.poll() for worker in self.workers if worker.process])
@@ -145,9 +147,9 @@ class Pool:
                 self.guard.discard(worker.process.pid)
                 tidy(worker.step)
 
-    def seconds_left(self):
+    def seconds_left(self) -> float | None:
         """Return an estimate of the time until all is done, or None before anything has ended."""
-        def typical(method):
+        def typical(method: str) -> float | None:
             own = [s for slug, s in self.seconds.items() if method_of[slug] == method and self.states[slug] == FINISHED]
             every = own or [s for slug, s in self.seconds.items() if self.states[slug] == FINISHED]
             return sum(every) / len(every) if every else None
@@ -159,10 +161,11 @@ class Pool:
                 passed, share = time.time() - worker.begin, worker.share
                 whole = passed / share if share > 0.05 else typical(worker.job.method)
                 ahead.append(None if whole is None else max(0.0, whole - passed))
-        return None if None in ahead else sum(ahead) / len(self.workers)
+        known = [seconds for seconds in ahead if seconds is not None]
+        return sum(known) / len(self.workers) if len(known) == len(ahead) else None
 
 
-def tidy(step):
+def tidy(step: Step) -> None:
     """Remove what a step's run that was killed while writing has left, and its lock."""
     for folder in step.folders:
         checkpoint.tidy(folder)
@@ -170,7 +173,7 @@ def tidy(step):
 
 
 @contextmanager
-def signals():
+def signals() -> Iterator[list[str]]:
     """Collect the names of signals that ask the sweep to stop as they come, so that nothing is cut off halfway."""
     came = []
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -184,7 +187,7 @@ def signals():
             signal.signal(number, handler)
 
 
-def visible_gpus():
+def visible_gpus() -> list[str]:
     """Return the names by which processes are given GPUs: CUDA_VISIBLE_DEVICES' entries, else all of nvidia-smi's."""
     if "CUDA_VISIBLE_DEVICES" in os.environ:
         return [name for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if name]

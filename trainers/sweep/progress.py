@@ -1,26 +1,27 @@
 """What a sweep shows while it works: a table of states and the time left, or, without a terminal, a line a job."""
 import datetime
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from .pool import ELSEWHERE, FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING
+from .pool import ELSEWHERE, FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Pool
 
 STATES = {FINISHED: "green", RUNNING: "cyan", WAITING: "dim", FAILED: "bold red", INTERRUPTED: "yellow",
           ELSEWHERE: "yellow"}
 
 
-def duration(seconds):
+def duration(seconds: float | None) -> str:
     """Return seconds as 1:02:03, or "?" for None."""
     return "?" if seconds is None else str(datetime.timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
-def states_table(pool):
+def states_table(pool: Pool) -> Table:
     """Return a table of how many of each method's jobs are in which state."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("Method", no_wrap=True, overflow="ellipsis")
@@ -34,7 +35,7 @@ def states_table(pool):
     return table
 
 
-def one_line_table(columns, shrinks=0):
+def one_line_table(columns: int, shrinks: int = 0) -> Table:
     """Return an empty table without heads; where a row would need a second line, the first columns are cut."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for number in range(columns):
@@ -42,17 +43,17 @@ def one_line_table(columns, shrinks=0):
     return table
 
 
-def cut(text, style=""):
+def cut(text: str, style: str = "") -> Text:
     """Return a text for a column that shrinks."""
     return Text(text, style, no_wrap=True, overflow="ellipsis")
 
 
-def bar(total, done, width):
+def bar(total: float, done: float, width: int) -> ProgressBar:
     """Return a bar in the colours of work and success; rich's own are close to the red of failure."""
     return ProgressBar(total, done, width=width, complete_style="cyan", finished_style="green")
 
 
-def running_table(pool):
+def running_table(pool: Pool) -> Table:
     """Return a table of the jobs at work, with a bar for each."""
     table = one_line_table(5, shrinks=2)
     for worker in pool.workers:
@@ -63,7 +64,7 @@ def running_table(pool):
     return table
 
 
-def view(pool, begin):
+def view(pool: Pool, begin: float) -> Group:
     """Return all that is shown of a pool at work since ``begin`` (seconds since the epoch)."""
     share = sum(worker.share for worker in pool.workers if worker.job)
     ended = sum(state in (FINISHED, FAILED, INTERRUPTED, ELSEWHERE) for state in pool.states.values())
@@ -74,14 +75,14 @@ def view(pool, begin):
 
 
 @contextmanager
-def watching(console):
+def watching(console: Console) -> Iterator[Callable[[Pool], None]]:
     """Yield the function that shows a pool."""
     begin = time.time()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             last = [0.0]
 
-            def show(pool):
+            def show(pool: Pool) -> None:
                 if time.time() - last[0] > 0.5 or RUNNING not in pool.states.values():
                     last[0] = time.time()
                     live.update(view(pool, begin), refresh=True)
@@ -89,7 +90,7 @@ def watching(console):
         return
     told = set()
 
-    def tell(pool):
+    def tell(pool: Pool) -> None:
         for job in pool.jobs:
             if job.slug in pool.seconds and job.slug not in told:
                 told.add(job.slug)

@@ -4,9 +4,15 @@ An element is this house's own local pool on the node, so that consoles, failure
 as by a local sweep; what is not finished when SLURM takes an element away (time limit, preemption) is put back into the
 queue and resumes from its checkpoint.
 """
+import argparse
 import os
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from ..errors import InputError, SetupError
 from .books import Books
@@ -24,11 +30,11 @@ POLL = 10.0  # seconds between two questions to SLURM
 class Chunk(submitit.helpers.Checkpointable):
     """What one element of the array runs: plain data, so that it can be sent to a node and put back into the queue."""
 
-    def __init__(self, jobs, output, workers):
+    def __init__(self, jobs: list[Job], output: str, workers: int) -> None:
         self.jobs = [(job.name, job.method, [(step.words, step.environment) for step in job.steps]) for job in jobs]
         self.output, self.workers = output, workers
 
-    def __call__(self):
+    def __call__(self) -> dict[str, str]:
         jobs = [Job(name, method, [Step(words, environment) for words, environment in steps])
                 for name, method, steps in self.jobs]
         expand([step for job in jobs for step in job.steps])
@@ -40,13 +46,13 @@ class Chunk(submitit.helpers.Checkpointable):
 class Array:
     """The jobs of a submitted array, with what ``progress`` shows of a pool: jobs, states, seconds, workers."""
 
-    def __init__(self, jobs, books):
+    def __init__(self, jobs: list[Job], books: Books) -> None:
         self.jobs, self.books = jobs, books
         self.states = {job.slug: FINISHED if job.finished else WAITING for job in jobs}
         self.failures, self.seconds, self.begun = {}, {}, {}
         self.workers, self.elements = [], []
 
-    def submit(self, executor, output, size):
+    def submit(self, executor: Any, output: str, size: int) -> None:
         """Submit what is not finished, ``size`` jobs an element."""
         waiting = [job for job in self.jobs if self.states[job.slug] == WAITING]
         for job in waiting:
@@ -56,7 +62,7 @@ class Array:
             tasks = [executor.submit(Chunk(chunk, output, size)) for chunk in chunks]
         self.elements = list(zip(tasks, chunks, strict=True))
 
-    def look(self):
+    def look(self) -> None:
         """Ask SLURM and the folders how things stand."""
         for task, chunk in self.elements:
             state = task.state
@@ -80,19 +86,19 @@ class Array:
                     self.states[job.slug] = RUNNING
                     self.begun.setdefault(job.slug, time.time())
 
-    def end(self, job, state):
+    def end(self, job: Job, state: str) -> None:
         self.states[job.slug] = state
         self.seconds[job.slug] = time.time() - self.begun.get(job.slug, time.time())
 
-    def seconds_left(self):
+    def seconds_left(self) -> None:
         """Return None: SLURM alone knows when it will start what waits."""
 
-    def cancel(self):
+    def cancel(self) -> None:
         for task, _ in self.elements:
             task.cancel(check=False)
 
 
-def tail(path, count=3):
+def tail(path: str | Path, count: int = 3) -> list[str]:
     try:
         lines = Path(path).read_text(errors="replace").splitlines()
     except OSError:
@@ -100,7 +106,7 @@ def tail(path, count=3):
     return [line for line in lines if line.strip()][-count:]
 
 
-def executor_of(args, output):
+def executor_of(args: argparse.Namespace, output: str) -> Any:
     """Return submitit's executor for parsed flags.
 
     Raises:
@@ -123,7 +129,8 @@ def executor_of(args, output):
     return executor
 
 
-def run_slurm(args, jobs, books, console, watching):
+def run_slurm(args: argparse.Namespace, jobs: list[Job], books: Books, console: Console,
+              watching: Callable[[Console], AbstractContextManager[Callable[[Any], None]]]) -> Array:
     """Submit jobs as an array and watch it; returns the ``Array``. A signal cancels it.
 
     Raises:

@@ -20,7 +20,7 @@ class Worker:
     begin: float = 0.0
 
     @property
-    def share(self):
+    def share(self) -> float:
         """How much of the job is done, 0 to 1, by its training's last line."""
         steps = self.job.steps
         done = self.job.steps.index(self.step)

@@ -1,9 +1,15 @@
 """One run: one method on one dataset with one seed, trained or evaluated, as CoOp's flags ask."""
+import argparse
 import contextlib
 import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
 
 from ..clip import weights
 from ..compat import engine
@@ -20,7 +26,7 @@ from . import checkpoint, distributed, finished_calls, identity, result, signals
 from .resume import refuse_other_content
 
 
-def run(args):
+def run(args: argparse.Namespace) -> Any:
     """Do what parsed flags say; returns the trainer, or None where there was nothing to do."""
     engine.sibling("datasets")
     cfg, origin = setup_cfg(args)
@@ -43,7 +49,7 @@ def run(args):
         return build_and_run(cfg, args)
 
 
-def finished(cfg, args):
+def finished(cfg: CfgNode, args: argparse.Namespace) -> bool:
     """Return whether the output folder holds this very run's result.
 
     Raises:
@@ -60,7 +66,7 @@ def finished(cfg, args):
     return bool(done)
 
 
-def remember(cfg, args, done):
+def remember(cfg: CfgNode, args: argparse.Namespace, done: dict[str, Any]) -> None:
     """Let the next call of these flags be answered without torch while nothing that the result is made of changes."""
     kind = engine.sibling("datasets").CLASSES.get(cfg.DATASET.NAME)
     trainer = TRAINERS.entries.get(cfg.TRAINER.NAME)
@@ -76,12 +82,12 @@ def remember(cfg, args, done):
     finished_calls.remember(args, notes_of(done), files, [os.path.join(root, kind.folder)] if kind.folder else [root])
 
 
-def notes_of(done):
+def notes_of(done: dict[str, Any]) -> list[str]:
     """Return the notes of a result.json's content, and one where it is of an older version."""
     return [*done.get("notes", ()), *([] if done.get("identity") else [identity.NOT_RECORDED])]
 
 
-def check_finished(cfg, args, done):
+def check_finished(cfg: CfgNode, args: argparse.Namespace, done: dict[str, Any]) -> None:
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
     refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
     there, here = done.get("processes", 1), distributed.launched()[1]
@@ -93,7 +99,7 @@ def check_finished(cfg, args, done):
     check_prompts(args, done)
 
 
-def check_content(here, done, folder):
+def check_content(here: dict[str, Any], done: dict[str, Any], folder: str | Path) -> None:
     """Raise InputError where the result ``done`` in a folder was made of other data or weights than are ``here``."""
     differs = identity.differences(here, done.get("identity"))
     if differs:
@@ -101,7 +107,7 @@ def check_content(here, done, folder):
                          "delete it to run on what is there today")
 
 
-def check_prompts(args, done):
+def check_prompts(args: argparse.Namespace, done: dict[str, Any]) -> None:
     """Raise InputError where the result ``done`` is of other prompts than --model-dir holds today."""
     if not (args.eval_only and args.model_dir and done.get("prompts")):
         return
@@ -113,7 +119,7 @@ def check_prompts(args, done):
                              "--output-dir, or delete it to evaluate these")
 
 
-def check_unfinished(cfg, eval_only):
+def check_unfinished(cfg: CfgNode, eval_only: bool) -> None:
     """Raise InputError where the output folder holds a run that this one would spoil, or --resume is of no use."""
     found = checkpoint.unfinished(cfg.OUTPUT_DIR)
     if not found:
@@ -131,7 +137,7 @@ def check_unfinished(cfg, eval_only):
                       "choose another --output-dir, or delete it to begin anew")
 
 
-def check_resume(cfg):
+def check_resume(cfg: CfgNode) -> None:
     """Raise InputError unless the folder of --resume holds a state of this very run, started elsewhere."""
     found = checkpoint.unfinished(cfg.RESUME)
     if not found:
@@ -140,7 +146,8 @@ def check_resume(cfg):
     refuse_difference(cfg, found[1]["config"], "a run", "resume with the config it was started with", cfg.RESUME)
 
 
-def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
+def refuse_difference(cfg: CfgNode, there: Any, what: str, remedy: str, folder: str | Path | None = None,
+                      most: int = 5) -> None:
     """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
     differs = difference(cfg, parsed(there) or {})
     if differs:
@@ -149,7 +156,7 @@ def refuse_difference(cfg, there, what, remedy, folder=None, most=5):
                          f"({'; '.join(differs[:most])}{more}): {remedy}")
 
 
-def check_resumption(trainer):
+def check_resumption(trainer: Any) -> None:
     """Raise InputError where what the trainer would go on with was left by a run on other data or weights."""
     for folder in filter(None, (trainer.cfg.OUTPUT_DIR, trainer.cfg.RESUME)):
         found = checkpoint.unfinished(folder)
@@ -157,7 +164,7 @@ def check_resumption(trainer):
             refuse_other_content(trainer, found[1], found[0])
 
 
-def build_and_run(cfg, args):
+def build_and_run(cfg: CfgNode, args: argparse.Namespace) -> Any:
     """Build the trainer and let it train or evaluate; returns it."""
     from dassl.engine import TRAINER_REGISTRY, build_trainer
     from dassl.utils import collect_env_info, set_random_seed
@@ -189,7 +196,7 @@ def build_and_run(cfg, args):
     return trainer
 
 
-def main(argv=None):
+def main(argv: list[str] | None = None) -> int:
     """Parse CoOp's flags and do the run; returns the exit code of ``execute``."""
     setup_streams()
     args = parser().parse_args(argv)
@@ -197,7 +204,7 @@ def main(argv=None):
     return execute(args)
 
 
-def execute(args):
+def execute(args: argparse.Namespace) -> int:
     """Do the run of parsed flags: log, signals, exit codes.
 
     Returns:
@@ -221,11 +228,11 @@ def execute(args):
 
 
 @contextlib.contextmanager
-def logged(console):
+def logged(console: Any) -> Iterator[None]:
     """While it lasts, what is printed goes to ``console`` and into the run's log.txt, and signals end the run.
 
     Args:
-        console: a text stream.
+        console: a text stream, or what has its ``write``, ``flush`` and ``isatty``.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     logging.getLogger("promptreg").addFilter(plain_record)
