@@ -118,6 +118,8 @@ def main():
             command.watching = recording(frames)
         first = call(flags(data, output, args.jobs))
         command.watching = progress.watching
+        if args.pictures:
+            draw(frames[2 * len(frames) // 3], Path(scratch))
         after_first = len(figures(output))
         in_the_way.unlink()
         second = call(flags(data, output, args.jobs))
@@ -125,8 +127,6 @@ def main():
         seconds = by_hand(flags(data, hand, 1))
         same = figures(output) == figures(hand)
         runs = len(figures(output))
-        if args.pictures:
-            draw(frames[2 * len(frames) // 3], Path(scratch))
     jobs = len(METHODS) * len(SHOTS) * len(SEEDS)
     found = {"jobs": jobs, "at a time": args.jobs, "killed": len(killed), "first": {"exit code": first[0],
              "seconds": round(first[1]), "runs finished": after_first, "failed": first[2].count("\nfailed: ")},
