@@ -17,7 +17,8 @@ from pathlib import Path
 from common import keep
 
 COMMANDS = ("--help", "--version", "ls methods", "ls configs", "ls datasets", "ls weights", "ls runs", "train --hlep",
-            "train NoSuch/demo digits", "completion bash", "results are available", "sweep without data")
+            "train NoSuch/demo digits", "sweep --methods NoSuch --setting base2new", "completion bash",
+            "results are available", "sweep without data")
 FINISHED = "train CoOp/demo digits DATASET.NUM_SHOTS 1 OPTIM.MAX_EPOCH 1"
 SWEEP = "sweep --methods PromptSRC --setting base2new --datasets all --root nothing --output sweep"
 
@@ -51,7 +52,7 @@ def main() -> None:
                    "seconds": round(statistics.median(r[1] for r in rounds), 3), "exit_code": rounds[0][2]}
             for name, rounds in found.items()}
     for name, row in rows.items():
-        print(f"{name:36} {row['processor_seconds']:6.3f} s of processor time, {row['seconds']:6.3f} s; exit code "
+        print(f"{name:44} {row['processor_seconds']:6.3f} s of processor time, {row['seconds']:6.3f} s; exit code "
               f"{row['exit_code']}")
     if args.out:
         keep(args.out, {"rounds": args.rounds, "commands": rows})

@@ -8,7 +8,7 @@ call (--retry-failed: that alone).
 import argparse
 import sys
 
-from ..sweep.methods import METHODS, SETTINGS
+from ..sweep.methods import METHODS, SETTINGS, check_names
 from ..utils.console import Parser, command
 from ..utils.startup import as_module, load_package
 
@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         0; 1 where a job failed, 2 for the user's input, 3 for the environment, 75 where a job was interrupted and none
         failed, 130 if stopped.
     """
+    check_names(args.methods, args.datasets, args.source)  # before torch is imported
     load_package()
     from ..sweep import command
     from ..sweep.pool import Stopped

@@ -1,8 +1,12 @@
 """The methods that have published scripts, and the settings: what a sweep is asked for; it needs no torch."""
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from ..config import lookup
+from ..errors import InputError
 from ..results.published import KEYS, VARIANTS
+from ..utils.paths import SCRIPTS
 
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
 SHOTS = (1, 2, 4, 8, 16)
@@ -62,3 +66,20 @@ def scripts_of(method: str) -> Method | None:
 def known_methods() -> list[str]:
     """Return the names of all methods that a sweep can run."""
     return [*METHODS, *(name for name in lookup.methods() if name not in METHODS and name != "GRAM")]
+
+
+def check_names(methods: Sequence[str], datasets: Sequence[str], source: str) -> None:
+    """Raise InputError for a method, dataset or source that a sweep does not know; it names the nearest."""
+    known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
+    for name in methods if list(methods) != ["all"] else ():
+        _check_name(name, known_methods(), "--methods")
+    for name in datasets if list(datasets) != ["all"] else ():
+        _check_name(name, known, "--datasets")
+    _check_name(source, known, "--source")
+
+
+def _check_name(name: str, known: Collection[str], flag: str) -> None:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1, 0.4)
+        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
+        raise InputError(f"{flag} {name}: {hint}")

@@ -1,5 +1,4 @@
 """Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
-import difflib
 import functools
 import hashlib
 import itertools
@@ -8,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +18,7 @@ from ..errors import InputError, SetupError
 from ..training import identity, run
 from ..training.result import FILE, load_result
 from ..utils.paths import SCRIPTS
-from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS, Method, known_methods, scripts_of
+from .methods import METHODS, SHOTS, TARGETS, XD_SHOTS, Method, check_names, scripts_of
 
 
 @dataclass(frozen=True)
@@ -90,12 +89,7 @@ def plan(methods: Sequence[str], setting: str, datasets: Sequence[str] = ("all",
     if list(methods) == ["all"]:  # but for those that need a meta-trained file first
         methods = [method for method in METHODS if METHODS[method].folder != "gram"]
     datasets = TARGETS[setting] if list(datasets) == ["all"] else datasets
-    known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
-    for name in methods:
-        check(name, known_methods(), "--methods")
-    for name in datasets:
-        check(name, known, "--datasets")
-    check(source, known, "--source")
+    check_names(methods, datasets, source)
     jobs = []
     for method in methods:
         make = {"base2new": base2new, "few_shot": few_shot}.get(setting, transfer)
@@ -106,13 +100,6 @@ def plan(methods: Sequence[str], setting: str, datasets: Sequence[str] = ("all",
         job.steps = [replace(step, words=(*step.words, "--", *opts), commands=[]) for step in job.steps]
     expand([step for job in jobs for step in job.steps])
     return jobs
-
-
-def check(name: str, known: Collection[str], flag: str) -> None:
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 1, 0.4)
-        hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
-        raise InputError(f"{flag} {name}: {hint}")
 
 
 def scripts(method: str) -> Method:
