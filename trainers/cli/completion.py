@@ -4,14 +4,17 @@
     promptreg completion zsh > "${fpath[1]}/_promptreg"              # once, for zsh
 """
 import argparse
+import copy
 import sys
 from importlib import import_module
 
 from ..config import lookup
 from ..errors import SetupError
 from ..utils.console import Parser, command
+from .ls import PUBLISHED_WEIGHTS
 
 SHELLS = ("bash", "zsh")
+OF_FILES = ("--config-file", "--dataset-config-file")  # CoOp's flags, which take paths where ours take names
 
 
 def parser() -> Parser:
@@ -37,19 +40,40 @@ def whole_parser() -> argparse.ArgumentParser:
 
 
 def name_values(parser: argparse.ArgumentParser) -> None:
-    """Let the flags of a parser that take names of methods and datasets offer them, and all others files."""
+    """Let the arguments of a parser that take names offer them, those that take numbers nothing, all others files."""
     import shtab
-    configs = [f"{method}/{config}" for method, names in lookup.methods().items() for config in names]
-    values = {"--trainer": list(lookup.methods()), "--methods": list(lookup.methods()), "--method": configs,
-              "--datasets": ["all", *lookup.datasets()], "--dataset": list(lookup.datasets())}
-    for action in parser._actions:
-        if action.nargs == 0 or action.choices:
-            continue
-        offered = next((values[flag] for flag in values if flag in action.option_strings), None)
-        if offered:
-            action.choices = offered
-        else:
-            action.complete = shtab.FILE  # type: ignore[attr-defined]
+    offered = names()
+    for action in list(parser._actions):
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                name_values(below)
+        elif action.nargs != 0 and not action.choices and action.type not in (int, float):
+            found = next((offered[key] for key in keys(parser, action) if key in offered), None)
+            if found is None:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                continue
+            action.choices = found
+            for flag in [flag for flag in action.option_strings if flag in OF_FILES]:  # which shares its action
+                other = copy.copy(action)
+                other.option_strings, other.choices, other.complete = [flag], None, shtab.FILE  # type: ignore
+                action.option_strings = [word for word in action.option_strings if word != flag]
+                parser._actions.append(other)
+
+
+def keys(parser: argparse.ArgumentParser, action: argparse.Action) -> list[str]:
+    """Return what ``names`` may call an argument: its flags, or its verb and place."""
+    return [flag for flag in action.option_strings if flag not in OF_FILES] or [f"{parser.prog} {action.dest}"]
+
+
+def names() -> dict[str, list[str]]:
+    """Return {flag, or verb and place: the names that it takes}."""
+    configs = [f"{method}/{config}" for method, found in lookup.methods().items() for config in found]
+    methods, datasets, weights = list(lookup.methods()), list(lookup.datasets()), ["demo", *PUBLISHED_WEIGHTS]
+    return {"--trainer": methods, "--methods": methods, "--method": configs, "--backbone": weights,
+            "--datasets": ["all", *datasets], "--dataset": datasets, "--source": datasets,
+            "promptreg train opts": [*configs, *datasets], "promptreg data fetch names": ["all", *datasets],
+            "promptreg data check names": ["all", *datasets], "promptreg data show names": datasets,
+            "promptreg weights names": weights, "promptreg ls name": methods}
 
 
 def run(args: argparse.Namespace) -> int:

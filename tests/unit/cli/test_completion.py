@@ -3,6 +3,7 @@ import shutil
 import subprocess
 
 import pytest
+from support.paths import ROOT
 
 from trainers.cli.completion import main
 
@@ -13,6 +14,24 @@ COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=1000 COMPREPL
 "$function" promptreg "${@: -1}" "${@: -2:1}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
+
+# A terminal of zsh's own: each line is typed and its choices are listed, until they hold what follows the line.
+ZSH = """
+zmodload zsh/zpty
+zpty terminal zsh -f -i
+zpty -w terminal "fpath=($1 \\$fpath); autoload -U compinit; compinit -u -D; bindkey '^T' list-choices"
+zpty -w terminal "print -n DO; print NE"
+zpty -r terminal seen '*DONE*'
+shift
+for typed offered; do
+  zpty -w -n terminal "$typed"$'\\x14'
+  zpty -r terminal seen "*$offered*" && print -r -- "$typed: $offered"
+  zpty -w -n terminal $'\\x15'
+done
+zpty -d terminal
+"""
+LINES = {"promptreg tr": "train or evaluate", "promptreg train CoOp/d": "CoOp/demo",
+         "promptreg train CoOp/demo dig": "digits", "promptreg fit --templ": "words that the prompts start from"}
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +57,25 @@ def bash(script):
     (["fi"], {"fit"}), (["ls", ""], {"methods", "configs", "datasets", "weights", "runs"}),
     (["data", ""], {"fetch", "check", "show"}), (["fit", "--temp"], {"--template"}),
     (["sweep", "--methods", "Prompt"], {"PromptSRC"}), (["train", "--method", "CoOp/de"], {"CoOp/demo"}),
-    (["train", "--dataset", "oxford_p"], {"oxford_pets"}), (["completion", ""], {"bash", "zsh"})])
+    (["train", "--dataset", "oxford_p"], {"oxford_pets"}), (["completion", ""], {"bash", "zsh"}),
+    (["train", "CoOp/de"], {"CoOp/demo"}), (["train", "CoOp/demo", "dig"], {"digits"}),
+    (["train", "--config-file", "trai"], {"train.py", "trainers"}), (["data", "fetch", "oxford_p"], {"oxford_pets"}),
+    (["fit", "--backbone", "ViT-B/"], {"ViT-B/16", "ViT-B/32"}), (["weights", "RN101"], {"RN101"}),
+    (["ls", "configs", "PromptS"], {"PromptSRC"}), (["fit", "--seed", ""], set())])
 def test_bash_completes(typed, offered, bash):
-    done = subprocess.run(["bash", "-c", BASH, "bash", str(bash), "promptreg", *typed], capture_output=True, text=True)
+    done = subprocess.run(["bash", "-c", BASH, "bash", str(bash), "promptreg", *typed], cwd=ROOT, capture_output=True,
+                          text=True)
     assert set(done.stdout.split()) == offered, done.stderr
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="no zsh is installed")
-def test_zsh_reads_its_script(script):
-    assert subprocess.run(["zsh", "-n", str(script("zsh"))]).returncode == 0
+def test_zsh_completes(script):
+    path = script("zsh")
+    folder = path.rename(path.with_name("_promptreg")).parent
+    words = [word for line in LINES.items() for word in line]
+    done = subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", str(folder), *words], capture_output=True, text=True,
+                          timeout=30)
+    assert done.stdout.splitlines() == [": ".join(line) for line in LINES.items()], done.stderr
 
 
 def test_zshs_script_is_one_of_the_command(script):
