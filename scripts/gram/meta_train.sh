@@ -16,7 +16,7 @@ cores=$(nproc 2>/dev/null || echo 1)
 processes=${PROCESSES:-$((gpus > 0 ? gpus : cores > 1 ? 2 : 1))}
 [[ $processes =~ ^[1-9][0-9]*$ ]] || fail 2 "PROCESSES='$processes': give a whole number from 1"
 launch=("$PYTHON")
-if [ "$processes" -gt 1 ]; then
+if [ "$processes" -gt 1 ] && [ -z "${flags[*]-}" ]; then  # one prints the config
   launch+=(-m torch.distributed.run --standalone --nproc_per_node "$processes")
   if [ "$gpus" = 0 ]; then export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > processes ? cores / processes : 1))}; fi
 fi
@@ -24,10 +24,10 @@ folders=()
 for seed in "${seeds[@]}"; do
   folder=$OUTPUT/gram/$name/$2/$cfg/seed$seed
   folders+=("$folder")
-  perform "${launch[@]}" "$ROOT/train.py" --trainer GRAM --root "$DATA" --seed "$seed" \
+  perform "${launch[@]}" "${TRAIN[@]}" ${flags[@]+"${flags[@]}"} --trainer GRAM --root "$DATA" --seed "$seed" \
     --config-file "$ROOT/configs/trainers/GRAM/$cfg.yaml" --output-dir "$folder" \
     TRAINER.GRAM.CORPUS "$corpus" TRAINER.GRAM.PROMPTS "$2" ${options[@]+"${options[@]}"}
 done
-if [ -z "${DRY_RUN:-}" ]; then
+if [ -z "${DRY_RUN:-}${flags[*]-}" ]; then
   PYTHONPATH=$ROOT${PYTHONPATH:+:$PYTHONPATH} "$PYTHON" "${COMMAND[@]}" gram report "${folders[@]}"
 fi

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from support.paths import ROOT
 
+from trainers.cli.train import main as train
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser
 from trainers.errors import InputError, SetupError
@@ -52,9 +53,29 @@ def test_print_cfg_says_where_values_come_from(data, capsys):
     assert re.search(r"^  LR: 0\.5 +# the command line$", said, re.M)
     assert re.search(rf"^  MAX_EPOCH: \d+ +# {ROOT / 'configs/trainers/CoOp/demo.yaml'}$", said, re.M)
     assert re.search(r"^    W: 8\.0 +# default$", said, re.M)
+    assert re.search(rf"^  ROOT: {data} +# --root$", said, re.M)
+    assert re.search(r"^  NAME: CoOp +# --trainer$", said, re.M)
     values = yaml.safe_load(said)
     assert set(values["TRAINER"]) == {"NAME", "PROMPTREG", "COOP"}, "this method's keys alone"
     assert values["OPTIM"]["LR"] == 0.5 and values["INPUT"]["SIZE"] == [32, 32]
+
+
+NAMES = "promptreg train METHOD/CONFIG DATASET"
+
+
+@pytest.mark.parametrize("words, lines", [
+    ("CoOp/demo digits --print-cfg --output=x",
+     {"  NUM_SHOTS: 16": NAMES, "SEED: 1": NAMES, "OUTPUT_DIR: x": "--output", "  NAME: CoOp": NAMES}),
+    ("CoOp/demo digits --print-cfg --no-cache --see 1 DATASET.NUM_SHOTS 16",
+     {"  NUM_SHOTS: 16": "the command line", "SEED: 1": "--seed", "    CACHE: false": "--no-cache"}),
+    ("--method CoOp/demo --dataset digits --print-cfg --seed 3 SEED 4 OPTIM.GAMMA 0.1",
+     {"  NAME: CoOp": "--method", "SEED: 4": "the command line", "  GAMMA: 0.1": "the command line",
+      "  NAME: Digits": str(ROOT / "configs" / "datasets" / "digits.yaml")})])
+def test_print_cfg_tells_flags_from_what_names_stand_for(words, lines, capsys):
+    assert train(words.split()) == 0
+    found = dict(line.split(" # ") for line in capsys.readouterr().out.splitlines() if " # " in line)
+    found = {value.rstrip(): origin for value, origin in found.items()}
+    assert {value: found.get(value) for value in lines} == lines
 
 
 @pytest.mark.parametrize("dataset, prepare, said", [

@@ -1,5 +1,6 @@
 """The scripts' commands, for every method, setting and dataset, are the published protocols'; what they share works."""
 import os
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -290,6 +291,31 @@ def test_pairs_behind_the_arguments_are_taken_word_for_word():
                                ["gram/base2new_train.sh", "dtd", "1"]):
         for _, keys in dry(script, *arguments, "--", "INPUT.SIZE", "(32, 32)", OPTS="OPTIM.LR 0.1\nA.B 2"):
             assert keys["INPUT.SIZE"] == "(32, 32)" and keys["OPTIM.LR"] == "0.1" and keys["A.B"] == "2"
+
+
+GIVEN = {"DATASET": "dtd", "SEED": "1", "SHOTS": "1", "TRAINER": "CoOp", "WEIGHTS": "w", "CORPUS": "demo",
+         "PROMPTS": "coop", "[CFG]": "demo"}
+
+
+def test_every_script_passes_print_cfg_on():
+    for script in sorted((ROOT / "scripts").glob("*/*.sh")):
+        if script.name == "settings.sh":
+            continue
+        usage = subprocess.run(["bash", script], capture_output=True, text=True).stderr
+        words = [GIVEN[word] for word in re.split(r",| \[-- ", usage.split(".sh ")[1])[0].split()]
+        done = subprocess.run(["bash", script, *words, "--print-cfg"], capture_output=True, text=True,
+                              env={**os.environ, "DRY_RUN": "1", "CFG": "demo"})
+        calls = done.stdout.splitlines()
+        assert done.returncode == 0 and calls and all(call.count(" --print-cfg ") == 1 for call in calls), script
+
+
+def test_print_cfg_of_a_meta_training_trains_nothing(tmp_path):
+    done = subprocess.run(["bash", ROOT / "scripts" / "gram" / "meta_train.sh", "demo", "coop", "--print-cfg"],
+                          capture_output=True, text=True, cwd=tmp_path,
+                          env={**os.environ, "SEEDS": "1", "PROCESSES": "2"})
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^    PROMPTS: coop +# the command line$", done.stdout, re.M)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_cdpath_leads_no_script_astray(monkeypatch):

@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code, as ``training.run.execute``."""
     words = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(flags.with_packaged_configs(words))
+    args._typed = words  # for --print-cfg, which says what was typed and what names stand for
     if words and not words[0].startswith("-") and args.output_dir:
         print(f"{args.trainer} on {args.dataset_config_file}, seed {args.seed}: into {args.output_dir}")
     return run(args)

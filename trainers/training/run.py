@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> Any:
     engine.sibling("datasets")
     cfg, origin = setup_cfg(args)
     if args.print_cfg:
-        print(with_origins(cfg, origin))
+        print(with_origins(cfg, origin, args))
         return None
     if not args.eval_only and (args.model_dir or args.load_epoch is not None):
         raise InputError("--model-dir and --load-epoch have an effect with --eval-only alone: add it; to start a "
