@@ -12,6 +12,7 @@ import json
 import logging
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -88,7 +89,9 @@ def onnx_metadata(model: PromptedCLIP) -> dict[str, str]:
     Returns:
         ``classnames`` (of the logits, in order), ``image_size`` (pixels a side; the shorter one is scaled to it, the
         middle cut out), ``interpolation``, ``mean`` and ``std`` (of pixels scaled to 0..1, for red, green, blue),
-        ``logits`` (how they become probabilities), ``trainer``, ``backbone``, ``identity``, ``promptreg`` (version).
+        ``logits`` (how they become probabilities), ``trainer``, ``prompts`` ("learned", or "templates" of zero-shot
+        CLIP), ``templates`` (those, with {} for the class name) or ``prompt_settings`` (the method's config section),
+        ``backbone``, ``identity``, ``promptreg`` (version).
     """
     cfg = model.method.cfg
     steps = [step for step in model.preprocess.transforms if isinstance(step, Normalize)]
@@ -96,8 +99,14 @@ def onnx_metadata(model: PromptedCLIP) -> dict[str, str]:
     return {"classnames": json.dumps(list(model.classnames), ensure_ascii=False), "image_size": str(model.image_size),
             "interpolation": cfg.INPUT.INTERPOLATION, "mean": json.dumps(list(mean)),
             "std": json.dumps(list(std)), "logits": "softmax over the last axis gives probabilities",
-            "trainer": type(model.method).__name__, "backbone": str(cfg.MODEL.BACKBONE.NAME),
+            "trainer": type(model.method).__name__, **_prompts(model.method), "backbone": str(cfg.MODEL.BACKBONE.NAME),
             "identity": json.dumps(model.identity), "promptreg": __version__}
+
+
+def _prompts(method: Any) -> dict[str, str]:
+    if hasattr(method, "sentences"):
+        return {"prompts": "templates", "templates": json.dumps(method.sentences())}
+    return {"prompts": "learned", "prompt_settings": json.dumps(dict(method.method_cfg))}
 
 
 def _add_metadata(path: str, about: dict[str, str]) -> None:

@@ -14,8 +14,10 @@ from support.paths import GOLDEN, ROOT
 from support.reference import tiny_clip
 
 import trainers
-from trainers.cli import classify, export
+from trainers.cli import classify, export, train
+from trainers.clip.templates import PLAIN, SELECTED
 from trainers.errors import InputError
+from trainers.inference.export import onnx_metadata
 from trainers.inference.prompted_clip import PromptedCLIP
 from trainers.prompts import Prompts
 from trainers.training import checkpoint
@@ -125,6 +127,15 @@ def test_onnx_equals_ours(name, weights, tmp_path_factory, tmp_path, caplog):
     picture = Image.fromarray(np.random.RandomState(0).randint(0, 256, (40, 50, 3), dtype=np.uint8))
     assert np.allclose(prepared(picture, about), model.preprocess(picture).numpy(), atol=1e-5), "by metadata alone"
     assert about["backbone"] == model.method.cfg.MODEL.BACKBONE.NAME and about["promptreg"] == trainers.__version__
+    assert about["prompts"] == "learned" and json.loads(about["prompt_settings"]) == dict(model.method.method_cfg)
+
+
+def test_zero_shots_metadata_are_its_templates(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert train.main("ZeroshotCLIP/demo digits --output run --trainer ZeroshotCLIP2 DATASET.NUM_SHOTS 1".split()) == 0
+    about = onnx_metadata(PromptedCLIP.from_checkpoint("run"))
+    assert about["prompts"] == "templates" and "prompt_settings" not in about
+    assert json.loads(about["templates"]) == [*SELECTED, PLAIN]
 
 
 def prepared(picture, about):
