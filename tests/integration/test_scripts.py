@@ -292,6 +292,14 @@ def test_pairs_behind_the_arguments_are_taken_word_for_word():
             assert keys["INPUT.SIZE"] == "(32, 32)" and keys["OPTIM.LR"] == "0.1" and keys["A.B"] == "2"
 
 
+@pytest.mark.parametrize("environment, words, epoch", [
+    ({}, ["OPTIM.LR", "0.1", "OPTIM.MAX_EPOCH", "3"], "3"), ({"OPTS": "OPTIM.MAX_EPOCH 4"}, [], "4"),
+    ({"LOADEP": "2"}, ["OPTIM.MAX_EPOCH", "3"], "2"), ({}, ["OPTIM.LR", "0.1"], "20")])
+def test_a_shorter_training_is_evaluated_at_its_last_epoch(environment, words, epoch):
+    (found, _), = dry("promptsrc/base2new_test.sh", "dtd", "1", "--", *words, **environment)
+    assert found["--load-epoch"] == epoch
+
+
 def test_cdpath_leads_no_script_astray(monkeypatch):
     monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
     monkeypatch.chdir(ROOT)
