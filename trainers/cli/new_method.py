@@ -111,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
     if not here:
         print(f"for promptreg's commands: export PROMPTREG_METHODS={method.absolute()}")
     print(f"try it: python -m pytest {test}\n        promptreg train {args.name}/demo digits OPTIM.MAX_EPOCH 2\n"
-          f"        promptreg sweep --methods {args.name} {args.base} --setting base2new --datasets digits --cfg demo")
+          f"        promptreg sweep --methods {args.name} {args.base} --setting base2new --datasets digits --cfg demo "
+          "--shots 16")
     return 0
 
 
