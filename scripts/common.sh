@@ -105,12 +105,18 @@ run() {
     --output-dir "$folder" "$@" ${options[@]+"${options[@]}"}
 }
 
-# last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the config's last.
+# last_epoch TRAINER CFG: the epoch whose prompts test scripts load: LOADEP, else the last by OPTIM.MAX_EPOCH behind --,
+# else the config's last.
 last_epoch() {
-  local file
+  local file i epoch=""
+  for ((i = 0; i + 1 < ${#options[@]}; i += 2)); do
+    if [ "${options[i]}" = OPTIM.MAX_EPOCH ]; then epoch=${options[i + 1]}; fi
+  done
   file=$(find_config "trainers/$1/$2.yaml")
   if [ -n "${LOADEP:-}" ]; then
     echo "$LOADEP"
+  elif [ -n "$epoch" ]; then
+    echo "$epoch"
   elif [ -f "$file" ]; then
     sed -n 's/^ *MAX_EPOCH: *//p' "$file"
   else

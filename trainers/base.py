@@ -25,9 +25,9 @@ from .clip import FrozenCLIP, load_clip, pack
 from .clip.tokens import PackedPrompts, Rows
 from .clip.zero_shot import template_features
 from .compat.registry import TRAINERS
-from .config.defaults import HOUSE, declare, settings
+from .config.defaults import HOUSE, declare, set_keys, settings
 from .errors import InputError
-from .prompts import Prompts, check_sizes
+from .prompts import Prompts, check_layers, check_sizes
 from .training.compatibility import OVERRIDE
 from .training.state import Notes
 from .training.trainer import PromptTrainer, trainer_of
@@ -49,7 +49,7 @@ def register(method: M) -> M:
     A class decorator; of composed methods a function: ``register(compose(GRAM, Mine))``.
 
     Raises:
-        TypeError: the class is no ``PromptMethod``.
+        TypeError: the class is no ``PromptMethod``, or declares no PREC.
     """
     if not issubclass(method, PromptMethod):
         raise TypeError(f"{method.__name__} must derive from promptreg.base.PromptMethod, got "
@@ -109,6 +109,7 @@ class PromptMethod(nn.Module):
         clip.text.budget = int(self.general_cfg.TEXT_MEMORY * 2 ** 30)
         check_sizes(self.SECTION, self.method_cfg, clip)
         self.build_prompts()
+        check_layers(self.prompts)
         if self.rows:
             self.layout = pack(self.rows, clip.text.chunk_tokens()).to(self.device)
         self.prompts.to(self.device)
@@ -116,7 +117,7 @@ class PromptMethod(nn.Module):
     @classmethod
     def from_backbone(cls, backbone: str, classnames: Sequence[str], device: str = "cpu",
                       **keys: Any) -> "PromptMethod":
-        """Build the method for use alone: in a notebook, or in a training loop of your own.
+        """Build the method for use alone; in a training loop, call ``prepare_training()`` before the first ``loss``.
 
         Args:
             backbone: as MODEL.BACKBONE.NAME.
@@ -126,8 +127,7 @@ class PromptMethod(nn.Module):
         """
         cfg = get_cfg_default()
         cfg.MODEL.BACKBONE.NAME = backbone
-        for key, value in keys.items():
-            cfg.merge_from_list([f"TRAINER.{cls.SECTION}.{key}", value])
+        set_keys(cfg, cls.SECTION, keys)
         return cls(cfg, load_clip(backbone, settings(cfg, cls.SECTION).PREC, device), classnames)
 
     # ---- what a method says
@@ -141,6 +141,8 @@ class PromptMethod(nn.Module):
 
     def text_features(self) -> Tensor:
         """Return the prompted unit features [C, E] of all classes."""
+        if not self.rows:
+            raise ValueError(f"{type(self).__name__}: set self.rows in build_prompts, or override text_features")
         features = self.clip.text(self.layout, self.prompts.context, self.prompts.deep_text)
         return F.normalize(features.float(), dim=-1)
 

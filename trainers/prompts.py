@@ -68,6 +68,22 @@ class Prompts(nn.Module):
         return self._deep("image_encoder")
 
 
+def check_layers(prompts: Prompts) -> None:
+    """Raise ValueError for deep vectors that a tower would pass over, or would take for another layer's."""
+    for tower, name, first in (("text_encoder", "prompt_learner.ctx", prompts.context),
+                               ("image_encoder", "image_encoder.VPT", prompts.vision)):
+        node = getattr(getattr(prompts, tower, None), "transformer", None)
+        if node is None:
+            continue
+        layers = [int(layer) for layer, _ in node.resblocks.named_children()]
+        if first is None or layers != list(range(1, len(layers) + 1)):
+            raise ValueError(f"{tower} has vectors for layers {', '.join(map(str, layers))}: they replace those of the "
+                             f"layer before, so {name} and all layers from 1 on must be there (Prompts.put_deep)")
+        if tower == "image_encoder" and any(len(deep) != len(first) for deep in prompts.deep_vision):
+            raise ValueError(f"{name} has {len(first)} vectors, and deep layers of {tower} have "
+                             f"{', '.join(str(len(deep)) for deep in prompts.deep_vision)}: make them as many")
+
+
 def check_sizes(section: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
     """Raise InputError for numbers of vectors or layers, among a method's keys, that a CLIP cannot have."""
     text, vision = (len(getattr(tower, "blocks", ())) for tower in (clip.text, clip.vision))
@@ -124,4 +140,5 @@ def joint_context(clip: FrozenCLIP, words: str, n_ctx: int) -> tuple[str, Tensor
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "check_sizes", "joint_context", "prompt_tokens", "sentence_to_context", "words_to_context"]
+__all__ = ["Prompts", "check_layers", "check_sizes", "joint_context", "prompt_tokens", "sentence_to_context",
+           "words_to_context"]

@@ -1,4 +1,4 @@
-"""docs/new-method.md, done as it says: a module and a yaml, trained and evaluated; its model alone; wrapped by GRAM."""
+"""docs/new-method.md, done as it says: modules and a yaml, trained and evaluated; a model alone; wrapped by GRAM."""
 import json
 import re
 import subprocess
@@ -8,7 +8,7 @@ import pytest
 from support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "new-method.md").read_text()
-MODULE, CONFIG = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", PAGE, re.S)
+MODULE, CONFIG, TANDEM = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", PAGE, re.S)
 ALONE, WRAPPED = re.findall(r":\n\n```python\n((?:model|register).*?)```", PAGE, re.S)
 TRAINS_NOTHING = """
 import trainers, dassl.engine, dassl.data  # the first brings minidassl where there is no Dassl
@@ -84,4 +84,23 @@ from trainers.training import checkpoint
 start = file.read(file.DEMO / "coop.safetensors")[0]["prompt_learner.ctx"]
 end = checkpoint.read_prompts("gram/prompt_learner/model.pth.tar-2")[0]["prompt_learner.ctx"]
 assert 0 < (end - start).norm() < start.norm() / 2
+""")
+
+
+def test_the_page_s_second_method_trains_both_towers_by_its_rule(folder):
+    """Its visual vectors and words have moved from their start, and with SHARE 0 the words move otherwise."""
+    assert TANDEM[0] == "trainers/tandem.py"
+    (folder / "tandem.py").write_text(TANDEM[1].replace("from .", "from trainers."))
+    (folder / "demo.yaml").write_text(CONFIG[1].replace("ANCHORED:\n    PULL: 0.5", "TANDEM:\n    SHARE: 1.0"))
+    run = (folder / "run.py").read_text()
+    (folder / "run.py").write_text(run.replace("import sys\n", "import sys\nimport tandem\n"))
+    for share in ("1.0", "0.0"):
+        assert train(folder, share, "Tandem", "TRAINER.TANDEM.SHARE", share)["results"]["test"]["total"] > 200
+    python(folder, "-c", """
+import trainers, torch
+from trainers.training import checkpoint
+whole, none = (checkpoint.read_prompts(f"{share}/prompt_learner/model.pth.tar-2")[0] for share in ("1.0", "0.0"))
+assert list(whole) == ["prompt_learner.ctx", "image_encoder.VPT",
+                       "image_encoder.transformer.resblocks.1.VPT_shallow"], list(whole)
+assert not torch.equal(whole["prompt_learner.ctx"], none["prompt_learner.ctx"])
 """)

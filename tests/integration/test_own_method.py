@@ -58,13 +58,29 @@ def test_a_word_that_is_no_method_is_still_told(folder):
 
 @pytest.mark.parametrize("words, said", [
     (["Smooth", "--from", "CoOp"], "smooth.py is there already"), (["CoOp"], "there is a method of this name"),
-    (["smooth"], "with a capital first"), (["../Smooth"], "with a capital first")])
+    (["smooth"], "with a capital first"), (["../Smooth"], "with a capital first"),
+    (["Class"], "is a word of Python's"), (["None"], "is a word of Python's"),
+    (["Coop"], "TRAINER.COOP is another method's config section"), (["Json"], "json.py would hide the module json")])
 def test_nothing_is_overwritten(words, said, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.py")}
     assert new_method.main(words) == 2
     assert said in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.py")} == before
+
+
+def test_in_a_checkout_it_does_not_hide_a_room(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert new_method.main(["Training"]) == 2
+    assert "training.py would hide the module" in capsys.readouterr().err
+    assert not (ROOT / "trainers/training.py").exists()
+
+
+def test_nothing_is_written_where_a_folder_cannot_be_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").touch()
+    assert new_method.main(["Rough"]) == 2 and "Not a directory" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["configs"]
 
 
 @pytest.mark.parametrize("name, said", [("nothing.py", "is no Python file"), ("broken.py", "cannot be imported")])

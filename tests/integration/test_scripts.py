@@ -318,6 +318,14 @@ def test_print_cfg_of_a_meta_training_trains_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("environment, words, epoch", [
+    ({}, ["OPTIM.LR", "0.1", "OPTIM.MAX_EPOCH", "3"], "3"), ({"OPTS": "OPTIM.MAX_EPOCH 4"}, [], "4"),
+    ({"LOADEP": "2"}, ["OPTIM.MAX_EPOCH", "3"], "2"), ({}, ["OPTIM.LR", "0.1"], "20")])
+def test_a_shorter_training_is_evaluated_at_its_last_epoch(environment, words, epoch):
+    (found, _), = dry("promptsrc/base2new_test.sh", "dtd", "1", "--", *words, **environment)
+    assert found["--load-epoch"] == epoch
+
+
 def test_cdpath_leads_no_script_astray(monkeypatch):
     monkeypatch.setenv("CDPATH", f"{ROOT}/tests:{ROOT}")  # with it, "cd scripts" prints the folder
     monkeypatch.chdir(ROOT)

@@ -6,6 +6,8 @@ In a checkout of PromptReg the file goes into trainers/, where it is found by it
 PROMPTREG_METHODS names it for promptreg's commands.
 """
 import argparse
+import importlib.util
+import keyword
 import re
 import sys
 from pathlib import Path
@@ -20,6 +22,10 @@ BASES = ("CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "KgCoOp", "PromptSRC")  # who
 LONGEST = 120
 
 METHOD = '''"""{name}: {base}, and a pull of what is learned towards where it started. Change what the loss adds."""
+from typing import Any
+
+from torch import Tensor
+
 from {package}.base import declare, register
 from {package}.{module} import {base}
 
@@ -35,11 +41,11 @@ class {name}({base}):
 
     SECTION = "{section}"
 
-    def prepare_training(self):
+    def prepare_training(self) -> None:
         super().prepare_training()
         self.start = [parameter.detach().clone() for parameter in self.prompts.parameters()]
 
-    def loss(self, images, labels):
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         loss, figures = super().loss(images, labels)
         pairs = zip(self.prompts.parameters(), self.start, strict=True)
         distance = sum((parameter - start).square().mean() for parameter, start in pairs)
@@ -91,20 +97,37 @@ def run(args: argparse.Namespace) -> int:
     if args.name in TRAINERS.entries:
         raise InputError(f"{args.name}: there is a method of this name: choose another")
     here = (Path.cwd() / "trainers").resolve() == PACKAGE_ROOT
+    _check_names(args.name, here)
     files = written(args.name, TRAINERS.entries[args.base], here)
     for path in files:
         if path.exists():
             raise InputError(f"{path} is there already: choose another name, or move it")
-    for path, text in files.items():
+    for path in files:  # all folders first: nothing is written where one cannot be made
         path.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in files.items():
         path.write_text(text, encoding="utf-8")
     print("\n".join(f"wrote {path}" for path in files))
     method, _, test = files
     if not here:
         print(f"for promptreg's commands: export PROMPTREG_METHODS={method.absolute()}")
     print(f"try it: python -m pytest {test}\n        promptreg train {args.name}/demo digits OPTIM.MAX_EPOCH 2\n"
-          f"        promptreg sweep --methods {args.name} {args.base} --setting base2new --datasets digits --cfg demo")
+          f"        promptreg sweep --methods {args.name} {args.base} --setting base2new --datasets digits --cfg demo "
+          "--shots 16")
     return 0
+
+
+def _check_names(name: str, here: bool) -> None:
+    """Raise InputError where the class, the config section or the module would take the place of another."""
+    from ..config.defaults import defaults_of
+    stem = name.lower()
+    if keyword.iskeyword(name) or keyword.iskeyword(stem):
+        raise InputError(f"{name}: it is a word of Python's: choose another name")
+    if defaults_of(name.upper()):
+        raise InputError(f"{name}: TRAINER.{name.upper()} is another method's config section: choose another name")
+    module = f"{__package__.rpartition('.')[0]}.{stem}" if here else stem
+    found = importlib.util.find_spec(module)
+    if found and found.origin != str(Path.cwd() / f"{stem}.py"):  # one of this folder is named with its path, below
+        raise InputError(f"{name}: {stem}.py would hide the module {module} ({found.origin}): choose another name")
 
 
 def written(name: str, base: Any, here: bool) -> dict[Path, str]:

@@ -83,6 +83,8 @@ def apply_opts(cfg: CfgNode, origin: Origin, opts: Sequence[str]) -> None:
     Raises:
         InputError: a key without a value, an unknown key, a section, a value of the wrong type.
     """
+    if flag := next((key for key in opts[::2] if key.startswith("--")), None):
+        raise InputError(f"{COMMAND_LINE}: {flag} comes behind KEY VALUE pairs: put all flags before them")
     if len(opts) % 2:
         raise InputError(f"{COMMAND_LINE}: {opts[-1]} has no value: give pairs of KEY VALUE")
     for key, value in zip(opts[::2], opts[1::2], strict=True):

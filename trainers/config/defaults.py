@@ -6,6 +6,7 @@ from yacs.config import CfgNode
 from dassl.config import defaults, get_cfg_default
 
 from ..compat import host_config
+from ..errors import InputError
 
 HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
@@ -30,6 +31,15 @@ def declare(section: str, *, at_root: bool = False, **keys: Any) -> None:
 def settings(cfg: CfgNode, section: str) -> CfgNode:
     """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them."""
     return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
+
+
+def set_keys(cfg: CfgNode, section: str, keys: dict[str, Any]) -> None:
+    """Set keys of cfg.TRAINER.<section>, {key: value}. Raises InputError for one that it does not have."""
+    known = settings(cfg, section)
+    for key, value in keys.items():
+        if key not in known:
+            raise InputError(f"TRAINER.{section} has no key {key}: choose from {', '.join(sorted(known))}")
+        cfg.merge_from_list([f"TRAINER.{section}.{key}", value])
 
 
 def defaults_of(section: str) -> dict[str, Any]:

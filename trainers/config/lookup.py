@@ -60,8 +60,9 @@ def method_config(word: str) -> tuple[str, str]:
     names = {name.lower(): name for name in known}
     if trainer.lower() not in names:
         near = difflib.get_close_matches(trainer.lower(), names, 1, 0.5)
-        raise InputError(f"there is no method {trainer}: "
-                         + (f"did you mean {names[near[0]]}?" if near else f"choose from {', '.join(known)}"))
+        raise InputError(f"there is no config for a method {trainer}: "
+                         + (f"did you mean {names[near[0]]}?" if near else f"choose from {', '.join(known)}")
+                         + f" (a method of your own needs configs/trainers/{trainer}/NAME.yaml)")
     trainer = names[trainer.lower()]
     configs = known[trainer]
     if not config and len(configs) == 1:

@@ -1,11 +1,20 @@
 """One training step: gradients of a batch's losses, averaged, unscaled and checked, and the optimizer's use of them."""
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import distributed
 from .loss_scale import LossScale, all_finite
+
+
+def loss_and_figures(returned: Any, method: str) -> tuple[Any, Mapping[str, Tensor]]:
+    """Return what a method's ``loss`` has returned. Raises TypeError unless it is (loss, {name: tensor})."""
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)
+            and all(isinstance(figure, Tensor) for figure in returned[1].values())):
+        raise TypeError(f"{method}.loss must return (loss, {{name: tensor to report}})")
+    return returned
 
 
 class Step:
@@ -31,7 +40,13 @@ class Step:
         """Return the gradients of a scalar loss, averaged over the joint batch's images, unscaled under amp.
 
         Every gradient that a method combines with others comes from here, so all are checked here.
+
+        Raises:
+            TypeError: several losses, which autograd would add up.
         """
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"gradients takes one scalar tensor, got {type(loss).__name__}: where loss returns several "
+                            "losses, override compute_gradients and ask for the gradients of each")
         factor = self.scale.scale if self.scale else 1.0
         found = torch.autograd.grad(loss * factor if self.scale else loss, self.parameters, retain_graph=retain_graph,
                                     allow_unused=True)
@@ -42,6 +57,9 @@ class Step:
 
     def use(self, gradients: Sequence[Tensor | None]) -> None:
         """Let the optimizer use ``gradients``, one per parameter; under amp a step that overflowed is left out."""
+        if len(gradients) != len(self.parameters):
+            raise ValueError(f"compute_gradients returned {len(gradients)} gradients for {len(self.parameters)} "
+                             "parameters: return one for each, or None")
         self.finite = self.finite & all_finite(gradients)
         if self.scale:
             exhausted = self.scale.exhausted

@@ -12,7 +12,7 @@ from torch import Tensor
 from dassl.optim import build_lr_scheduler, build_optimizer
 
 from ..clip import load_clip
-from ..config.defaults import HOUSE, declare, settings
+from ..config.defaults import HOUSE, declare, defaults_of, settings
 from ..errors import InputError
 from . import checkpoint, distributed, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
@@ -21,7 +21,7 @@ from .loader import batches_from, train_loader
 from .loss_scale import LossScale
 from .result import figures
 from .resumable import ResumableTrainer
-from .step import Step
+from .step import Step, loss_and_figures
 
 declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
 declare("TRAIN", at_root=True,
@@ -30,7 +30,10 @@ declare("TRAIN", at_root=True,
 
 
 def trainer_of(method: Any) -> type["PromptTrainer"]:
-    """Return the trainer class of a method, of the same name."""
+    """Return the trainer class of a method, of the same name. Raises TypeError where the method declares no PREC."""
+    if "PREC" not in defaults_of(getattr(method, "SECTION", "")):
+        raise TypeError(f'{method.__name__} has no config section with PREC: write declare("MINE", PREC="fp32", …) '
+                        'above the class and SECTION = "MINE" in it')
     return type(method.__name__, (PromptTrainer,), {
         "METHOD": method, "SECTION": method.SECTION, "__doc__": method.__doc__, "__module__": method.__module__})
 
@@ -162,8 +165,12 @@ class PromptTrainer(ResumableTrainer):
         """Do one step on one batch; returns the joint batch's figures to report, as tensors on the device."""
         images = 0 if "padding" in batch else len(batch["label"])
         step = Step(self.trainable, self.optim, self.state.loss_scale, images)
-        loss, summary = self.compute_loss(*self.parse_batch_train(batch))
-        step.use(self.model.compute_gradients(loss, step.gradients))
+        loss, summary = loss_and_figures(self.compute_loss(*self.parse_batch_train(batch)), type(self.model).__name__)
+        gradients = self.model.compute_gradients(loss, step.gradients)
+        step.use(gradients)
+        for (name, _), gradient in zip(self.model.prompts.named_parameters(), gradients, strict=True):
+            if gradient is None:
+                self.model.note(f"{name} has no gradient and stays as it started: nothing in the loss depends on it")
         self.finite = step.finite
         return dict(zip(summary, distributed.mean(summary.values(), images), strict=True))
 
