@@ -1,0 +1,319 @@
+"""A CUDA device without a GPU: CPU numbers under the rules of one, and a record of what it would have been asked for.
+
+    with PretendCuda() as gpu:
+        trainer = ...  # torch.cuda.is_available() is True and tensors say cuda:0
+    gpu.count("launch"), gpu.by_line("sync")
+
+Its tensors are wrappers around CPU tensors. Refused, as a GPU refuses them: CPU tensors among CUDA tensors (but scalars),
+matrix products, convolutions and norms of several dtypes, attention masks of another dtype than the queries. Recorded,
+each with the line of the library that caused it: kernel launches, host synchronizations, uploads, float64 arithmetic.
+``PretendCuda(compute=False)`` keeps shapes alone, which is enough to count at full size. Nothing here has been compared
+with a real GPU: how many kernels an operator starts is KERNELS's word.
+"""
+import collections
+import contextlib
+import math
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+import torch
+import torch.utils._device
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from .paths import ROOT
+
+torch._C._ensureCUDADeviceGuardSet()  # a guard that asks no driver where there is none
+CUDA = torch.device("cuda", 0)
+LIBRARY = tuple(str(ROOT / name) + "/" for name in ("trainers", "minidassl", "datasets"))
+
+# Operators that start no kernel: views, and memory without content.
+VIEWS = frozenset("""view _unsafe_view reshape t transpose expand slice select unsqueeze squeeze detach alias permute split
+    split_with_sizes unbind as_strided unfold diagonal lift_fresh _reshape_alias unsafe_split movedim empty empty_like
+    new_empty empty_strided new_empty_strided view_as_real is_same_size""".split())
+# Operators that start more than one, from PyTorch's CUDA sources: sorts, fills before scatters, two passes.
+KERNELS = {"_index_put_impl": 8, "index_put": 8, "embedding_dense_backward": 6, "topk": 2, "constant_pad_nd": 2,
+           "index_copy": 2, "index_add": 1, "index_fill": 2, "slice_backward": 2, "select_backward": 2,
+           "index_select_backward": 2, "convolution": 2, "cumsum": 2, "sort": 4, "_euclidean_dist": 3}
+ONE_DTYPE = frozenset("""mm addmm bmm baddbmm addmv mv dot convolution native_layer_norm native_layer_norm_backward
+    native_batch_norm index_copy index_add""".split())
+WAITS = frozenset("nonzero masked_select unique _unique2 unique_dim unique_consecutive equal is_nonzero".split())
+
+
+class CudaError(RuntimeError):
+    """What a CUDA device would have refused."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of the record.
+
+    Attributes:
+        kind: launch, sync, upload, view or double.
+        what: the operator.
+        line: of the library, as room/file.py:number.
+        launches: kernels that it starts.
+        flops: of matrix products, convolutions and attention.
+        size: bytes read and written.
+    """
+
+    kind: str
+    what: str
+    line: str
+    launches: int = 0
+    flops: float = 0
+    size: int = 0
+
+
+def library_line():
+    """Return the innermost line of the library on the stack."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(LIBRARY):
+            path = Path(frame.f_code.co_filename)
+            return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "outside of the library"
+
+
+class CudaTensor(torch.Tensor):
+    """A CPU (or shape-only) tensor ``content`` that says it is on cuda:0; to C++ it lies on "meta"."""
+
+    @staticmethod
+    def __new__(cls, content):
+        made = torch.Tensor._make_wrapper_subclass(cls, content.size(), strides=content.stride(), dtype=content.dtype,
+                                                   storage_offset=content.storage_offset(), device="meta")
+        made.content = content
+        return made
+
+    device = property(lambda self: CUDA)
+    is_cuda = property(lambda self: True)
+    is_cpu = is_meta = property(lambda self: False)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        return running().dispatch(func, args, kwargs or {})
+
+    @property
+    def data(self):
+        return self.detach()
+
+    @data.setter
+    def data(self, value):
+        torch.Tensor.data.__set__(self, value)
+        self.content = value.content
+
+    def get_device(self):
+        return 0
+
+    def is_pinned(self, *_):
+        return False
+
+    def numpy(self, *_, **__):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+
+    __array__ = numpy
+
+    def tolist(self):
+        running().add("sync", "tolist")
+        return self.content.tolist()
+
+    def untyped_storage(self):
+        return self.content.untyped_storage()
+
+    def __repr__(self, **_):
+        return f"CudaTensor({self.content!r})"
+
+    def __deepcopy__(self, memo):
+        copy = CudaTensor(self.content.clone())
+        return torch.nn.Parameter(copy, self.requires_grad) if isinstance(self, torch.nn.Parameter) else copy
+
+    def __reduce_ex__(self, protocol):  # torch.save reads the bytes; map_location then decides where they go
+        running().add("sync", "save")
+        return self.content.detach().__reduce_ex__(protocol)
+
+
+_running = []
+
+
+def running():
+    """Return the device that is switched on."""
+    if not _running:
+        raise CudaError("a pretended CUDA tensor is used outside of PretendCuda")
+    return _running[-1]
+
+
+def content(value):
+    return value.content if isinstance(value, CudaTensor) else value
+
+
+def wrapped(value):
+    return CudaTensor(value) if isinstance(value, torch.Tensor) and not isinstance(value, CudaTensor) else value
+
+
+def means_cuda(device):
+    """Whether a factory makes a CUDA tensor: C++ takes a wrapper's device, meta, for one that is like another."""
+    if device is None:
+        return False
+    kind = torch.device(device).type
+    return kind == "cuda" or kind == "meta" and torch.utils._device.CURRENT_DEVICE != torch.device("meta")
+
+
+class PretendCuda(TorchDispatchMode):
+    """The device; see the module.
+
+    Args:
+        compute: False keeps shapes and no numbers; a number that is read is 1.
+        memory: bytes that ``torch.cuda.mem_get_info`` finds free.
+
+    Attributes:
+        events: the record, a list of ``Event``.
+    """
+
+    def __init__(self, compute=True, memory=70 << 30):
+        super().__init__()
+        self.compute, self.memory, self.events = compute, memory, []
+        self.generator = torch.Generator().manual_seed(0)
+
+    # ---- the record
+
+    def add(self, kind, what, launches=0, flops=0, size=0):
+        self.events.append(Event(kind, what, library_line(), launches, flops, size))
+
+    def count(self, kind):
+        """Return how many launches, or events of another kind, there are."""
+        return sum(e.launches if kind == "launch" else 1 for e in self.events if e.kind == kind)
+
+    def by_line(self, kind):
+        """Return {"operator at line": how many} of one kind."""
+        return collections.Counter(f"{e.what} at {e.line}" for e in self.events if e.kind == kind)
+
+    # ---- on and off
+
+    def __enter__(self):
+        from . import pretend_cuda_patches
+        self.patches = contextlib.ExitStack()
+        for patch in pretend_cuda_patches.patches(self):
+            self.patches.enter_context(patch)
+        _running.append(self)
+        return super().__enter__()
+
+    def __exit__(self, *stop):
+        super().__exit__(*stop)
+        _running.remove(self)
+        self.patches.close()
+
+    # ---- operators
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        return self.dispatch(func, args, kwargs or {})
+
+    def dispatch(self, func, args, kwargs):
+        name, device = func._schema.name.partition("::")[2], kwargs.get("device")
+        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        if not any(isinstance(t, CudaTensor) for t in tensors) and not means_cuda(device):
+            return func(*args, **kwargs)
+        if name in ("_to_copy", "copy_"):
+            return self.copy(func, name, args, kwargs)
+        plain = name if name.startswith("_") else name.rstrip("_")
+        self.check(plain, args, tensors)
+        if name == "_local_scalar_dense":
+            self.add("sync", "item")
+            return func(content(args[0])) if self.compute else True
+        if plain in WAITS:
+            self.add("sync", plain)
+        inside = tree_map(content if self.compute else self.shape_only, (args, kwargs))
+        if "device" in kwargs:
+            inside[1]["device"] = torch.device("cpu" if self.compute else "meta")
+        if name in ("normal_", "uniform_", "random_", "bernoulli_") and self.compute:
+            inside[1]["generator"] = self.generator
+        out = func(*inside[0], **inside[1])
+        self.launched(plain, tensors, out)
+        in_place = func._schema.is_mutable and name.endswith("_")
+        return (None if name.startswith("_foreach") else args[0]) if in_place else tree_map(wrapped, out)
+
+    def shape_only(self, value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.content if isinstance(value, CudaTensor) else value.to("meta")
+
+    def copy(self, func, name, args, kwargs):
+        """Copies between devices, and casts."""
+        into, source = (args[0], args[1]) if name == "copy_" else (None, args[0])
+        device = kwargs.get("device")
+        from_cuda = isinstance(source, CudaTensor)
+        to_cuda = isinstance(into, CudaTensor) if into is not None else means_cuda(device) or from_cuda and not device
+        if from_cuda and not to_cuda:
+            self.add("sync", "copy to the CPU")
+        elif from_cuda:
+            self.launched("copy", [source], source)
+        elif source.dim() or into is None:
+            self.upload(source, kwargs.get("non_blocking") or name == "copy_" and len(args) > 2 and args[2])
+        data = source.content if from_cuda else source
+        if not self.compute:
+            data = torch.zeros(data.shape, dtype=data.dtype) if from_cuda and not to_cuda else data.to("meta")
+        if into is not None:
+            content(into).copy_(data)
+            return into
+        rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking", "pin_memory")}
+        return wrapped(func(data, **rest)) if to_cuda else func(data, **rest)
+
+    def upload(self, source, non_blocking):
+        self.add("upload", "copy to CUDA")
+        if not (non_blocking and getattr(source, "pinned", False)):
+            self.add("sync", "upload of pageable memory, or one that blocks")
+
+    def check(self, name, args, tensors):
+        """Raise CudaError where a GPU would."""
+        if name in ("index", "index_put", "_index_put_impl", "_unsafe_index"):
+            self.check_indices(name, *args[:2])
+            tensors = [args[0], *([args[2]] if len(args) > 2 else [])]
+        here = [t for t in tensors if not isinstance(t, CudaTensor) and t.dim()]
+        if here:
+            raise CudaError(f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and "
+                            f"cpu: {name}, {[list(t.shape) for t in here]} at {library_line()}")
+        kinds = {t.dtype for t in tensors if t.dtype.is_floating_point}
+        if name in ONE_DTYPE and len(kinds) > 1:
+            raise CudaError(f"expected one dtype, got {' and '.join(sorted(map(str, kinds)))}: {name} at "
+                            f"{library_line()}")
+
+    def check_indices(self, name, indexed, indices):
+        for index in indices:
+            if index is not None and index.dtype in (torch.bool, torch.uint8):
+                self.add("sync", f"{name} by a mask")
+            elif index is not None and not isinstance(index, CudaTensor):
+                self.add("sync", f"{name} by an index on the CPU")
+        if not isinstance(indexed, CudaTensor):
+            raise CudaError(f"indices should be on the same device as the indexed tensor (cpu): {library_line()}")
+
+    def launched(self, name, tensors, out):
+        """Record one operator."""
+        if name in VIEWS:
+            self.add("view", name)
+            return
+        made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        if any(t.dtype == torch.float64 and t.dim() for t in (*tensors, *made)) and name != "copy":
+            self.add("double", name)
+        size = sum(t.numel() * t.element_size() for t in (*tensors, *made) if 0 not in t.stride() or t.numel() < 2)
+        self.add("launch", name, KERNELS.get(name, 1), flops(name, tensors, made), size)
+
+    def kernel(self, name, *tensors, out=(), launches=1, operations=0):
+        """Record a kernel that no operator of PyTorch's stands for."""
+        size = sum(t.numel() * t.element_size() for t in (*tensors, *out))
+        self.add("launch", name, launches, operations, size)
+
+
+def flops(name, tensors, made):
+    """Return the floating point operations of a matrix product or a convolution, 0 for all else."""
+    if name in ("mm", "bmm"):
+        return 2 * math.prod(tensors[0].shape) * tensors[1].shape[-1]
+    if name in ("addmm", "baddbmm"):
+        return 2 * math.prod(tensors[1].shape) * tensors[2].shape[-1]
+    if name == "convolution":
+        return 2 * math.prod(made[0].shape) * math.prod(tensors[1].shape[1:])
+    return 0
+
+
+__all__ = ["CUDA", "CudaError", "CudaTensor", "Event", "PretendCuda", "mock", "running", "wrapped"]
