@@ -21,7 +21,7 @@ from yacs.config import CfgNode
 from dassl.config import get_cfg_default
 from dassl.metrics import compute_accuracy
 
-from .clip import FrozenCLIP, load_clip, pack
+from .clip import FrozenCLIP, load_clip
 from .clip.tokens import PackedPrompts, Rows
 from .clip.zero_shot import template_features
 from .compat.registry import TRAINERS
@@ -111,7 +111,7 @@ class PromptMethod(nn.Module):
         self.build_prompts()
         check_layers(self.prompts)
         if self.rows:
-            self.layout = pack(self.rows, clip.text.chunk_tokens()).to(self.device)
+            self.layout = clip.text.pack(self.rows)
         self.prompts.to(self.device)
 
     @classmethod

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import PromptMethod, declare, register
-from .clip import pack, templates
+from .clip import templates
 from .clip.tokens import PackedPrompts
 from .errors import InputError
 from .prompts import prompt_tokens, sentence_to_context, words_to_context
@@ -75,8 +75,7 @@ class CoCoOp(PromptMethod):
     def layout_for(self, images: int) -> PackedPrompts:
         """Return the rows packed in chunks that fit the memory budget for so many images at once."""
         if images not in self.layouts:
-            chunk = self.clip.text.chunk_tokens(self.training, images)
-            self.layouts[images] = pack(self.rows, chunk).to(self.device)
+            self.layouts[images] = self.clip.text.pack(self.rows, self.training, images)
         return self.layouts[images]
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:

@@ -4,7 +4,7 @@
         trainer = ...  # torch.cuda.is_available() is True and tensors say cuda:0
     gpu.count("launch"), gpu.by_line("sync")
 
-Its tensors are wrappers around CPU tensors. Refused, as a GPU refuses them: CPU tensors among CUDA tensors (but scalars),
+Its tensors are wrappers around CPU tensors. Refused, as a GPU refuses them: CPU tensors among CUDA tensors,
 matrix products, convolutions and norms of several dtypes, attention masks of another dtype than the queries. Recorded,
 each with the line of the library that caused it: kernel launches, host synchronizations, uploads, float64 arithmetic.
 ``PretendCuda(compute=False)`` keeps shapes alone, which is enough to count at full size. Nothing here has been compared
@@ -12,27 +12,26 @@ with a real GPU: how many kernels an operator starts is KERNELS's word.
 """
 import collections
 import contextlib
+import functools
 import math
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
+from typing import NamedTuple
 
 import torch
 import torch.utils._device
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
-from .paths import ROOT
+import trainers
 
 torch._C._ensureCUDADeviceGuardSet()  # a guard that asks no driver where there is none
 CUDA = torch.device("cuda", 0)
-LIBRARY = tuple(str(ROOT / name) + "/" for name in ("trainers", "minidassl", "datasets"))
+LIBRARY = tuple(str(Path(trainers.__file__).parents[1] / name) + "/" for name in ("trainers", "minidassl", "datasets"))
 
 # Operators that start no kernel: views, and memory without content.
-VIEWS = frozenset("""view _unsafe_view reshape t transpose expand slice select unsqueeze squeeze detach alias permute split
-    split_with_sizes unbind as_strided unfold diagonal lift_fresh _reshape_alias unsafe_split movedim empty empty_like
-    new_empty empty_strided new_empty_strided view_as_real is_same_size""".split())
+VIEWS = frozenset("""view _unsafe_view reshape t transpose expand slice select unsqueeze squeeze detach alias permute
+    split split_with_sizes unbind as_strided unfold diagonal lift_fresh _reshape_alias unsafe_split movedim empty
+    empty_like new_empty empty_strided new_empty_strided view_as_real is_same_size""".split())
 # Operators that start more than one, from PyTorch's CUDA sources: sorts, fills before scatters, two passes.
 KERNELS = {"_index_put_impl": 8, "index_put": 8, "embedding_dense_backward": 6, "topk": 2, "constant_pad_nd": 2,
            "index_copy": 2, "index_add": 1, "index_fill": 2, "slice_backward": 2, "select_backward": 2,
@@ -46,8 +45,7 @@ class CudaError(RuntimeError):
     """What a CUDA device would have refused."""
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One entry of the record.
 
     Attributes:
@@ -71,11 +69,17 @@ def library_line():
     """Return the innermost line of the library on the stack."""
     frame = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_filename.startswith(LIBRARY):
-            path = Path(frame.f_code.co_filename)
-            return f"{path.parent.name}/{path.name}:{frame.f_lineno}"
+        name = _library_file(frame.f_code.co_filename)
+        if name:
+            return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return "outside of the library"
+
+
+@functools.cache
+def _library_file(path):
+    """Return room/file.py, or "" where it is none of the library's."""
+    return "/".join(Path(path).parts[-2:]) if path.startswith(LIBRARY) else ""
 
 
 class CudaTensor(torch.Tensor):
@@ -153,6 +157,23 @@ def wrapped(value):
     return CudaTensor(value) if isinstance(value, torch.Tensor) and not isinstance(value, CudaTensor) else value
 
 
+def each(value, change):
+    """Return operators' arguments or results with ``change`` made to each tensor: they nest in lists alone."""
+    if isinstance(value, torch.Tensor):
+        return change(value)
+    return type(value)([each(part, change) for part in value]) if type(value) in (list, tuple) else value
+
+
+def tensors_of(value, found):
+    """Add the tensors of operators' arguments or results to the list ``found``; returns it."""
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif type(value) in (list, tuple):
+        for part in value:
+            tensors_of(part, found)
+    return found
+
+
 def means_cuda(device):
     """Whether a factory makes a CUDA tensor: C++ takes a wrapper's device, meta, for one that is like another."""
     if device is None:
@@ -212,7 +233,7 @@ class PretendCuda(TorchDispatchMode):
 
     def dispatch(self, func, args, kwargs):
         name, device = func._schema.name.partition("::")[2], kwargs.get("device")
-        tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        tensors = tensors_of([*args, *kwargs.values()], [])
         if not any(isinstance(t, CudaTensor) for t in tensors) and not means_cuda(device):
             return func(*args, **kwargs)
         if name in ("_to_copy", "copy_"):
@@ -224,15 +245,16 @@ class PretendCuda(TorchDispatchMode):
             return func(content(args[0])) if self.compute else True
         if plain in WAITS:
             self.add("sync", plain)
-        inside = tree_map(content if self.compute else self.shape_only, (args, kwargs))
+        inside = content if self.compute else self.shape_only
+        more = {key: each(value, inside) for key, value in kwargs.items()}
         if "device" in kwargs:
-            inside[1]["device"] = torch.device("cpu" if self.compute else "meta")
+            more["device"] = torch.device("cpu" if self.compute else "meta")
         if name in ("normal_", "uniform_", "random_", "bernoulli_") and self.compute:
-            inside[1]["generator"] = self.generator
-        out = func(*inside[0], **inside[1])
+            more["generator"] = self.generator
+        out = func(*each(args, inside), **more)
         self.launched(plain, tensors, out)
         in_place = func._schema.is_mutable and name.endswith("_")
-        return (None if name.startswith("_foreach") else args[0]) if in_place else tree_map(wrapped, out)
+        return (None if name.startswith("_foreach") else args[0]) if in_place else each(out, wrapped)
 
     def shape_only(self, value):
         if not isinstance(value, torch.Tensor):
@@ -272,8 +294,8 @@ class PretendCuda(TorchDispatchMode):
             tensors = [args[0], *([args[2]] if len(args) > 2 else [])]
         here = [t for t in tensors if not isinstance(t, CudaTensor) and t.dim()]
         if here:
-            raise CudaError(f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and "
-                            f"cpu: {name}, {[list(t.shape) for t in here]} at {library_line()}")
+            raise CudaError("Expected all tensors to be on the same device, but found at least two devices, cuda:0 "
+                            f"and cpu: {name}, {[list(t.shape) for t in here]} at {library_line()}")
         kinds = {t.dtype for t in tensors if t.dtype.is_floating_point}
         if name in ONE_DTYPE and len(kinds) > 1:
             raise CudaError(f"expected one dtype, got {' and '.join(sorted(map(str, kinds)))}: {name} at "
@@ -293,7 +315,7 @@ class PretendCuda(TorchDispatchMode):
         if name in VIEWS:
             self.add("view", name)
             return
-        made = [t for t in tree_leaves(out) if isinstance(t, torch.Tensor)]
+        made = tensors_of(out, [])
         if any(t.dtype == torch.float64 and t.dim() for t in (*tensors, *made)) and name != "copy":
             self.add("double", name)
         size = sum(t.numel() * t.element_size() for t in (*tensors, *made) if 0 not in t.stride() or t.numel() < 2)
@@ -316,4 +338,4 @@ def flops(name, tensors, made):
     return 0
 
 
-__all__ = ["CUDA", "CudaError", "CudaTensor", "Event", "PretendCuda", "mock", "running", "wrapped"]
+__all__ = ["CUDA", "CudaError", "CudaTensor", "Event", "PretendCuda", "running", "wrapped"]

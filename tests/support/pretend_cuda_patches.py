@@ -9,6 +9,8 @@ import torch.nn.functional as F
 import torch.utils._foreach_utils
 from torch import autograd
 
+from trainers.clip import fused
+
 from .pretend_cuda import CUDA, CudaError, CudaTensor, content, means_cuda, running, wrapped
 
 PLAIN_ATTENTION = F.scaled_dot_product_attention
@@ -17,16 +19,15 @@ PLAIN_FORK = torch.random.fork_rng
 
 def patches(gpu):
     """Return the context managers that make PyTorch find the device ``gpu``."""
+    foreach = {"_foreach_supported_types": [torch.Tensor, torch.nn.Parameter, CudaTensor],
+               "_get_foreach_kernels_supported_devices": lambda: ["cuda"]}
     return [mock.patch.object(owner, name, value) for owner, names in {
         torch.cuda: driver(gpu), torch.accelerator: accelerator(),
         torch: {"tensor": on_cpu_first(torch.tensor), "as_tensor": on_cpu_first(torch.as_tensor)},
         torch.random: {"fork_rng": lambda *_, **__: PLAIN_FORK(devices=[])},
         torch.Tensor: {"pin_memory": pin_memory, "is_pinned": lambda tensor, *_: getattr(tensor, "pinned", False)},
-        F: {"scaled_dot_product_attention": attention}, dist: nccl(),
-        sys.modules["torch.optim.optimizer"]: {"_foreach_supported_types": [torch.Tensor, torch.nn.Parameter, CudaTensor],
-                                "_get_foreach_kernels_supported_devices": lambda: ["cuda"]},
-        torch.utils._foreach_utils: {"_foreach_supported_types": [torch.Tensor, torch.nn.Parameter, CudaTensor],
-                                     "_get_foreach_kernels_supported_devices": lambda: ["cuda"]},
+        F: {"scaled_dot_product_attention": attention}, dist: nccl(), fused: {"kernels": lambda: Kernels},
+        sys.modules["torch.optim.optimizer"]: foreach, torch.utils._foreach_utils: foreach,
     }.items() for name, value in names.items()]
 
 
@@ -87,6 +88,44 @@ def nccl():
             "broadcast": lambda tensor, *args, **more: cast(inside(tensor), *args, **more)}
 
 
+class Kernels:
+    """Stands for trainers/clip/kernels.py: Triton's kernels on their plain twins' numbers."""
+
+    @staticmethod
+    def norm_forward(x, delta, weight, bias, eps, dtype):
+        inner = content(x) if delta is None else content(x) + content(delta)
+        var, mean = torch.var_mean(inner.float(), -1, correction=0)
+        y = F.layer_norm(inner.float(), weight.shape, content(weight), content(bias), eps).to(dtype)
+        out = [wrapped(t.contiguous()) for t in (inner, y, mean.flatten(), (var + eps).rsqrt().flatten())]
+        running().kernel("norm", x, *([] if delta is None else [delta]), out=out)
+        return [x, *out[1:]] if delta is None else out
+
+    @staticmethod
+    def norm_backward(dy, dtotal, total, weight, mean, rstd):
+        value, scale = content(total).float(), content(rstd).view(*total.shape[:-1], 1)
+        unit = (value - content(mean).view_as(scale)) * scale
+        along = content(dy).float() * content(weight)
+        dx = (along - along.mean(-1, keepdim=True) - unit * (along * unit).mean(-1, keepdim=True)) * scale
+        dx = wrapped((dx if dtotal is None else dx + content(dtotal).float()).to(total.dtype))
+        running().kernel("norm_backward", dy, total, out=[dx])
+        return dx
+
+    @staticmethod
+    def gelu_forward(x):
+        value = content(x).float()
+        y = wrapped((value * torch.sigmoid(1.702 * value)).to(x.dtype))
+        running().kernel("quick_gelu", x, out=[y])
+        return y
+
+    @staticmethod
+    def gelu_backward(dy, x):
+        value = content(x).float()
+        gate = torch.sigmoid(1.702 * value)
+        dx = wrapped((content(dy).float() * gate * (1 + 1.702 * value * (1 - gate))).to(x.dtype))
+        running().kernel("quick_gelu_backward", dy, x, out=[dx])
+        return dx
+
+
 # ---- attention
 
 def attention(q, k, v, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, **more):
@@ -124,7 +163,7 @@ class FusedAttention(autograd.Function):
     def forward(ctx, q, k, v, mask, causal):
         ctx.causal, inner = causal, [content(x) for x in (q, k, v, mask)]
         out, weights = math_attention(*inner, causal)
-        out = wrapped(out.to(q.dtype).transpose(1, 2).contiguous().transpose(1, 2))
+        out = laid_out(out.to(q.dtype))
         ctx.save_for_backward(q, k, v, wrapped(weights))
         running().kernel("attention", q, k, v, out=[out], operations=4 * q.numel() * k.shape[-2])
         return out
@@ -137,10 +176,15 @@ class FusedAttention(autograd.Function):
         of_weights = weights * (grad @ v.float().mT)
         of_scores = (of_weights - weights * of_weights.sum(-1, keepdim=True)) * q.shape[-1] ** -0.5
         found = of_scores @ k.float(), of_scores.mT @ q.float(), weights.mT @ grad
-        found = [wrapped(x.to(q.dtype)) for x in found]
+        found = [laid_out(x.to(q.dtype)) for x in found]
         running().kernel("attention_backward", *ctx.saved_tensors[:3], out=found, launches=3,
                          operations=10 * q.numel() * k.shape[-2])
         return (*found, None, None)
+
+
+def laid_out(heads):
+    """Return [B, H, N, d] as the fused kernels lay it out: [B, N, H, d], transposed."""
+    return wrapped(heads.transpose(1, 2).contiguous().transpose(1, 2))
 
 
 def math_attention(q, k, v, mask, causal):

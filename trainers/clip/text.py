@@ -12,8 +12,11 @@ from collections.abc import Sequence
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from .block import Block, attend, attend_after_prefix, linear, norm
-from .tokens import PackedPrompts
+from . import packed_attention
+from .block import Block, attend, attend_after_prefix, linear
+from .fused import norm
+from .packed_attention import attend_last, attend_packed
+from .tokens import PackedPrompts, Rows, pack
 
 
 class TextEncoder:
@@ -47,6 +50,21 @@ class TextEncoder:
         vectors = 10 * len(self.blocks) if grad else 24
         return max(16, self.budget // (vectors * self.width * 4 * sets))
 
+    def pack(self, rows: Rows, grad: bool = True, sets: int = 1) -> PackedPrompts:
+        """Return rows laid out for this encoder, on its device, in chunks that fit ``budget``: see ``chunk_tokens``."""
+        on_cuda = self.embedding.is_cuda
+        layout = pack(rows, self.chunk_tokens(grad, sets), groups=packed_attention.GROUPS if on_cuda else None)
+        layout.to(self.embedding.device)
+        if on_cuda:
+            for chunk in layout.chunks:
+                chunk.masks = packed_attention.masks(chunk, len(layout.prefix), self.compute_dtype)
+        return layout
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """The dtype of matrix products."""
+        return self.blocks[0].attn.in_proj_weight.dtype
+
     def __call__(self, layout: PackedPrompts, context: torch.Tensor | None = None,
                  deep: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Encode prompts.
@@ -74,7 +92,7 @@ class TextEncoder:
                 give_back()
                 if features[-1].requires_grad:
                     features[-1].register_hook(give_back)  # in the backward, before this chunk's turn
-        features = torch.cat(features, 1)[:, layout.order]
+        features = torch.cat(features, 1).index_select(1, layout.order)
         return features if batched else features[0]
 
     @staticmethod
@@ -99,24 +117,42 @@ class TextEncoder:
         both = max(len(prefix), len(own))  # G, where only one of them holds learned vectors
         x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1)  # [G, P + T, D]
         x = x.to(self.residual_dtype)
-        # each group's share of the tokens, behind the prefix's; split, whose backward is one concatenation
-        sizes = [p, *(count * length for count, length in chunk.groups)]
+        masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep):
                 x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
-            if i < len(self.blocks) - 1:
-                (q_0, *q), (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x))  # [G, H, ., d] each
-                # copies of the prefix's, or the backward would keep all of q, k, v
-                q_0, k_0, v_0 = q_0.contiguous(), k_0.contiguous(), v_0.contiguous()
-                mixed = [attend(q_0, k_0, v_0, causal=True), *self._mix(chunk.groups, q, k, v, k_0, v_0)]
+            last = i == len(self.blocks) - 1
+            if x.is_cuda:
+                x, mixed = self._attend_on_cuda(block, x, p, chunk, masks, last)
             else:
-                (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x, "kv"))
-                x = x.index_select(1, p + chunk.ends)
-                q = block.project(x, "q")[0].split([count for count, _ in chunk.groups], 2)
-                mixed = self._mix(chunk.groups, q, k, v, k_0, v_0)
-            x = block.output_and_mlp(x, torch.cat(mixed, 1))
-        x = norm(x, self.tower.ln_final)
-        return linear(x, self.projection.T)
+                x, mixed = self._attend_on_cpu(block, x, p, chunk, last)
+            x = block.output_and_mlp(x, mixed)
+        return linear(norm(x, self.tower.ln_final, self.projection.dtype), self.projection.T)
+
+    @staticmethod
+    def _attend_on_cuda(block, x, p, chunk, masks, last):
+        """Return (residual stream, attention's output): of all tokens, or in the last layer of the last ones."""
+        y = block.project_together(x, "kv" if last else "qkv")
+        if not last:
+            return x, attend_packed(y, p, chunk, masks)
+        x = x.index_select(1, p + chunk.ends)
+        return x, attend_last(block.project_together(x, "q"), y, p, chunk, masks)
+
+    def _attend_on_cpu(self, block, x, p, chunk, last):
+        """Return the same, of sequences without padding."""
+        # each group's share of the tokens, behind the prefix's; split, whose backward is one concatenation
+        sizes = [p, *(count * length for count, length in chunk.groups)]
+        if not last:
+            (q_0, *q), (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x))  # [G, H, ., d] each
+            # copies of the prefix's, or the backward would keep all of q, k, v
+            q_0, k_0, v_0 = q_0.contiguous(), k_0.contiguous(), v_0.contiguous()
+            mixed = [attend(q_0, k_0, v_0, causal=True), *self._mix(chunk.groups, q, k, v, k_0, v_0)]
+        else:
+            (k_0, *k), (v_0, *v) = (y.split(sizes, 2) for y in block.project(x, "kv"))
+            x = x.index_select(1, p + chunk.ends)
+            q = block.project(x, "q")[0].split([count for count, _ in chunk.groups], 2)
+            mixed = self._mix(chunk.groups, q, k, v, k_0, v_0)
+        return x, torch.cat(mixed, 1)
 
     @staticmethod
     def _mix(groups, q, k, v, prefix_k, prefix_v):

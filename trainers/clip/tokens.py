@@ -12,6 +12,7 @@ from open_clip.tokenizer import SimpleTokenizer
 
 from ..errors import InputError
 
+PER_GROUP = 1000  # tokens (see ``padded_lengths``)
 Rows = list[list[tuple[int, int]]]  # of each prompt, (token, slot)
 
 
@@ -74,13 +75,15 @@ def prompt_tokens(classnames: Iterable[str], tokenizer: SimpleTokenizer, words: 
 
 @dataclass
 class Chunk:
-    """Some classes' own tokens, packed without padding: sequences sorted by length, one after the other."""
+    """Some classes' own tokens, packed: sequences sorted by length, one after the other, padded where so asked."""
 
     tokens: torch.Tensor  # [T]
     position_ids: torch.Tensor  # [T] position in the sequence
     context_positions: torch.Tensor  # [S, 2]: (index into T, learned context vector)
     groups: list  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
     ends: torch.Tensor  # [sequences] index into T of each end-of-text token
+    lengths: torch.Tensor  # [sequences] tokens up to and with the end-of-text token; less than the group's: padded
+    masks: list | None = None  # of each group's attention (see ``packed_attention``), where they are made once
 
 
 @dataclass
@@ -107,7 +110,7 @@ def _slots(pairs):
     return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
 
 
-def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> PackedPrompts:
+def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True, groups: int | None = None) -> PackedPrompts:
     """Lay rows out for encoding.
 
     Args:
@@ -115,6 +118,8 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> Pac
         chunk_tokens: at most about this many packed tokens a chunk, in chunks of about the same size; None puts all
             into one.
         share: False keeps nothing but the start-of-text token in the prefix (the tests' plain way).
+        groups: pad the sequences to at most so many lengths a chunk; None pads none. Attention is causal, so that
+            what stands behind the end-of-text token changes no feature.
     """
     shortest = min(map(len, rows))
     shared = 1
@@ -129,7 +134,7 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> Pac
         while end < len(rows) and total < share_of:
             total += len(rows[by_length[end]]) - shared
             end += 1
-        chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared))
+        chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared, groups))
         start = end
     order = torch.empty(len(rows), dtype=torch.long)
     order[torch.tensor(by_length)] = torch.arange(len(rows))
@@ -137,11 +142,32 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True) -> Pac
     return PackedPrompts(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
 
 
-def _pack(rows, first_place):
+def _pack(rows, first_place, most_groups=None):
     lengths = [len(row) for row in rows]
-    pairs = [pair for row in rows for pair in row]
+    padded = lengths if most_groups is None else padded_lengths(lengths, most_groups)
+    pairs = [pair for row, n in zip(rows, padded, strict=True) for pair in (*row, *[(row[-1][0], -1)] * (n - len(row)))]
+    own, behind = torch.tensor(lengths), torch.tensor(padded)
     return Chunk(tokens=torch.tensor([token for token, _ in pairs]),
-                 position_ids=torch.tensor([first_place + i for n in lengths for i in range(n)]),
+                 position_ids=torch.tensor([first_place + i for n in padded for i in range(n)]),
                  context_positions=_slots(pairs),
-                 groups=[(lengths.count(n), n) for n in sorted(set(lengths))],
-                 ends=torch.tensor(lengths).cumsum(0) - 1)
+                 groups=[(padded.count(n), n) for n in sorted(set(padded))],
+                 ends=behind.cumsum(0) - behind + own - 1, lengths=own)
+
+
+def padded_lengths(lengths: list[int], most: int) -> list[int]:
+    """Return, for sorted lengths, those to pad them to: at most ``most`` different ones, of the least cost in tokens.
+
+    Another group costs each layer some ten kernel launches; PER_GROUP is the number of tokens that take as long.
+    """
+    kinds = sorted(set(lengths))
+    counts = [lengths.count(n) for n in kinds]
+    best: list[tuple[int, list[int]]] = [(0, [])] + [(0, [])] * len(kinds)  # of the shortest so many kinds
+    for end in range(1, len(kinds) + 1):
+        ways = []
+        for start in range(end):
+            cost, ends = best[start]
+            if len(ends) < most:
+                ways.append((cost + PER_GROUP + sum(counts[start:end]) * kinds[end - 1], [*ends, kinds[end - 1]]))
+        best[end] = min(ways)
+    ends = best[-1][1]
+    return [next(end for end in ends if n <= end) for n in lengths]

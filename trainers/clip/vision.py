@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import InputError
-from .block import Block, attend, linear, norm
+from .block import Block, attend, linear
+from .fused import norm
 
 
 def check_size(images: Tensor, tower: nn.Module) -> None:
@@ -40,7 +41,7 @@ class VisionEncoder:
         x = tower.conv1(images.to(tower.conv1.weight.dtype)).flatten(2).transpose(1, 2)  # [B, N, D]
         # .shape[0], here and below: len() would make the batch size a constant of an exported graph
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
-        return norm(x, tower.ln_pre).to(self.residual_dtype)
+        return norm(x, tower.ln_pre, self.residual_dtype)
 
     def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
         """Encode an embedded batch.
@@ -56,7 +57,7 @@ class VisionEncoder:
         """
         n = 0 if prompts is None else len(prompts)
         if n:
-            x = torch.cat([x, norm(prompts, self.tower.ln_pre).to(x.dtype).expand(x.shape[0], -1, -1)], 1)
+            x = torch.cat([x, norm(prompts, self.tower.ln_pre, x.dtype).expand(x.shape[0], -1, -1)], 1)
         for i, block in enumerate(self.blocks):
             if n and 0 < i <= len(deep):
                 x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(x.shape[0], -1, -1)], 1)
@@ -67,7 +68,7 @@ class VisionEncoder:
                 x = x[:, :1]
                 q, = block.project(x, "q")
                 x = block.output_and_mlp(x, attend(q, k, v))
-        return linear(norm(x[:, 0], self.tower.ln_post), self.tower.proj.T)
+        return linear(norm(x.squeeze(1), self.tower.ln_post, self.tower.proj.dtype), self.tower.proj.T)
 
 
 class PlainVision:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from ..errors import PromptRegError
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
-from . import pack, template_tokens
+from . import template_tokens
 from .load import FrozenCLIP
 from .templates import fill
 
@@ -45,8 +45,7 @@ def template_features(clip: FrozenCLIP, classnames: Sequence[str], templates: Se
     with torch.no_grad():
         total = 0
         for template in templates:
-            layout = pack(template_tokens(fill(template, classnames), clip.tokenizer),
-                             clip.text.chunk_tokens(grad=False)).to(clip.device)
+            layout = clip.text.pack(template_tokens(fill(template, classnames), clip.tokenizer), grad=False)
             features = clip.text(layout).float()
             total = total + (F.normalize(features, dim=-1) if normalize_each else features)
         features = F.normalize(total / len(templates), dim=-1)

@@ -1,18 +1,25 @@
 """The bi-level loop: adapt prompts on a task's support, and differentiate what comes out by start and regulator."""
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from ..clip import fused
 from ..regulate.regulator import Regulator
 
 Tensors = Mapping[str, Tensor]
 Loss = Callable[[Tensors], Tensor]
 
 
-def twice_differentiable() -> contextlib.AbstractContextManager:
-    """Context in which attention runs on a kernel whose backward can itself be differentiated."""
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Context in which attention, norms and activations have a backward that can itself be differentiated."""
+    with _attention_by_products(), fused.plain():
+        yield
+
+
+def _attention_by_products() -> contextlib.AbstractContextManager:
     try:
         from torch.nn.attention import SDPBackend, sdpa_kernel
     except ImportError:  # before torch 2.3

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from tqdm import tqdm
 
-from ..clip import FrozenCLIP, pack
+from ..clip import FrozenCLIP
 from ..errors import InputError
 from ..training import distributed
 from ..training.loader import cores
@@ -121,8 +121,7 @@ def encode_captions(clip: FrozenCLIP, texts: Sequence[str]) -> torch.Tensor:
     t = clip.tokenizer
     rows = [[(token, -1) for token in (t.sot_token_id, *t.encode(text)[:t.context_length - 2], t.eot_token_id)]
             for text in texts]
-    layout = pack(rows, clip.text.chunk_tokens(grad=False)).to(clip.device)
-    return F.normalize(clip.text(layout).float(), dim=-1).cpu()
+    return F.normalize(clip.text(clip.text.pack(rows, grad=False)).float(), dim=-1).cpu()
 
 
 def _limit(bad: int, seen: int, limit: float, corpus: Corpus, faults: Sequence[Any]) -> None:

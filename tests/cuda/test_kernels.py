@@ -1,0 +1,31 @@
+"""Triton's kernels, run by its interpreter on CPU numbers, against plain PyTorch."""
+import os
+import subprocess
+import sys
+
+import pytest
+from support.paths import ROOT
+
+CHECK = """
+import torch
+from trainers.clip import fused, kernels
+for dtype in (torch.float16, torch.float32):
+    print(*fused.compare(kernels, dtype, torch.device("cpu")))
+ln = torch.nn.LayerNorm(768).requires_grad_(False)
+x, delta, dy = torch.randn(3, 2, 7, 768).unbind()
+for d in (None, delta.half()):
+    total, y, mean, rstd = kernels.norm_forward(x, d, ln.weight, ln.bias, ln.eps, torch.bfloat16)
+    leaf = (x if d is None else x + d).requires_grad_()
+    wanted = ln(leaf)
+    dx, = torch.autograd.grad(wanted, leaf, dy.bfloat16().float())
+    print(float((y - wanted).abs().max() / 4), float((kernels.norm_backward(dy.bfloat16(), None, total, ln.weight, mean, rstd) - dx).abs().max()))
+"""
+
+
+def test_kernels_compute_what_plain_pytorch_does():
+    pytest.importorskip("triton")
+    done = subprocess.run([sys.executable, "-c", CHECK], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr[-2000:]
+    errors = [float(word) for line in done.stdout.splitlines() for word in line.split()]
+    assert len(errors) == 14 and max(errors) < 5e-3, errors
