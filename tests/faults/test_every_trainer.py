@@ -1,81 +1,26 @@
 """Every trainer of ours, new ones too, in every precision: two steps, saved, resumed to the bit, evaluated."""
 import json
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
-from golden import tiny_clip
 from PIL import Image, ImageDraw
-from support import reference
+from support.every_trainer import BATCH, METHODS, low_weights, made, meta_file
 from support.paths import ROOT
 
-from dassl.config import get_cfg_default
-from trainers.base import PromptMethod, PromptTrainer
 from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM
-from trainers.meta import file
 from trainers.meta.loop import BilevelLoop
-from trainers.regulate.regulator import Regulator
 from trainers.training import checkpoint
 from trainers.training.run import main
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
-METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
-BATCH = 2
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
-    """The golden files' tiny ViT with three layers a tower."""
-    tiny_clip.CONFIG["low"] = {**tiny_clip.VIT, "vision_layers": 3, "text_layers": 3}
-    return reference.weights_file("low", tmp_path_factory.mktemp("weights"))
-
-
-def config(cls, precision, weights, output, meta=""):
-    cfg = get_cfg_default()
-    cfg.merge_from_list(["DATASET.NAME", "OxfordPets", "MODEL.BACKBONE.NAME", str(weights), "USE_CUDA", False,
-                         "OUTPUT_DIR", str(output), "TRAINER.NAME", cls.__name__, "TRAINER.PROMPTREG.CACHE", False,
-                         "OPTIM.NAME", "sgd", "OPTIM.LR", 0.01, "OPTIM.MAX_EPOCH", 2, "OPTIM.LR_SCHEDULER", "cosine",
-                         "TRAINER.GRAM.META", str(meta)])
-    section = cfg.TRAINER[cls.METHOD.SECTION]
-    section.PREC = precision
-    for key in [key for key in section if key.startswith("PROMPT_DEPTH")]:
-        section[key] = 2
-    return cfg
-
-
-def made(cls, *words, **more):
-    """Build the trainer on one batch of three classes to learn from and two to evaluate."""
-    images, labels = (torch.as_tensor(part) for part in tiny_clip.batches("vit", batch_size=3 * BATCH)[0])
-    batches = [{"img": part, "label": label, "impath": ["a.jpg"] * BATCH}
-               for part, label in zip(images.split(BATCH), labels.split(BATCH), strict=True)]
-
-    class Small(cls):
-        def build_data_loader(self):
-            self.train_loader_x, self.val_loader, self.test_loader = batches[:1], None, batches[1:]
-            images = {"train_x": [], "val": None, "test": []}
-            self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=tiny_clip.CLASSNAMES, **images))
-            self.num_classes, self.lab2cname = len(tiny_clip.CLASSNAMES), dict(enumerate(tiny_clip.CLASSNAMES))
-
-    torch.manual_seed(1)
-    trainer = Small(config(cls, *words, **more))
-    if trainer.state.loss_scale:
-        trainer.state.loss_scale.scale = 2.0 ** 8  # the first steps count
-    return trainer
-
-
-def meta_file(cls, weights, folder):
-    """Write a meta-trained file for the prompts of a GRAM trainer's base method; returns its path."""
-    base = next(c for c in cls.METHOD.__mro__ if issubclass(c, PromptMethod) and not issubclass(c, GRAM))
-    plain = made(TRAINERS.entries[base.__name__], "fp32", weights, folder)
-    own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
-    regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1)
-    for bend in regulator.bends.values():
-        torch.nn.init.normal_(bend.up, std=0.5)
-    file.write(folder / "meta.safetensors", own, regulator, {"prompts": "test"})
-    return folder / "meta.safetensors"
+    return low_weights(tmp_path_factory.mktemp("weights"))
 
 
 def poisoned(objective, parameter):

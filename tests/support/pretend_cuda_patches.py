@@ -8,10 +8,11 @@ import torch.distributed as dist
 import torch.nn.functional as F
 import torch.utils._foreach_utils
 from torch import autograd
+from torch.utils._device import DeviceContext
 
 from trainers.clip import fused
 
-from .pretend_cuda import CUDA, CudaError, CudaTensor, content, means_cuda, running, wrapped
+from .pretend_cuda import CUDA, CudaError, CudaTensor, _shapes_alone, content, means_cuda, running, wrapped
 
 PLAIN_ATTENTION = F.scaled_dot_product_attention
 PLAIN_FORK = torch.random.fork_rng
@@ -27,6 +28,7 @@ def patches(gpu):
         torch.random: {"fork_rng": lambda *_, **__: PLAIN_FORK(devices=[])},
         torch.Tensor: {"pin_memory": pin_memory, "is_pinned": lambda tensor, *_: getattr(tensor, "pinned", False)},
         F: {"scaled_dot_product_attention": attention}, dist: nccl(), fused: {"kernels": lambda: Kernels},
+        DeviceContext: {"__torch_function__": noted(DeviceContext.__torch_function__)},
         sys.modules["torch.optim.optimizer"]: foreach, torch.utils._foreach_utils: foreach,
     }.items() for name, value in names.items()]
 
@@ -51,6 +53,19 @@ def driver(gpu):
 def accelerator():
     return {"is_available": lambda: True, "current_accelerator": lambda *_, **__: torch.device("cuda"),
             "device_count": lambda: 1, "current_device_index": lambda: 0, "set_device_index": lambda *_: None}
+
+
+def noted(make):
+    """Note that a factory runs below ``with torch.device("meta")``."""
+    def made(context, *args, **kwargs):
+        if context.device.type != "meta":
+            return make(context, *args, **kwargs)
+        _shapes_alone.append(context)
+        try:
+            return make(context, *args, **kwargs)
+        finally:
+            _shapes_alone.pop()
+    return made
 
 
 def pin_memory(tensor, *_):
@@ -101,14 +116,16 @@ class Kernels:
         return [x, *out[1:]] if delta is None else out
 
     @staticmethod
-    def norm_backward(dy, dtotal, total, weight, mean, rstd):
+    def norm_backward(dy, dtotal, total, weight, mean, rstd, delta_dtype=None):
         value, scale = content(total).float(), content(rstd).view(*total.shape[:-1], 1)
         unit = (value - content(mean).view_as(scale)) * scale
         along = content(dy).float() * content(weight)
         dx = (along - along.mean(-1, keepdim=True) - unit * (along * unit).mean(-1, keepdim=True)) * scale
-        dx = wrapped((dx if dtotal is None else dx + content(dtotal).float()).to(total.dtype))
+        dx = dx if dtotal is None else dx + content(dtotal).float()
+        delta = None if delta_dtype is None else wrapped(dx.to(delta_dtype))
+        dx = wrapped(dx.to(total.dtype))
         running().kernel("norm_backward", dy, total, out=[dx])
-        return dx
+        return dx, delta
 
     @staticmethod
     def gelu_forward(x):

@@ -78,7 +78,7 @@ def compare(found: Any, dtype: torch.dtype, device: torch.device) -> Iterator[fl
     ln = nn.LayerNorm(96).to(device).requires_grad_(False)
     ln.weight.add_(0.5)
     total, y, mean, rstd = found.norm_forward(x, delta, ln.weight, ln.bias, ln.eps, torch.float16)
-    dx = found.norm_backward(dy, dy, total, ln.weight, mean, rstd)
+    dx, _ = found.norm_backward(dy, dy, total, ln.weight, mean, rstd)
     activated, slope = found.gelu_forward(x), found.gelu_backward(dy, x)
     with plain(), torch.enable_grad():
         leaf, other = (t.float().requires_grad_() for t in (x + delta, x))
@@ -106,9 +106,11 @@ class _AddNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dtotal: Tensor | None, dy: Tensor | None) -> tuple[Tensor | None, ...]:
         total, weight, mean, rstd = ctx.saved_tensors
-        dx = dtotal if dy is None else kernels().norm_backward(dy, dtotal, total, weight, mean, rstd)
-        delta = None if ctx.delta_dtype is None or dx is None else dx.to(ctx.delta_dtype)
-        return dx, delta, None, None, None, None
+        if dy is None:
+            delta = None if ctx.delta_dtype is None or dtotal is None else dtotal.to(ctx.delta_dtype)
+            return dtotal, delta, None, None, None, None
+        found = kernels().norm_backward(dy, dtotal, total, weight, mean, rstd, ctx.delta_dtype)
+        return (*found, None, None, None, None)
 
 
 class _QuickGELU(torch.autograd.Function):

@@ -34,7 +34,8 @@ def _norm_forward(x, delta, weight, bias, total, y, mean, rstd, width, eps, HAS_
 
 
 @triton.jit
-def _norm_backward(dy, dtotal, total, weight, mean, rstd, dx, width, HAS_TOTAL: tl.constexpr, BLOCK: tl.constexpr):
+def _norm_backward(dy, dtotal, total, weight, mean, rstd, dx, ddelta, width, HAS_TOTAL: tl.constexpr,
+                   HAS_DELTA: tl.constexpr, BLOCK: tl.constexpr):
     """One row: the gradient of the norm's input, and of what goes on beside the norm."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
@@ -48,6 +49,8 @@ def _norm_backward(dy, dtotal, total, weight, mean, rstd, dx, width, HAS_TOTAL: 
     if HAS_TOTAL:
         found += tl.load(dtotal + row * width + columns, mask=inside, other=0.0).to(tl.float32)
     tl.store(dx + row * width + columns, found.to(dx.dtype.element_ty), mask=inside)
+    if HAS_DELTA:
+        tl.store(ddelta + row * width + columns, found.to(ddelta.dtype.element_ty), mask=inside)
 
 
 @triton.jit
@@ -88,15 +91,17 @@ def norm_forward(x: Tensor, delta: Tensor | None, weight: Tensor, bias: Tensor, 
     return total, y, mean, rstd
 
 
-def norm_backward(dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, mean: Tensor,
-                  rstd: Tensor) -> Tensor:
-    """Return the gradient of the norm's input ``total``, plus ``dtotal``, in the dtype of ``total``."""
+def norm_backward(dy: Tensor, dtotal: Tensor | None, total: Tensor, weight: Tensor, mean: Tensor, rstd: Tensor,
+                  delta_dtype: torch.dtype | None = None) -> tuple[Tensor, Tensor | None]:
+    """Return the gradients of the norm's input ``total``, plus ``dtotal``, and the same in ``delta_dtype``, or None."""
     dy, dtotal = dy.contiguous(), None if dtotal is None else dtotal.contiguous()
     rows, width, block, warps = _rows(total)
     dx = torch.empty_like(total)
-    _norm_backward[(rows,)](dy, dy if dtotal is None else dtotal, total, weight, mean, rstd, dx, width,
-                            HAS_TOTAL=dtotal is not None, BLOCK=block, num_warps=warps)
-    return dx
+    again = delta_dtype not in (None, total.dtype)
+    ddelta = torch.empty_like(total, dtype=delta_dtype) if again else dx
+    _norm_backward[(rows,)](dy, dy if dtotal is None else dtotal, total, weight, mean, rstd, dx, ddelta, width,
+                            HAS_TOTAL=dtotal is not None, HAS_DELTA=again, BLOCK=block, num_warps=warps)
+    return dx, None if delta_dtype is None else ddelta
 
 
 def gelu_forward(x: Tensor) -> Tensor:

@@ -35,6 +35,7 @@ class Step:
                  images: int = 1) -> None:
         self.parameters, self.optimizer, self.scale, self.images = parameters, optimizer, scale, images
         self.finite: bool | Tensor = True
+        self.checked: set[int] = set()  # ids of the gradients that have been looked at
 
     def gradients(self, loss: Tensor, retain_graph: bool = False) -> list[Tensor | None]:
         """Return the gradients of a scalar loss, averaged over the joint batch's images, unscaled under amp.
@@ -47,25 +48,80 @@ class Step:
         if not isinstance(loss, Tensor):
             raise TypeError(f"gradients takes one scalar tensor, got {type(loss).__name__}: where loss returns several "
                             "losses, override compute_gradients and ask for the gradients of each")
-        factor = self.scale.scale if self.scale else 1.0
-        found = torch.autograd.grad(loss * factor if self.scale else loss, self.parameters, retain_graph=retain_graph,
-                                    allow_unused=True)
-        unscaled = [g if g is None else g / factor for g in found] if self.scale else list(found)
-        averaged = distributed.mean(unscaled, self.images)
-        self.finite = self.finite & all_finite(averaged)
+        found = torch.autograd.grad(loss * self.scale.factor if self.scale else loss, self.parameters,
+                                    retain_graph=retain_graph, allow_unused=True)
+        averaged = distributed.mean(self.unscaled(found), self.images)
+        self.check(averaged)
         return averaged
+
+    def unscaled(self, gradients: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return gradients of the scaled loss, divided by the scale."""
+        there = [g for g in gradients if g is not None]
+        if not self.scale or not there:
+            return list(gradients)
+        parts = iter(torch._foreach_div(there, self.scale.factor))
+        return [None if g is None else next(parts) for g in gradients]
+
+    def check(self, gradients: Sequence[Tensor | None]) -> None:
+        """Take into ``finite`` whether all gradients are, those alone that have not been looked at."""
+        new = [g for g in gradients if g is not None and id(g) not in self.checked]
+        if new:
+            self.checked |= {id(g) for g in new}
+            self.finite = self.finite & all_finite(new)
 
     def use(self, gradients: Sequence[Tensor | None]) -> None:
         """Let the optimizer use ``gradients``, one per parameter; under amp a step that overflowed is left out."""
         if len(gradients) != len(self.parameters):
             raise ValueError(f"compute_gradients returned {len(gradients)} gradients for {len(self.parameters)} "
                              "parameters: return one for each, or None")
-        self.finite = self.finite & all_finite(gradients)
+        self.check(gradients)
+        before = None
         if self.scale:
             exhausted = self.scale.exhausted
-            if not self.scale.accept(bool(self.finite)):
-                self.finite = not exhausted
-                return
+            finite = self.scale.accept(self.finite)
+            self.finite = finite | ~exhausted
+            if self.parameters[0].device.type == "cpu" or not self.optimizer.state:  # no state yet that could be kept
+                if not finite:
+                    return
+            else:
+                before = Kept(self.parameters, self.optimizer)
+                gradients = zeroed(gradients, ~finite)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         self.optimizer.step()
+        if before is not None:
+            before.put_back(~finite)
+
+
+def zeroed(gradients: Sequence[Tensor | None], where: Tensor) -> list[Tensor | None]:
+    """Return zeros in place of all gradients where the boolean scalar ``where`` is true."""
+    there = [g for g in gradients if g is not None]
+    flat = torch.cat([g.flatten() for g in there]).masked_fill_(where, 0)
+    parts = iter(flat.split([g.numel() for g in there]))
+    return [None if g is None else next(parts).view_as(g) for g in gradients]
+
+
+class Kept:
+    """Copies of the prompts and of the optimizer's state, all on the device, put back where a step overflowed.
+
+    The host need not know whether it did: it would have to wait for the device at each step.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
+        for group in optimizer.param_groups:
+            if "capturable" in group:  # Adam's: the count of steps is on the device, then, and put back as well
+                group["capturable"] = True
+        self.tensors = [p.detach() for p in parameters]
+        for parameter, state in optimizer.state.items():
+            for name, value in state.items():
+                if isinstance(value, Tensor):
+                    state[name] = value.to(parameter.device)  # a count that an earlier step or a checkpoint left here
+                    self.tensors.append(state[name])
+        self.copies = torch._foreach_mul(self.tensors, 1)
+
+    @torch.no_grad()
+    def put_back(self, where: Tensor) -> None:
+        """Take back the copies where the boolean scalar ``where`` is true."""
+        torch._foreach_mul_(self.tensors, (~where).float())
+        torch._foreach_mul_(self.copies, where.float())
+        torch._foreach_add_(self.tensors, self.copies)

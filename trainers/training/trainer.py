@@ -84,7 +84,7 @@ class PromptTrainer(ResumableTrainer):
         self.model = self.METHOD(cfg, clip, self.dm.dataset.classnames, self.state.notes)
         input_checks.report(self)
         self.model.prepare_training()
-        self.state.loss_scale = LossScale() if self.model.method_cfg.PREC == "amp" else None
+        self.state.loss_scale = LossScale(device=self.device) if self.model.method_cfg.PREC == "amp" else None
         self.trainable = list(self.model.prompts.parameters())
         if not self.trainable:
             return
