@@ -10,7 +10,10 @@ import torch.utils._foreach_utils
 from torch import autograd
 from torch.utils._device import DeviceContext
 
-from trainers.clip import fused
+try:
+    from trainers.clip import fused
+except ImportError:  # benchmarks/launches.py counts an older version's launches, too
+    fused = None
 
 from .pretend_cuda import CUDA, CudaError, CudaTensor, _shapes_alone, content, means_cuda, running, wrapped
 
@@ -27,7 +30,8 @@ def patches(gpu):
         torch: {"tensor": on_cpu_first(torch.tensor), "as_tensor": on_cpu_first(torch.as_tensor)},
         torch.random: {"fork_rng": lambda *_, **__: PLAIN_FORK(devices=[])},
         torch.Tensor: {"pin_memory": pin_memory, "is_pinned": lambda tensor, *_: getattr(tensor, "pinned", False)},
-        F: {"scaled_dot_product_attention": attention}, dist: nccl(), fused: {"kernels": lambda: Kernels},
+        F: {"scaled_dot_product_attention": attention}, dist: nccl(),
+        **({fused: {"kernels": lambda: Kernels}} if fused else {}),
         DeviceContext: {"__torch_function__": noted(DeviceContext.__torch_function__)},
         sys.modules["torch.optim.optimizer"]: foreach, torch.utils._foreach_utils: foreach,
     }.items() for name, value in names.items()]
