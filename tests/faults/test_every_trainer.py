@@ -4,16 +4,13 @@ import math
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
 from support.every_trainer import BATCH, METHODS, low_weights, made, meta_file
-from support.paths import ROOT
+from support.meta_runs import make_pairs, meta_training
 
 from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM
-from trainers.meta.loop import BilevelLoop
 from trainers.training import checkpoint
-from trainers.training.run import main
 
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 
@@ -97,51 +94,21 @@ def test_a_gradient_that_is_not_finite_is_never_used(name, weights, tmp_path):
 
 # ---- meta-training, which has a loop of its own
 
-COLOURS = ("red", "green", "blue", "white", "orange", "purple")
-
-
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    """A folder of squares in six colours on three grounds, with captions."""
-    folder = tmp_path_factory.mktemp("gram") / "pairs"
-    folder.mkdir()
-    for i in range(72):
-        ground, colour = ("black", "grey", "yellow")[i % 3], COLOURS[i % 6]
-        image = Image.new("RGB", (32, 32), ground)
-        ImageDraw.Draw(image).rectangle((4 + i % 5, 4, 20 + i % 5, 20), colour)
-        image.save(folder / f"{i:03d}.png")
-        (folder / f"{i:03d}.txt").write_text(f"{ground} ground behind a {colour} square")
-    return folder
-
-
-def meta_training(pairs, output, precision, monkeypatch, dies=False):
-    """Run two outer steps; returns the exit code. ``dies``: after the first was saved."""
-    gram = {"CORPUS": pairs, "PROMPTS": "coop", "PREC": precision, "DOMAINS": 3, "CLASSES": 3, "SHOTS": 1, "QUERIES": 1,
-            "WAYS": 2, "STEPS": 2, "EPISODES": 1, "INNER_STEPS": 1, "SAVE_EVERY": 1, "EVALUATE": 1, "RANK": 2,
-            "CLUSTER": "sklearn"}
-    save = BilevelLoop.save
-
-    def and_die(self, step, about):
-        save(self, step, about)
-        raise KeyboardInterrupt
-    with monkeypatch.context() as patch:
-        if dies:
-            patch.setattr(BilevelLoop, "save", and_die)
-        return main(["--trainer", "GRAM", "--seed", "1", "--root", str(pairs.parent), "--output-dir", str(output),
-                     "--config-file", str(ROOT / "configs/trainers/GRAM/demo.yaml"), "USE_CUDA", "False",
-                     *(word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value)))])
+    return make_pairs(tmp_path_factory.mktemp("gram"))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_meta_training_saves_resumes_evaluates(precision, pairs, tmp_path, monkeypatch, capsys):
+def test_meta_training_saves_resumes_evaluates(precision, pairs, tmp_path, capsys):
     if precision in ("fp16", "amp"):  # gradients of gradients are too small for half precision
-        assert meta_training(pairs, tmp_path / "refused", precision, monkeypatch) == 2
+        assert meta_training(pairs, tmp_path / "refused", precision) == 2
         assert "meta-training takes fp32 or bf16" in capsys.readouterr().err and not (tmp_path / "refused").exists()
         return
-    assert meta_training(pairs, tmp_path / "whole", precision, monkeypatch) == 0
-    assert meta_training(pairs, tmp_path / "parts", precision, monkeypatch, dies=True) == 130
+    assert meta_training(pairs, tmp_path / "whole", precision) == 0
+    assert meta_training(pairs, tmp_path / "parts", precision, dies=True) == 130
     assert not (tmp_path / "parts" / "meta.safetensors").exists()
-    assert meta_training(pairs, tmp_path / "parts", precision, monkeypatch) == 0
+    assert meta_training(pairs, tmp_path / "parts", precision) == 0
     whole, parts = ((tmp_path / name / "meta.safetensors").read_bytes() for name in ("whole", "parts"))
     assert whole == parts
     report = json.loads((tmp_path / "parts" / "result.json").read_text())["results"]["held_out"]

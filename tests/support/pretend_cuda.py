@@ -195,7 +195,7 @@ class PretendCuda(TorchDispatchMode):
 
     def __init__(self, compute=True, memory=70 << 30):
         super().__init__()
-        self.compute, self.memory, self.events = compute, memory, []
+        self.compute, self.memory, self.gpus, self.events = compute, memory, 1, []
         self.generator = torch.Generator().manual_seed(0)
 
     # ---- the record

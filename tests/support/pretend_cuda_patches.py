@@ -44,14 +44,15 @@ def driver(gpu):
             raise TypeError("RNG state must be a torch.ByteTensor")
         gpu.generator.set_state(states[0])
     nothing = lambda *_, **__: None  # noqa: E731
-    return {"is_available": lambda: True, "is_initialized": lambda: True, "init": nothing, "_lazy_init": nothing,
-            "device_count": lambda: 1, "current_device": lambda: 0, "set_device": nothing, "empty_cache": nothing,
-            "synchronize": lambda *_: gpu.add("sync", "synchronize"), "get_device_name": lambda *_: "Pretended GPU",
-            "get_device_capability": lambda *_: (9, 0), "mem_get_info": lambda *_: (gpu.memory, 80 << 30),
-            "max_memory_allocated": lambda *_: 1 << 30, "memory_allocated": lambda *_: 1 << 30,
-            "manual_seed": gpu.generator.manual_seed, "manual_seed_all": gpu.generator.manual_seed,
-            "get_rng_state": lambda *_: gpu.generator.get_state(), "get_rng_state_all":
-            lambda: [gpu.generator.get_state()], "set_rng_state_all": set_states}
+    return {
+        "is_available": lambda: True, "is_initialized": lambda: True, "init": nothing, "_lazy_init": nothing,
+        "device_count": lambda: gpu.gpus, "current_device": lambda: 0, "set_device": nothing, "empty_cache": nothing,
+        "synchronize": lambda *_: gpu.add("sync", "synchronize"), "get_device_name": lambda *_: "Pretended GPU",
+        "get_device_capability": lambda *_: (9, 0), "mem_get_info": lambda *_: (gpu.memory, 80 << 30),
+        "max_memory_allocated": lambda *_: 1 << 30, "memory_allocated": lambda *_: 1 << 30,
+        "manual_seed": gpu.generator.manual_seed, "manual_seed_all": gpu.generator.manual_seed,
+        "get_rng_state": lambda *_: gpu.generator.get_state(),
+        "get_rng_state_all": lambda: [gpu.generator.get_state()], "set_rng_state_all": set_states}
 
 
 def accelerator():
