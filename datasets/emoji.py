@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,15 @@ class EmojiDataset(MadeDataset):
         return Splits(*(sorted(items, key=lambda item: (item.label, item.path)) for items in (train, val, test)))
 
 
+def _folder(name: str) -> str:
+    """Return the folder of a dataset: EmojiThingsFlat is emoji_things_flat."""
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
 def _thing(name: str, set_name: str, about: str, **more: Any) -> type[EmojiDataset]:
     """Define and register a dataset of things."""
     return register(type(name, (EmojiDataset,), {"__doc__": about, "__module__": __name__, "set_name": set_name,
-                                                 "folder": "emoji_" + name.removeprefix("Emoji").lower(), **more}))
+                                                 "folder": _folder(name), **more}))
 
 
 EmojiAnimals = _thing("EmojiAnimals", "animals", "Animals and plants, 30 emoji.")
