@@ -67,8 +67,8 @@ class PromptTrainer(ResumableTrainer):
         distributed.start(self.device)
         if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
             distributed.share_seed()
-            checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
-            self.state.beginning = checkpoint.random_state()
+            checkpoint.restore_initial_rng(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
+            self.state.initial_rng_state = checkpoint.random_state()
         super().build_data_loader()
         validation.check_split(self)
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
@@ -176,7 +176,7 @@ class PromptTrainer(ResumableTrainer):
 
     def run_epoch(self) -> None:
         """Train one epoch, or the rest of one."""
-        signals.hold()
+        signals.defer_signals()
         state = self.state
         state.saved_at = state.saved_at or time.monotonic()
         self.set_model_mode("train")
@@ -189,7 +189,7 @@ class PromptTrainer(ResumableTrainer):
             summary = self.forward_backward(batch)
             state.batch = self.batch_idx + 1
             last = state.batch == self.num_batches
-            save = not last and distributed.rank() == 0 and (signals.asked() or self.interim_due())
+            save = not last and distributed.rank() == 0 and (signals.signal_pending() or self.interim_due())
             report.step_is_done(summary, self.finite, batch.get("impath"), read=last or save)
             if last or save:
                 check_prompts(self)
