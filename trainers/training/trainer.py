@@ -13,6 +13,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 
 from ..clip import load_clip
 from ..config.defaults import HOUSE, declare, defaults_of, settings
+from ..config.limits import Limited, at_least
 from ..errors import InputError
 from . import checkpoint, distributed, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
@@ -25,7 +26,7 @@ from .step import Step, loss_and_figures
 
 declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
 declare("TRAIN", at_root=True,
-        CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
+        CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
 
