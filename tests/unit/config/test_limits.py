@@ -2,6 +2,7 @@
 import pytest
 from yacs.config import CfgNode
 
+import trainers  # noqa: F401  (brings minidassl where there is no Dassl)
 from dassl.config import get_cfg_default
 from trainers.compat.registry import TRAINERS
 from trainers.config import checks
