@@ -51,7 +51,7 @@ setup(
     packages=packages(),
     py_modules=["_promptreg"],
     package_data={"": ["py.typed", "*.yaml", "*.sh", "*.html", "*.css", "*.js", "*.safetensors", "*.json", "*.csv",
-                       "*.md", "demo/*.safetensors"]},
+                       "*.md", "demo/*.safetensors", "study/*.safetensors", "*.tar.gz"]},
     install_requires=(HERE / "requirements.txt").read_text().split(),
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["promptreg=_promptreg:main"]},

@@ -131,14 +131,14 @@ def main():
                 best[title] = [max(pair) for pair in zip(rates, best.get(title, rates), strict=True)]
     load.append(round(os.getloadavg()[0], 1))
     images = len(manager.dataset.train_x)
-    print(f"{images} training images of {name}, batches of {BATCH}, {loader.cores()} cores, "
+    print(f"{images} training images of {name}, batches of {BATCH}, {loader.num_cpus()} cores, "
           f"load average {load[0]} before and {load[1]} after, images per second")
     print(f"{'':24}{'first epoch':>12}{'later epochs':>14}")
     for title, (first, later) in best.items():
         print(f"{title:24}{first:12.0f}{later:14.0f}")
     if arguments.out:
         keep(arguments.out, {
-            "images": images, "dataset": name, "batch": BATCH, "cores": loader.cores(), "epochs": arguments.epochs,
+            "images": images, "dataset": name, "batch": BATCH, "cores": loader.num_cpus(), "epochs": arguments.epochs,
             "rounds": arguments.rounds, "load_average": load,
             "images_per_second": {title: {"first": round(first, 1), "later": round(later, 1)}
                                   for title, (first, later) in best.items()}})

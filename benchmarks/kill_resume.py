@@ -157,7 +157,7 @@ class Runs:
             return "after the result"
         if (out / TRAINERS[self.trainer] / checkpoint.INTERIM).exists():
             return "within an epoch, state saved"
-        done = checkpoint.epochs(out / TRAINERS[self.trainer])
+        done = checkpoint.saved_epochs(out / TRAINERS[self.trainer])
         return f"after {done[-1]} of 3 epochs" if done else "before the first checkpoint"
 
 

@@ -11,6 +11,7 @@ from . import (
     caltech101,
     digits,
     dtd,
+    emoji,
     eurosat,
     fgvc_aircraft,
     food101,

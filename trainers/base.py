@@ -26,6 +26,7 @@ from .clip.tokens import PackedPrompts, Rows
 from .clip.zero_shot import template_features
 from .compat.registry import TRAINERS
 from .config.defaults import HOUSE, declare, set_keys, settings
+from .config.limits import POSITIVE, Limited
 from .errors import InputError
 from .prompts import Prompts, check_layers, check_sizes
 from .training.compatibility import OVERRIDE
@@ -35,7 +36,7 @@ from .training.trainer import PromptTrainer, trainer_of
 __all__ = ["PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
 
 declare(HOUSE,
-        TEXT_MEMORY=1.0,  # GiB for the classes' activations; more classes than fit are run in chunks, recomputed
+        TEXT_MEMORY=Limited(1.0, POSITIVE),  # GiB of the classes' activations; what does not fit is chunked, recomputed
         CACHE=True,  # keep frozen text features on disk
         ALLOW_MISMATCH=False)  # use prompts that were trained for something else; the result keeps a note
 

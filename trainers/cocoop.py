@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from .base import PromptMethod, declare, register
 from .clip import templates
 from .clip.tokens import PackedPrompts
+from .config.limits import PRECISIONS, Limited
 from .errors import InputError
 from .prompts import prompt_tokens, sentence_to_context, words_to_context
 
-declare("COCOOP", N_CTX=16, CTX_INIT=None, PREC="fp16")
+declare("COCOOP", N_CTX=16, CTX_INIT=None, PREC=Limited("fp16", PRECISIONS))
 
 
 class MetaNet(nn.Module):

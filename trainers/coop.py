@@ -1,10 +1,13 @@
 """CoOp: learned context words (Zhou et al., arXiv 2109.01134)."""
 from .base import PromptMethod, declare, register
+from .config.limits import PRECISIONS, Limit, Limited
 from .errors import InputError
 from .prompts import prompt_tokens, words_to_context
 
+PLACES = Limit("end, middle or front", ("end", "middle", "front").__contains__)  # of the class name
 # CTX_INIT defaults to None, which yacs lets a config replace by CoOp's string or by ProGrad's boolean.
-declare("COOP", N_CTX=16, CSC=False, CTX_INIT=None, PREC="fp16", CLASS_TOKEN_POSITION="end", W=8.0)
+declare("COOP", N_CTX=16, CSC=False, CTX_INIT=None, PREC=Limited("fp16", PRECISIONS),
+        CLASS_TOKEN_POSITION=Limited("end", PLACES), W=8.0)
 
 
 @register

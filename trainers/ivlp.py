@@ -6,11 +6,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PromptMethod, declare, register
-from .errors import InputError
+from .config.limits import PRECISIONS, Limited, at_least
 from .prompts import joint_context, prompt_tokens
 
-declare("IVLP", N_CTX_VISION=2, N_CTX_TEXT=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=9,
-        PROMPT_DEPTH_TEXT=9)
+TEXT_DEPTH = at_least(1, " (for visual prompts alone use VPT)")
+declare("IVLP", N_CTX_VISION=2, N_CTX_TEXT=2, CTX_INIT="a photo of a", PREC=Limited("fp16", PRECISIONS),
+        PROMPT_DEPTH_VISION=9, PROMPT_DEPTH_TEXT=Limited(9, TEXT_DEPTH))
 
 
 @register
@@ -26,9 +27,6 @@ class IVLP(PromptMethod):
 
     def build_prompts(self) -> None:
         cfg = self.method_cfg
-        if cfg.PROMPT_DEPTH_TEXT < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_TEXT is {cfg.PROMPT_DEPTH_TEXT}: it must be at "
-                             "least 1 (for visual prompts alone use VPT)")
         words, context = joint_context(self.clip, cfg.CTX_INIT, cfg.N_CTX_TEXT)
         self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, cfg.N_CTX_TEXT)
         self.prompts.put("prompt_learner.ctx", context)

@@ -7,10 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import PromptMethod, declare, register
-from .errors import InputError
+from .config.limits import PRECISIONS, Limited, at_least
 from .prompts import joint_context, prompt_tokens
 
-declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH=9)
+declare("MAPLE", N_CTX=2, CTX_INIT="a photo of a", PREC=Limited("fp16", PRECISIONS),
+        PROMPT_DEPTH=Limited(9, at_least(1)))
 
 
 @register
@@ -26,8 +27,6 @@ class MaPLe(PromptMethod):
     def build_prompts(self) -> None:
         v_width = self.require_vit()
         depth, n = self.method_cfg.PROMPT_DEPTH, self.method_cfg.N_CTX
-        if depth < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH is {depth}: it must be at least 1")
         width = self.clip.text.width
         words, context = joint_context(self.clip, self.method_cfg.CTX_INIT, n)
         self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n)

@@ -7,13 +7,15 @@ from torch import Tensor
 
 from .base import declare, register
 from .clip.templates import DIVERSE
+from .config.limits import PRECISIONS, Limited
 from .errors import InputError
-from .ivlp import IVLP
+from .ivlp import IVLP, TEXT_DEPTH
 from .regulate.aggregation import Aggregation
 from .regulate.consistency import agreement, logit_agreement
 
-declare("PROMPTSRC", N_CTX_VISION=4, N_CTX_TEXT=4, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=9,
-        PROMPT_DEPTH_TEXT=9, TEXT_LOSS_WEIGHT=25, IMAGE_LOSS_WEIGHT=10, GPA_MEAN=15, GPA_STD=1)
+declare("PROMPTSRC", N_CTX_VISION=4, N_CTX_TEXT=4, CTX_INIT="a photo of a", PREC=Limited("fp16", PRECISIONS),
+        PROMPT_DEPTH_VISION=9, PROMPT_DEPTH_TEXT=Limited(9, TEXT_DEPTH), TEXT_LOSS_WEIGHT=25,
+        IMAGE_LOSS_WEIGHT=10, GPA_MEAN=15, GPA_STD=1)
 
 
 @register

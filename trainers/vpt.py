@@ -2,10 +2,11 @@
 from torch import Tensor
 
 from .base import declare, register
-from .errors import InputError
+from .config.limits import PRECISIONS, Limited, at_least
 from .ivlp import IVLP
 
-declare("VPT", N_CTX_VISION=2, CTX_INIT="a photo of a", PREC="fp16", PROMPT_DEPTH_VISION=1)
+declare("VPT", N_CTX_VISION=2, CTX_INIT="a photo of a", PREC=Limited("fp16", PRECISIONS),
+        PROMPT_DEPTH_VISION=Limited(1, at_least(1)))
 
 
 @register
@@ -19,10 +20,7 @@ class VPT(IVLP):
     SECTION, FOLDER, FORWARD_KEYS = "VPT", "prompt_learner", ("CTX_INIT",)
 
     def build_prompts(self) -> None:
-        depth = self.method_cfg.PROMPT_DEPTH_VISION
-        if depth < 1:
-            raise InputError(f"TRAINER.{self.SECTION}.PROMPT_DEPTH_VISION is {depth}: it must be at least 1")
-        self.put_vision(self.method_cfg.N_CTX_VISION, depth)
+        self.put_vision(self.method_cfg.N_CTX_VISION, self.method_cfg.PROMPT_DEPTH_VISION)
         words = self.method_cfg.CTX_INIT.replace("_", " ")
         self.frozen_text = self.template_features([words + " {}."])
 

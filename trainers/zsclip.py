@@ -3,8 +3,9 @@ from torch import Tensor
 
 from .base import PromptMethod, declare, register
 from .clip import templates
+from .config.limits import PRECISIONS, Limited
 
-declare("ZEROSHOT", PREC="fp32")
+declare("ZEROSHOT", PREC=Limited("fp32", PRECISIONS))
 
 
 @register

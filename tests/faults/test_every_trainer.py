@@ -61,7 +61,7 @@ def test_trains_saves_resumes_evaluates(name, precision, weights, tmp_path):
     resumed = made(cls, precision, weights, tmp_path / "parts", **more)
     resumed.train()
 
-    states = [checkpoint.read(trainer.output_dir + f"/{trainer.model.FOLDER}/model.pth.tar-2")
+    states = [checkpoint.read_checkpoint(trainer.output_dir + f"/{trainer.model.FOLDER}/model.pth.tar-2")
               for trainer in (whole, resumed)]
     for state in states:
         del state["config"], state["random"]["python"]  # of another folder; and libraries draw when first imported

@@ -155,14 +155,14 @@ def content():
 def test_checkpoint_reader(tmp_path):
     """A damaged checkpoint is refused, or is read as the very same: no bit of what it holds may change unseen."""
     path = tmp_path / "model.pth.tar-3"
-    checkpoint.write(content(), path)
-    whole, true = path.read_bytes(), checkpoint.read(path)
+    checkpoint.write_checkpoint(content(), path)
+    whole, true = path.read_bytes(), checkpoint.read_checkpoint(path)
     assert same(true, content())
     refused = 0
     for raw in damaged(whole, 450, 1):
         path.write_bytes(raw)
         try:
-            assert same(checkpoint.read(path), true)
+            assert same(checkpoint.read_checkpoint(path), true)
         except InputError as error:
             assert "\n" not in str(error) and "model.pth.tar-3" in str(error)
             refused += 1
@@ -199,7 +199,7 @@ def coops(path):
     path.write_bytes(pickle.dumps({"train": [], "val": [{"_impath": "0/1.jpg", "_label": 0}]}, protocol=4))
 
 
-FORMATS = {"dassl": ("model.pth.tar-3", dassls, checkpoint.read),
+FORMATS = {"dassl": ("model.pth.tar-3", dassls, checkpoint.read_checkpoint),
            "gram": ("meta.safetensors", gram, meta_file.read),
            "export": ("x.safetensors", exported, read_trained),
            "split": ("split.json", lambda path: path.write_text(lines_of_json(SPLITS._asdict())),

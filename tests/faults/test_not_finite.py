@@ -49,7 +49,7 @@ def test_a_bad_gradient_of_the_last_step_is_not_saved(precision, weights, tmp_pa
     after(8, trainer, lambda loss: loss + (trainer.trainable[0].sum() * 0).sqrt())  # 0, with a gradient of 0 * inf
     with pytest.raises(InputError, match=r"the gradient is not finite in epoch 3, batch 3 of 3, on 2-0.jpg"):
         trainer.train()
-    assert checkpoint.epochs(tmp_path / "prompt_learner") == [2]
+    assert checkpoint.saved_epochs(tmp_path / "prompt_learner") == [2]
 
 
 def test_prompts_that_leave_the_numbers_in_the_last_step_are_not_saved(weights, tmp_path):

@@ -122,7 +122,7 @@ def interrupt_after_one_epoch(monkeypatch, *call, **options):
     with monkeypatch.context() as patch:
         def release(what):
             raise Interrupted(what)
-        patch.setattr(signals, "release", release)
+        patch.setattr(signals, "allow_signals", release)
         assert train(*call, epochs=3, **options) == 75
 
 
@@ -185,7 +185,7 @@ def test_what_an_older_version_left_is_read_with_one_note(place, monkeypatch, ca
 
     interrupt_after_one_epoch(monkeypatch, place / "data", place / "half")
     path = next((place / "half").glob("*/model.pth.tar-1"))
-    content = checkpoint.read(path)
+    content = checkpoint.read_checkpoint(path)
     del content["identity"]
     torch.save(content, path)
     assert train(place / "data", place / "half", epochs=3) == 0
@@ -194,7 +194,7 @@ def test_what_an_older_version_left_is_read_with_one_note(place, monkeypatch, ca
 
     assert evaluate(place / "data", place / "test", place / "half", epochs=3) == 0
     path = next((place / "half").glob("*/model.pth.tar-3"))
-    content = checkpoint.read(path)
+    content = checkpoint.read_checkpoint(path)
     del content["identity"]
     torch.save(content, path)
     shutil.rmtree(place / "test")
@@ -205,7 +205,7 @@ def test_what_an_older_version_left_is_read_with_one_note(place, monkeypatch, ca
 def test_a_result_says_what_it_was_made_of(place):
     found = result(place / "run")
     assert found["identity"].keys() == identity.PARTS.keys() - {"start"} and all(found["identity"].values())
-    saved = checkpoint.read(next((place / "run").glob("*/model.pth.tar-1")))["identity"]
+    saved = checkpoint.read_checkpoint(next((place / "run").glob("*/model.pth.tar-1")))["identity"]
     assert saved == found["identity"]
     assert found["dataset_label"] == "data" and found["notes"] == []
 

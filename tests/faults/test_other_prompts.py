@@ -158,7 +158,7 @@ def test_contexts_of_unknown_classes_are_asked_for(runs, tmp_path, capsys):
     """A published file does not say of which classes they are."""
     path = next(runs("csc").rglob("model.pth.tar-1"))
     (tmp_path / "theirs/prompt_learner").mkdir(parents=True)
-    state = {"ctx": checkpoint.read(path)["state_dict"]["prompt_learner.ctx"]}
+    state = {"ctx": checkpoint.read_checkpoint(path)["state_dict"]["prompt_learner.ctx"]}
     torch.save({"state_dict": state, "epoch": 1}, tmp_path / "theirs/prompt_learner/model.pth.tar-1")
     refused("it does not say of which classes", runs.data, tmp_path / "out", tmp_path / "theirs", *CSC, method="CoOp",
             capsys=capsys, shots=2)

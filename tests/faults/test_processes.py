@@ -91,7 +91,7 @@ def test_prompts_are_those_of_one_process(case, runs):
     folder, _ = runs
     one, two = (sorted((folder / place / case).rglob("model*.pth.tar*")) for place in ("one", "two"))
     assert [path.name for path in one] == [path.name for path in two] != []
-    one, two = (checkpoint.read(paths[-1])["state_dict"] for paths in (one, two))
+    one, two = (checkpoint.read_checkpoint(paths[-1])["state_dict"] for paths in (one, two))
     assert one.keys() == two.keys()
     for name, value in one.items():
         assert (value - two[name]).abs().max() < 1e-6, name
@@ -160,11 +160,11 @@ def test_means_are_weighted_by_images(monkeypatch):
 @pytest.mark.parametrize("size, shares", [(8, [4, 4]), (5, [4, 1]), (4, [4, 0]), (3, [3, 0])])
 def test_a_set_below_the_joint_batch_is_shared_without_repeating(size, shares):
     torch.manual_seed(3)
-    (whole,) = loader.SeededBatches(size, 8, False)
+    (whole,) = loader.SeededBatchSampler(size, 8, False)
     parts = []
     for rank in (0, 1):
         torch.manual_seed(3)
-        parts += loader.SeededBatches(size, 4, False, rank, 2)
+        parts += loader.SeededBatchSampler(size, 4, False, rank, 2)
     real = [[pair for pair in part if pair[1] != loader.PADDING] for part in parts]
     assert [len(part) for part in real] == shares and sum(real, []) == whole and all(parts)
 

@@ -18,7 +18,7 @@ from trainers.clip import pack, prompt_tokens
 from trainers.clip.load import FrozenCLIP
 from trainers.regulate.aggregation import Aggregation, gaussian_weights
 from trainers.regulate.projection import project
-from trainers.training.loader import PADDING, SeededBatches
+from trainers.training.loader import PADDING, SeededBatchSampler
 
 settings.register_profile("same each time", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("same each time")
@@ -142,7 +142,7 @@ def test_processes_share_what_one_would_see(size, batch, world, seed):
     """All processes together draw the batches of one with the joint batch, and each image once an epoch."""
     def epoch(batch, drop, rank=0, world=1):
         torch.manual_seed(seed)
-        return list(SeededBatches(size, batch, drop, rank, world))
+        return list(SeededBatchSampler(size, batch, drop, rank, world))
     drop = size >= batch * world
     whole, parts = epoch(batch * world, drop), [epoch(batch, drop, rank, world) for rank in range(world)]
     assert {len(part) for part in parts} == {len(whole)}  # none waits for another in vain

@@ -42,9 +42,9 @@ from trainers.meta import hierarchy_page, pairs
 from trainers.results import plots, render, report
 from trainers.results.collect import collect, read_run
 from trainers.results.table import tables
-from trainers.sweep.books import Books
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import Pool
+from trainers.sweep.state import SweepState
 from trainers.training import checkpoint, result
 from trainers.training.run import main
 from trainers.training.trained import read_trained
@@ -95,7 +95,7 @@ def spring(trap, raw):
 
 # ---------------------------------------------------------------- checkpoints and weights
 
-READERS = {"checkpoint": checkpoint.read, "load": read_trained, "weights": weights.read_weights,
+READERS = {"checkpoint": checkpoint.read_checkpoint, "load": read_trained, "weights": weights.read_weights,
            "minidassl": load_checkpoint, "backbone": lambda path: load_clip(str(path))}
 
 
@@ -390,7 +390,7 @@ def lock_data(place):
 
 def sweep(place):
     job = SimpleNamespace(slug="x", name="x", finished=False, steps=[SimpleNamespace(folders=[])])
-    pool = Pool([job], Books(place.parents[2]), 1)
+    pool = Pool([job], SweepState(place.parents[2]), 1)
     pool.begin_job(pool.workers[0], job)
     assert pool.states == {"x": "failed"}
     raise InputError(*pool.failures["x"]["lines"])
@@ -421,7 +421,7 @@ def test_locks_leave_what_is_in_the_file(tmp_path):
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("mine")
     lock_data(tmp_path / ".lock")
-    Books(tmp_path).lock(SimpleNamespace(slug="x")).close()
+    SweepState(tmp_path).lock(SimpleNamespace(slug="x")).close()
     assert (tmp_path / ".lock").read_text() == place.read_text() == "mine"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..clip import clean
 from ..clip.load import byte_pair_tokenizer
+from ..clip.weights import EMBEDDED
 from ..compat import engine
 from ..compat.registry import TRAINERS
 from ..config import lookup
@@ -58,7 +59,7 @@ def fit(images: str | os.PathLike, shots: int = 16, method: str = "PromptSRC",
         images: a folder of class folders, a CSV (columns path, class and, if wanted, split), or a folder with one CSV.
         shots: training images a class; -1 for all.
         method: a trainer's name, or TRAINER/CONFIG for one of its configs.
-        backbone: CLIP's name, a file of weights, or "demo"; by default $PROMPTREG_BACKBONE, else ViT-B/16.
+        backbone: CLIP's name, a file of weights, "demo" or "study"; by default $PROMPTREG_BACKBONE, else ViT-B/16.
         output: the run's folder, runs/NAME by default. The same call again goes on where it stopped.
         template: words that the prompts start from, "a satellite photo of {}.".
         epochs: how often every training image is seen; by default as the method's config says.
@@ -93,7 +94,7 @@ def arguments(images: str | os.PathLike, shots: int, method: str, backbone: str,
         raise InputError(f"shots must be at least 1, or -1 for all training images, got {shots}")
     trainer, config = _config(method, backbone)
     keys = ["DATASET.NUM_SHOTS", shots, "MODEL.BACKBONE.NAME", backbone,
-            "DATALOADER.NUM_WORKERS", 0 if backbone == "demo" else min(8, os.cpu_count() or 1)]
+            "DATALOADER.NUM_WORKERS", 0 if backbone in EMBEDDED else min(8, os.cpu_count() or 1)]
     keys += [] if epochs is None else ["OPTIM.MAX_EPOCH", epochs]
     keys += [] if template is None else _start_from(template, trainer)
     folder = Path(output or Path("runs", Path(os.path.abspath(images)).stem))
@@ -113,7 +114,7 @@ def _config(method: str, backbone: str) -> tuple[str, str]:
         return lookup.method_config(method)
     tower = re.sub(r"[^a-z0-9]", "", backbone.lower())
     fits = [config for config in known if re.sub(r"[^a-z0-9]", "", config).startswith(tower)]
-    fits = fits or [config for config in known if config != "demo"]
+    fits = fits or [config for config in known if config not in EMBEDDED]
     best = min(fits, key=lambda config: ("few_shot" not in config, "ep50" not in config, len(config), config))
     return lookup.method_config(f"{name}/{best}")
 

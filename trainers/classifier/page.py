@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from ..clip.weights import EMBEDDED
 from ..compat import engine
 from ..results.classes import class_rows, confusion_rows
 from ..results.collect import Run, read_run
@@ -105,8 +106,9 @@ def advice(run: Run, smallest: tuple[str, int], images: str | os.PathLike) -> It
     figures = run_figures(run)
     confused = max(((times, a, b) for a, others in figures["confusion"].items() for b, times in others.items()),
                    default=(0, "", ""))
-    if run.backbone == "demo":
-        yield ("The demo's CLIP knows the words of digits, letters, shapes and textures alone. For other pictures take "
+    if run.backbone in EMBEDDED:
+        known = {"demo": "digits, letters, shapes and textures", "study": "emoji and icons"}[run.backbone]
+        yield (f"The CLIP called {run.backbone} knows the words of {known} alone. For other pictures take "
                "one that was trained on millions of them.", call(run, images, "vit", "--backbone", "ViT-B/16"))
     if smallest[1] < FEW:
         yield (f"The class {smallest[0]} has {smallest[1]} training images: more pictures help most where there are "

@@ -68,7 +68,7 @@ def keys(parser: argparse.ArgumentParser, action: argparse.Action) -> list[str]:
 def names() -> dict[str, list[str]]:
     """Return {flag, or verb and place: the names that it takes}."""
     configs = [f"{method}/{config}" for method, found in lookup.methods().items() for config in found]
-    methods, datasets, weights = list(lookup.methods()), list(lookup.datasets()), ["demo", *PUBLISHED_WEIGHTS]
+    methods, datasets, weights = list(lookup.methods()), list(lookup.datasets()), ["demo", "study", *PUBLISHED_WEIGHTS]
     return {"--trainer": methods, "--methods": methods, "--method": configs, "--backbone": weights,
             "--datasets": ["all", *datasets], "--dataset": datasets, "--source": datasets,
             "promptreg train opts": [*configs, *datasets], "promptreg data fetch names": ["all", *datasets],

@@ -20,7 +20,7 @@ NEEDED = {"torch": "torch", "torchvision": "torchvision", "numpy": "numpy", "PIL
           "scipy": "scipy", "yaml": "PyYAML", "tqdm": "tqdm", "open_clip": "open_clip_torch"}
 OPTIONAL = {"onnxruntime": ("onnx", "ONNX export"), "submitit": ("cluster", "runs on a cluster"),
             "faiss": ("faiss", "clustering of large corpora")}
-BACKBONES = ("demo", "ViT-B/16", "ViT-B/32", "ViT-L/14", "RN50", "RN101")
+BACKBONES = ("demo", "study", "ViT-B/16", "ViT-B/32", "ViT-L/14", "RN50", "RN101")
 
 
 class Report:
@@ -137,7 +137,7 @@ def dassl(report: Report) -> bool:
 
 
 def weights(report: Report) -> None:
-    from ..clip.weights import locate
+    from ..clip.weights import EMBEDDED, locate
     from ..errors import InputError
     folder = Path("~/.cache/clip").expanduser()
     try:
@@ -150,7 +150,7 @@ def weights(report: Report) -> None:
             report.ok(f"weights of {name}: {locate(name)}")
         except InputError as error:
             fetch = f"fetch them with promptreg weights {name}"
-            report.note(f"weights of {name} are not there", fetch if name != "demo" else str(error))
+            report.note(f"weights of {name} are not there", fetch if name not in EMBEDDED else str(error))
         except OSError as error:
             report.fail(f"weights of {name} cannot be looked for ({error.strerror}: {error.filename})",
                         "mend its permissions")

@@ -37,6 +37,7 @@ def rows(kind: str, name: str | None = None) -> Iterator[tuple[str, str]]:
         yield from lookup.datasets().items()
     elif kind == "weights":
         yield "demo", "part of this package: digits' words alone"
+        yield "study", "part of this package: emoji's words alone"
         cache = Path("~/.cache/clip").expanduser()
         for model, file in PUBLISHED_WEIGHTS.items():
             there = (cache / file).is_file()

@@ -25,13 +25,13 @@ def run(args: argparse.Namespace) -> int:
     from ..config.yaml_text import flatten
     from ..inference.nearest_words import contexts, nearest_words
     from ..training import identity
-    from ..training.checkpoint import FOLDERS, find
+    from ..training.checkpoint import FOLDERS, find_checkpoint
     from ..training.trained import read_trained
     if args.topk < 1:
         raise InputError(f"TOPK is {args.topk}: ask for at least 1 word")
     path = Path(args.checkpoint)
     if path.is_dir():
-        path = find(path, FOLDERS[0])
+        path = find_checkpoint(path, FOLDERS[0])
     if not path.is_file():
         raise InputError(f"{path} is not there: give a run's output folder, or a checkpoint "
                          "(RUN/prompt_learner/model.pth.tar-50, say)")

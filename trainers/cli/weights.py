@@ -20,9 +20,9 @@ def run(args: argparse.Namespace) -> int:
     load_package()
     from open_clip.pretrained import download_pretrained, get_pretrained_cfg
 
-    from ..clip.weights import is_file_name, locate, split_name
+    from ..clip.weights import EMBEDDED, is_file_name, locate, split_name
     for name in args.names:
-        if name == "demo":
+        if name in EMBEDDED:
             print(f"{name}: nothing to fetch, it is part of this package: {locate(name)}")
             continue
         if is_file_name(name):

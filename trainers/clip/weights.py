@@ -16,6 +16,7 @@ from ..utils.paths import PACKAGE_ROOT
 from ..utils.untrusted import read_untrusted
 
 DEMO = PACKAGE_ROOT / "clip" / "demo" / "demo_clip.safetensors"
+EMBEDDED = {"demo": DEMO, "study": PACKAGE_ROOT / "clip" / "study" / "study_clip.safetensors"}  # part of this package
 COOP_NAMES = {"RN50": "RN50", "RN101": "RN101", "RN50x4": "RN50x4", "RN50x16": "RN50x16", "ViT-B/32": "ViT-B-32",
               "ViT-B/16": "ViT-B-16", "ViT-L/14": "ViT-L-14", "ViT-L/14@336px": "ViT-L-14-336"}
 FINAL_NORMS = "ln_final.weight", "final_layer_norm.weight"  # of a text tower, whoever saved it
@@ -28,15 +29,16 @@ def file_of(name: str) -> tuple[str, Path] | None:
     """Return (architecture, path) where MODEL.BACKBONE.NAME is a file's, None where it is a published model's name.
 
     Args:
-        name: ``PATH`` or ``ARCH:PATH``, ARCH one of open_clip's or CoOp's names or ``openai``; or ``demo``. A path ends
-            as weights do, or begins as paths do. What stands before a colon and is no architecture is the path's own
-            (``C:\\clip.pt``); a file whose name begins with one is given as ``./RN50:x.pt``.
+        name: ``PATH`` or ``ARCH:PATH``, ARCH one of open_clip's or CoOp's names or ``openai``; or a name
+            of ``EMBEDDED``. A path ends as weights do, or begins as paths do. What stands before a colon
+            and is no architecture is the path's own (``C:\\clip.pt``); a file whose name begins with one is given
+            as ``./RN50:x.pt``.
 
     Returns:
         The architecture is "" where the name does not say it.
     """
-    if name == "demo":
-        return "openai", DEMO
+    if name in EMBEDDED:
+        return "openai", EMBEDDED[name]
     arch, _, rest = name.partition(":")
     if is_architecture(arch) and (_is_path(rest) or "/" in rest):
         return arch, Path(rest).expanduser()
@@ -53,7 +55,7 @@ def _is_path(text):
 
 
 def is_file_name(name: str) -> bool:
-    """Return whether MODEL.BACKBONE.NAME is a file (or the demo's) rather than a published model's name."""
+    """Return whether MODEL.BACKBONE.NAME is a file (or an embedded one's) rather than a published model's name."""
     return file_of(name) is not None
 
 
@@ -73,7 +75,8 @@ def split_name(name: str, fetching: bool = False) -> tuple[str, str]:
         tags = list_pretrained_tags_by_model(arch)
         hint = f"{arch} has {', '.join(tags)}" if tags else f"known names are {', '.join(COOP_NAMES)}"
         key, also = ("NAME", " or open_clip's ARCH:PRETRAINED") if fetching else (
-            "MODEL.BACKBONE.NAME", ", open_clip's ARCH:PRETRAINED, a file as ARCH:PATH (.pt or .safetensors), or demo")
+            "MODEL.BACKBONE.NAME", ", open_clip's ARCH:PRETRAINED, a file as ARCH:PATH (.pt or .safetensors), "
+                                   f"{' or '.join(EMBEDDED)}")
         raise InputError(f"{key} {name!r} names no CLIP: give one of CoOp's names{also} ({_meant(arch)}{hint})")
     return arch, tag
 
@@ -99,7 +102,7 @@ def locate(name: str) -> Path:
     """Return the path of the weights that MODEL.BACKBONE.NAME stands for. Nothing is downloaded.
 
     Args:
-        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file (``file_of``), or ``demo``.
+        name: CoOp's name (``ViT-B/16``), open_clip's ``ARCH:PRETRAINED``, a file (``file_of``), ``demo`` or ``study``.
 
     Raises:
         InputError: the file is not there; says which, where it was looked for and the command that fetches it.

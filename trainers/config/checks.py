@@ -1,7 +1,6 @@
 """What a config's values must be besides of the right type, and which keys have an effect."""
 import difflib
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from yacs.config import CfgNode
@@ -13,45 +12,40 @@ from dassl.optim.lr_scheduler import AVAI_SCHEDS
 from dassl.optim.optimizer import AVAI_OPTIMS
 
 from ..errors import InputError
+from .defaults import limits
+from .limits import POSITIVE, Limit, at_least, one_of
 from .yaml_text import flatten
 
 log = logging.getLogger("promptreg")
 COMMAND_LINE = "the command line"  # as the origin of a value
 SAMPLERS = ("RandomSampler", "SequentialSampler", "RandomDomainSampler", "SeqDomainSampler", "RandomClassSampler")
-
-
-def one_of(*names: str) -> tuple[str, Callable[[Any], bool]]:
-    return f"one of {', '.join(names)}", names.__contains__
-
-
-# What a key's value must be besides of the right type: {key: (words, whether it is)}.
-SIZES = ("at least 1", lambda value: value >= 1)
-NOT_NEGATIVE = ("at least 0", lambda value: 0 <= value < float("inf"))
+# What the values of Dassl's keys must be besides of the right type; ours are declared with their limits.
+SIZES, NOT_NEGATIVE = at_least(1), at_least(0)
 ACCEPTED = {
-    "SEED": ("below 4294967296, negative for none", lambda value: value < 2 ** 32),
+    "SEED": Limit("below 4294967296, negative for none", lambda value: value < 2 ** 32),
     "OPTIM.MAX_EPOCH": NOT_NEGATIVE, "OPTIM.WEIGHT_DECAY": NOT_NEGATIVE, "OPTIM.MOMENTUM": NOT_NEGATIVE,
-    "OPTIM.WARMUP_TYPE": one_of("constant", "linear"), "TRAIN.CHECKPOINT_MINUTES": NOT_NEGATIVE,
+    "OPTIM.WARMUP_TYPE": one_of("constant", "linear"),
     "TRAIN.COUNT_ITER": one_of("train_x", "train_u", "smaller_one"),
     "OPTIM.NAME": one_of(*AVAI_OPTIMS), "OPTIM.LR_SCHEDULER": one_of(*AVAI_SCHEDS),
-    "OPTIM.LR": ("a positive number", lambda value: 0 < value < float("inf")),
-    "TRAIN.PRINT_FREQ": SIZES,
+    "OPTIM.LR": POSITIVE, "TRAIN.PRINT_FREQ": SIZES,
     "DATALOADER.TRAIN_X.BATCH_SIZE": SIZES, "DATALOADER.TEST.BATCH_SIZE": SIZES,
     "DATALOADER.NUM_WORKERS": NOT_NEGATIVE, "DATALOADER.TRAIN_X.N_INS": SIZES,
-    "DATALOADER.K_TRANSFORMS": ("1: these methods learn from one view of an image", lambda value: value == 1),
-    "INPUT.NO_TRANSFORM": ("False: CLIP reads tensors of one size", lambda value: value is False),
-    "INPUT.SIZE": ("two positive numbers", lambda value: len(value) == 2 and min(value) >= 1),
+    "DATALOADER.K_TRANSFORMS": Limit("1: these methods learn from one view of an image", lambda value: value == 1),
+    "INPUT.NO_TRANSFORM": Limit("False: CLIP reads tensors of one size", lambda value: value is False),
+    "INPUT.SIZE": Limit("two positive numbers", lambda value: len(value) == 2 and min(value) >= 1),
     "DATALOADER.TRAIN_X.SAMPLER": one_of(*SAMPLERS),
-    "INPUT.TRANSFORMS": (f"of {', '.join(AVAI_CHOICES)}", lambda value: set(value) <= {*AVAI_CHOICES}),
+    "INPUT.TRANSFORMS": Limit(f"of {', '.join(AVAI_CHOICES)}", lambda value: set(value) <= {*AVAI_CHOICES}),
     "INPUT.INTERPOLATION": one_of("bilinear", "bicubic", "nearest"),
-    "INPUT.RRCROP_SCALE": ("two shares of the image's area, the smaller first",
-                           lambda value: len(value) == 2 and 0 < value[0] <= value[1] <= 1),
-    "INPUT.CROP_PADDING": NOT_NEGATIVE, "INPUT.GB_K": ("odd and positive", lambda value: value % 2 == 1 and value > 0),
+    "INPUT.RRCROP_SCALE": Limit("two shares of the image's area, the smaller first",
+                                lambda value: len(value) == 2 and 0 < value[0] <= value[1] <= 1),
+    "INPUT.CROP_PADDING": NOT_NEGATIVE,
+    "INPUT.GB_K": Limit("odd and positive", lambda value: value % 2 == 1 and value > 0),
     **{f"INPUT.COLORJITTER_{part}": NOT_NEGATIVE for part in "BCS"},
-    "INPUT.COLORJITTER_H": ("between 0 and 0.5", lambda value: 0 <= value <= 0.5),
-    "INPUT.PIXEL_MEAN": ("three numbers", lambda value: len(value) == 3 and all(abs(v) < float("inf") for v in value)),
-    "INPUT.PIXEL_STD": ("three positive numbers", lambda value: len(value) == 3 and min(value) > 0),
+    "INPUT.COLORJITTER_H": Limit("between 0 and 0.5", lambda value: 0 <= value <= 0.5),
+    "INPUT.PIXEL_MEAN": Limit("three numbers",
+                              lambda value: len(value) == 3 and all(abs(v) < float("inf") for v in value)),
+    "INPUT.PIXEL_STD": Limit("three positive numbers", lambda value: len(value) == 3 and min(value) > 0),
     "TEST.SPLIT": one_of("test", "val"), "TEST.FINAL_MODEL": one_of("last_step", "best_val"),
-    "TRAINER.PROMPTREG.TEXT_MEMORY": ("a positive number", lambda value: value > 0),
 }
 
 
@@ -91,10 +85,6 @@ def check_values(cfg: CfgNode, origin: dict[str, str]) -> None:
         if value is None and defaults.get(key) is not None:
             raise InputError(f"{origin.get(key, 'the defaults')}: {key} is empty: it must be of type "
                              f"{type(defaults[key]).__name__}, as {defaults[key]!r} is")
-    for key, (accepted, fits) in ACCEPTED.items():
-        try:
-            fine = key not in given or fits(given[key])
-        except TypeError:  # a list of words, say
-            fine = False
-        if not fine:
-            raise InputError(f"{origin.get(key, 'the defaults')}: {key} is {given[key]!r}: it must be {accepted}")
+    for key, limit in {**ACCEPTED, **limits()}.items():
+        if key in given and not limit.accepts(given[key]):
+            raise InputError(f"{origin.get(key, 'the defaults')}: {key} is {given[key]!r}: it must be {limit.words}")

@@ -7,11 +7,13 @@ from dassl.config import defaults, get_cfg_default
 
 from ..compat import host_config
 from ..errors import InputError
+from .limits import Limit, Limited
 
 HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 _DECLARED: dict[str, dict[str, Any]] = {}  # section -> {key: default}; below TRAINER but for those in _AT_ROOT
 _AT_ROOT: set[str] = set()
+_LIMITS: dict[str, dict[str, Limit]] = {}  # section -> {key: limit}
 
 
 def declare(section: str, *, at_root: bool = False, **keys: Any) -> None:
@@ -20,17 +22,34 @@ def declare(section: str, *, at_root: bool = False, **keys: Any) -> None:
     Args:
         section: name of the section.
         at_root: put it at the root of the config instead of below TRAINER.
-        keys: key and default. A default of None accepts values of any type.
+        keys: key and default. A default of None accepts values of any type; ``Limited(default, limit)`` says which
+            values are accepted.
     """
-    _DECLARED.setdefault(section, {}).update(keys)
+    limited = {key: value for key, value in keys.items() if isinstance(value, Limited)}
+    _LIMITS.setdefault(section, {}).update({key: value.limit for key, value in limited.items()})
+    _DECLARED.setdefault(section, {}).update({**keys, **{key: value.default for key, value in limited.items()}})
     if at_root:
         _AT_ROOT.add(section)
     _fill(defaults._C)
 
 
 def settings(cfg: CfgNode, section: str) -> CfgNode:
-    """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them."""
-    return CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
+    """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them.
+
+    Raises:
+        InputError: a value that its key's limit does not accept.
+    """
+    found = CfgNode({**_DECLARED.get(section, {}), **cfg.TRAINER.get(section, {})})
+    for key, limit in _LIMITS.get(section, {}).items():
+        if not limit.accepts(found[key]):
+            raise InputError(f"TRAINER.{section}.{key} is {found[key]!r}: it must be {limit.words}")
+    return found
+
+
+def limits() -> dict[str, Limit]:
+    """Return {key from the config's root on: its limit} of all declared keys that have one."""
+    return {f"{'' if section in _AT_ROOT else 'TRAINER.'}{section}.{key}": limit
+            for section, keys in _LIMITS.items() for key, limit in keys.items()}
 
 
 def set_keys(cfg: CfgNode, section: str, keys: dict[str, Any]) -> None:

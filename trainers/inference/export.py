@@ -134,7 +134,7 @@ def to_published(source: str | Path, folder: str | Path, trainer: str | None = N
     if source.suffix == ".safetensors":
         raise InputError(f"{source} is an exported file already: give the run's folder, or its checkpoint")
     if source.is_dir():
-        source = checkpoint.find(source, checkpoint.FOLDERS[0])
+        source = checkpoint.find_checkpoint(source, checkpoint.FOLDERS[0])
     trained = read_trained(source)
     if trained.epoch is None:
         raise InputError(f"{source} does not say its epoch, after which the file would be named: give another")

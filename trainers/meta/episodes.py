@@ -9,7 +9,7 @@ import torch
 from PIL.Image import Image
 
 from ..errors import InputError
-from ..training.loader import cores
+from ..training.loader import num_cpus
 from . import pairs
 from .features import Features
 from .hierarchy import Hierarchy
@@ -94,7 +94,7 @@ class Inputs:
                  budget: float) -> None:
         self.features, self.sees, self.transform, self.budget = features, sees, transform, budget
         self.kept, self.size = {}, 0
-        self.pool = concurrent.futures.ThreadPoolExecutor(cores()) if sees == "pixels" else None
+        self.pool = concurrent.futures.ThreadPoolExecutor(num_cpus()) if sees == "pixels" else None
 
     def __call__(self, rows: np.ndarray) -> torch.Tensor:
         """Return [B, 3, S, S] or [B, E] of ``rows``."""

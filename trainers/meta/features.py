@@ -24,7 +24,7 @@ from tqdm import tqdm
 from ..clip import FrozenCLIP
 from ..errors import InputError
 from ..training import distributed
-from ..training.loader import cores
+from ..training.loader import num_cpus
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
 from . import pairs
@@ -53,7 +53,7 @@ def extract(corpus: Corpus, clip: FrozenCLIP, transform: Transform, folder: str 
     folder = Path(folder)
     if not (folder / "done.json").exists():
         seen = bad = 0
-        with concurrent.futures.ThreadPoolExecutor(cores()) as pool, \
+        with concurrent.futures.ThreadPoolExecutor(num_cpus()) as pool, \
                 tqdm(unit="pair", desc="features", mininterval=2, disable=distributed.rank() > 0) as bar:
             for number, content in corpus.blocks(block):
                 path = _shard(folder, number)

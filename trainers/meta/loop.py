@@ -73,13 +73,13 @@ class BilevelLoop:
                 losses = self.outer_step(episodes)
                 mean = losses if mean is None else 0.98 * mean + 0.02 * losses
                 bar.set_postfix(query=f"{mean[0]:.3f}", other=f"{mean[1]:.3f}", refresh=False)
-                asked = distributed.rank() == 0 and signals.asked()
+                asked = distributed.rank() == 0 and signals.signal_pending()
                 if (step + 1) % options.SAVE_EVERY == 0 or step + 1 == options.STEPS or asked:
                     self.save(step + 1, about)
-                    signals.release(f"saved after outer step {step + 1} of {options.STEPS}")
-                signals.hold()
+                    signals.allow_signals(f"saved after outer step {step + 1} of {options.STEPS}")
+                signals.defer_signals()
             waiting.cancel()
-        signals.release("all outer steps are saved")
+        signals.allow_signals("all outer steps are saved")
         if distributed.rank() == 0:
             rates = {name: float(value.detach()) for name, value in self.rates().items()}
             file.write(self.path, self.start, self.regulator, {**about, "rates": rates})
@@ -139,18 +139,18 @@ class BilevelLoop:
     def save(self, step: int, about: Mapping[str, Any]) -> None:
         """Write all that an exact resumption needs."""
         if distributed.rank() == 0:
-            checkpoint.write({"step": step, "start": {n: v.detach().cpu() for n, v in self.start.items()},
-                              "plain": {n: v.cpu() for n, v in self.plain.items()},
-                              "regulator": {n: v.cpu() for n, v in self.regulator.state_dict().items()},
-                              "log_rates": {n: v.detach().cpu() for n, v in self.log_rates.items()},
-                              "optimizer": self.optimizer.state_dict(), "about": about}, self.state_path)
+            checkpoint.write_checkpoint({"step": step, "start": {n: v.detach().cpu() for n, v in self.start.items()},
+                                         "plain": {n: v.cpu() for n, v in self.plain.items()},
+                                         "regulator": {n: v.cpu() for n, v in self.regulator.state_dict().items()},
+                                         "log_rates": {n: v.detach().cpu() for n, v in self.log_rates.items()},
+                                         "optimizer": self.optimizer.state_dict(), "about": about}, self.state_path)
 
     @torch.no_grad()
     def resume(self, about: dict[str, Any]) -> int:
         """Take the state of an earlier run of the same settings; returns its step, 0 where there is none."""
         if not self.state_path.exists():
             return 0
-        state = checkpoint.read(self.state_path)
+        state = checkpoint.read_checkpoint(self.state_path)
         if state.get("about") != about:
             raise InputError(f"{self.state_path} is of a run with another config "
                              f"({'; '.join(difference(about, state.get('about', {})))}): delete it, or choose another "

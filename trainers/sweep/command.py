@@ -17,10 +17,10 @@ from ..results.collect import read_runs
 from ..results.table import tables
 from ..utils.console import escape_control_chars
 from . import preflight
-from .books import Books
 from .plan import Job, check_configs, check_finished, interpreter, plan
 from .pool import ELSEWHERE, FAILED, INTERRUPTED, Pool, visible_gpus
 from .progress import watching
+from .state import SweepState
 
 MOST_NAMED = 8  # jobs that failed for one reason
 
@@ -110,11 +110,11 @@ def print_tables(jobs: list[Job], console: Console, output: str) -> None:
     render.say_notes([note for table in made for note in table.notes])
 
 
-def run_local(args: argparse.Namespace, jobs: list[Job], books: Books, console: Console) -> Pool:
+def run_local(args: argparse.Namespace, jobs: list[Job], state: SweepState, console: Console) -> Pool:
     """Run jobs on this machine; returns the pool."""
     gpus = visible_gpus()
     workers = args.jobs or max(1, len(gpus) * args.per_gpu)
-    pool = Pool(jobs, books, workers, args.per_gpu, gpus)
+    pool = Pool(jobs, state, workers, args.per_gpu, gpus)
     finished = len(jobs) - len(pool.queue)
     if pool.queue or not args.quiet:
         console.print(f"{len(jobs)} jobs, {finished} finished already, {min(workers, len(pool.queue))} at a time",
@@ -165,19 +165,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     check_finished(jobs)
     console = render.console()
-    books = Books(output_folder(args))
+    state = SweepState(output_folder(args))
     if args.retry_failed:
-        jobs = [job for job in jobs if books.failure(job) and not job.finished]
+        jobs = [job for job in jobs if state.failure(job) and not job.finished]
     jobs, code = check_first(args, jobs)
     if code:
         return code
     if args.executor == "slurm":
         from .slurm import run_slurm
-        pool = run_slurm(args, jobs, books, console, watching)
+        pool = run_slurm(args, jobs, state, console, watching)
         if args.no_wait:
             return 0
     else:
-        pool = run_local(args, jobs, books, console)
+        pool = run_local(args, jobs, state, console)
     if not args.no_table:
         print_tables(jobs, console, output_folder(args))
     report(pool, console)

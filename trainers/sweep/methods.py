@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 from ..config import lookup
 from ..errors import InputError
-from ..results.published import KEYS, VARIANTS
+from ..results.published import BENCHMARK_DATASETS, EMBEDDED, VARIANTS
 from ..utils.paths import SCRIPTS
 
 SETTINGS = ("base2new", "few_shot", "xd", "dg")
 SHOTS = (1, 2, 4, 8, 16)
-BENCHMARK = [key for key in KEYS if key not in (*VARIANTS, "digits")]  # the eleven datasets
-TARGETS = {"base2new": BENCHMARK, "few_shot": BENCHMARK, "xd": [key for key in BENCHMARK if key != "imagenet"],
-           "dg": list(VARIANTS)}
+TARGETS = {"base2new": BENCHMARK_DATASETS, "few_shot": BENCHMARK_DATASETS,
+           "xd": [key for key in BENCHMARK_DATASETS if key != "imagenet"],
+           "dg": [key for key in VARIANTS if key not in EMBEDDED]}
 
 
 @dataclass(frozen=True)

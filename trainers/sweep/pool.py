@@ -11,9 +11,9 @@ from ..training import checkpoint
 from ..utils import atomic, lock
 from ..utils.console import one_line
 from . import guard
-from .books import Books
-from .guarding import Guard
 from .plan import Job, Step, interpreter
+from .reaper import ChildReaper
+from .state import SweepState
 from .worker import Worker
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
@@ -31,8 +31,9 @@ class Pool:
         states: {job's slug: state}; failures: {slug: what is noted}; seconds: {slug: wall time of a job that ended}.
     """
 
-    def __init__(self, jobs: list[Job], books: Books, workers: int, per_gpu: int = 1, gpus: Sequence[str] = ()) -> None:
-        self.jobs, self.books, self.guard = jobs, books, Guard()
+    def __init__(self, jobs: list[Job], state: SweepState, workers: int, per_gpu: int = 1,
+                 gpus: Sequence[str] = ()) -> None:
+        self.jobs, self.state, self.reaper = jobs, state, ChildReaper()
         self.states, self.failures, self.seconds = {}, {}, {}
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
         self.workers = []
@@ -58,13 +59,13 @@ class Pool:
                 while self.queue or any(worker.job for worker in self.workers):
                     if came:
                         raise Stopped(came[0])
-                    self.guard.renew()
+                    self.reaper.renew()
                     self.advance()
                     watch(self)
                     time.sleep(pause)
             finally:
                 self.end_all()
-                self.guard.close()
+                self.reaper.close()
         watch(self)
 
     def advance(self) -> None:
@@ -76,9 +77,9 @@ class Pool:
                 self.begin_job(worker, self.queue.pop(0))
 
     def begin_job(self, worker: Worker, job: Job) -> None:
-        worker.begin, worker.console = time.time(), self.books.console(job)
+        worker.begin, worker.console = time.time(), self.state.console(job)
         try:
-            worker.lock = self.books.lock(job)
+            worker.lock = self.state.lock(job)
             if worker.lock is None:
                 self.states[job.slug] = ELSEWHERE
                 return
@@ -88,7 +89,7 @@ class Pool:
             worker.job = job
             self.cannot_begin(worker, job.steps[0], error)
             return
-        self.books.forget_failure(job)
+        self.state.forget_failure(job)
         worker.job = job
         self.states[job.slug] = RUNNING
         self.next_step(worker)
@@ -108,14 +109,14 @@ class Pool:
         except OSError as error:
             self.cannot_begin(worker, step, error)
             return
-        self.guard.add(worker.process.pid)
+        self.reaper.add(worker.process.pid)
 
     def cannot_begin(self, worker: Worker, step: Step, error: OSError) -> None:
         """Note as a failure that the machine refuses: the disk or the memory is full, say; others may be luckier."""
         self.fail(worker, step, SetupError.exit_code, [f"error: {one_line(error)}"])
 
     def step_ended(self, worker: Worker) -> None:
-        self.guard.discard(worker.process.pid)
+        self.reaper.discard(worker.process.pid)
         code = worker.process.returncode
         guard.finish([worker.process.pid])  # what a killed script may have left
         tidy(worker.step)
@@ -127,7 +128,7 @@ class Pool:
             self.fail(worker, worker.step, code)
 
     def fail(self, worker: Worker, step: Step, code: int, lines: Sequence[str] = ()) -> None:
-        self.failures[worker.job.slug] = self.books.note_failure(worker.job, step, code, lines)
+        self.failures[worker.job.slug] = self.state.note_failure(worker.job, step, code, lines)
         self.job_ended(worker, FAILED)
 
     def job_ended(self, worker: Worker, state: str) -> None:
@@ -144,7 +145,7 @@ class Pool:
         for worker in self.workers:
             if worker.process:
                 worker.process.wait()
-                self.guard.discard(worker.process.pid)
+                self.reaper.discard(worker.process.pid)
                 tidy(worker.step)
 
     def seconds_left(self) -> float | None:
@@ -168,7 +169,7 @@ class Pool:
 def tidy(step: Step) -> None:
     """Remove what a step's run that was killed while writing has left, and its lock."""
     for folder in step.folders:
-        checkpoint.tidy(folder)
+        checkpoint.remove_partial_files(folder)
         lock.release_dead(folder)
 
 

@@ -15,9 +15,9 @@ from typing import Any
 from rich.console import Console
 
 from ..errors import InputError, SetupError
-from .books import Books
 from .plan import Job, Step, expand
 from .pool import FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Pool, Stopped, signals, visible_gpus
+from .state import SweepState
 
 try:
     import submitit
@@ -38,7 +38,7 @@ class Chunk(submitit.helpers.Checkpointable):
         jobs = [Job(name, method, [Step(words, environment) for words, environment in steps])
                 for name, method, steps in self.jobs]
         expand([step for job in jobs for step in job.steps])
-        pool = Pool(jobs, Books(self.output), self.workers, self.workers, visible_gpus())
+        pool = Pool(jobs, SweepState(self.output), self.workers, self.workers, visible_gpus())
         pool.run()
         return pool.states
 
@@ -46,8 +46,8 @@ class Chunk(submitit.helpers.Checkpointable):
 class Array:
     """The jobs of a submitted array, with what ``progress`` shows of a pool: jobs, states, seconds, workers."""
 
-    def __init__(self, jobs: list[Job], books: Books) -> None:
-        self.jobs, self.books = jobs, books
+    def __init__(self, jobs: list[Job], state: SweepState) -> None:
+        self.jobs, self.state = jobs, state
         self.states = {job.slug: FINISHED if job.finished else WAITING for job in jobs}
         self.failures, self.seconds, self.begun = {}, {}, {}
         self.workers, self.elements = [], []
@@ -56,20 +56,20 @@ class Array:
         """Submit what is not finished, ``size`` jobs an element."""
         waiting = [job for job in self.jobs if self.states[job.slug] == WAITING]
         for job in waiting:
-            self.books.forget_failure(job)
+            self.state.forget_failure(job)
         chunks = [waiting[n:n + size] for n in range(0, len(waiting), size)]
         with executor.batch():
             tasks = [executor.submit(Chunk(chunk, output, size)) for chunk in chunks]
         self.elements = list(zip(tasks, chunks, strict=True))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Ask SLURM and the folders how things stand."""
         for task, chunk in self.elements:
             state = task.state
             for job in chunk:
                 if self.states[job.slug] not in (WAITING, RUNNING):
                     continue
-                failure = self.books.failure(job)
+                failure = self.state.failure(job)
                 if job.finished:
                     self.end(job, FINISHED)
                 elif failure:
@@ -82,7 +82,7 @@ class Array:
                         "code": 1, "lines": [f"SLURM says {state} of element {task.job_id}", *tail(task.paths.stderr)],
                         "command": str(job.steps[0]), "console": str(task.paths.stderr)}
                     self.end(job, FAILED)
-                elif state == "RUNNING" and self.books.console(job).exists():
+                elif state == "RUNNING" and self.state.console(job).exists():
                     self.states[job.slug] = RUNNING
                     self.begun.setdefault(job.slug, time.time())
 
@@ -129,15 +129,15 @@ def executor_of(args: argparse.Namespace, output: str) -> Any:
     return executor
 
 
-def run_slurm(args: argparse.Namespace, jobs: list[Job], books: Books, console: Console,
+def run_slurm(args: argparse.Namespace, jobs: list[Job], state: SweepState, console: Console,
               watching: Callable[[Console], AbstractContextManager[Callable[[Any], None]]]) -> Array:
     """Submit jobs as an array and watch it; returns the ``Array``. A signal cancels it.
 
     Raises:
         Stopped: a signal came; the array is cancelled.
     """
-    output = os.path.abspath(books.folder.parent)
-    array = Array(jobs, books)
+    output = os.path.abspath(state.folder.parent)
+    array = Array(jobs, state)
     executor = executor_of(args, output)
     array.submit(executor, output, args.per_gpu)
     if array.elements:
@@ -146,7 +146,7 @@ def run_slurm(args: argparse.Namespace, jobs: list[Job], books: Books, console: 
         return array
     with watching(console) as show, signals() as came:
         while {WAITING, RUNNING} & set(array.states.values()):
-            array.look()
+            array.poll()
             show(array)
             wait = time.time() + POLL
             while time.time() < wait and not came:

@@ -47,16 +47,17 @@ def save(trainer: Any, epoch: int, directory: str | Path, is_best: bool = False,
     """
     folder = Path(directory) / trainer.model.FOLDER
     content = {**state(trainer, epoch + 1), "val_result": None if val_result is None else float(val_result)}
-    write(content, folder / (model_name or f"{STEM}{epoch + 1}"))
+    write_checkpoint(content, folder / (model_name or f"{STEM}{epoch + 1}"))
     if is_best:
-        write(content, folder / "model-best.pth.tar")
+        write_checkpoint(content, folder / "model-best.pth.tar")
     if not model_name:
-        drop_before(folder, epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
+        remove_earlier(folder, epoch + 1, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
 
 
 def save_interim(trainer: Any, directory: str | Path) -> None:
     """Write the state within the trainer's epoch; Raises as ``save``."""
-    write({**state(trainer, trainer.epoch), "val_result": None}, Path(directory) / trainer.model.FOLDER / INTERIM)
+    path = Path(directory) / trainer.model.FOLDER / INTERIM
+    write_checkpoint({**state(trainer, trainer.epoch), "val_result": None}, path)
 
 
 def state(trainer: Any, epochs_done: int) -> dict[str, Any]:
@@ -78,14 +79,14 @@ def state(trainer: Any, epochs_done: int) -> dict[str, Any]:
     }
 
 
-def drop_before(folder: Path, epoch: int, every: int) -> None:
+def remove_earlier(folder: Path, epoch: int, every: int) -> None:
     """Drop what the checkpoint of ``epoch`` replaces: what was saved within it, and the one before if not asked for."""
     (folder / INTERIM).unlink(missing_ok=True)
     if epoch > 1 and not (every > 0 and (epoch - 1) % every == 0):
         (folder / f"{STEM}{epoch - 1}").unlink(missing_ok=True)
 
 
-def write(content: Mapping[str, Any], path: Path) -> None:
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """torch.save ``content`` to ``path``: whole or not at all, also when the power fails."""
     raw = io.BytesIO()  # what torch.save says of a file on a full disk does not name the disk
     torch.save(content, raw)
@@ -93,13 +94,13 @@ def write(content: Mapping[str, Any], path: Path) -> None:
         file.write(raw.getbuffer())
 
 
-def tidy(directory: str | Path) -> None:
+def remove_partial_files(directory: str | Path) -> None:
     """Remove what processes that were killed while writing have left in a run's folders."""
     for place in (Path(directory), *Path(directory).glob("*/")):
         atomic.tidy(place)
 
 
-def read(path: str | Path) -> Any:
+def read_checkpoint(path: str | Path) -> Any:
     """Return what a checkpoint holds, ours or a published implementation's; nothing in it is run.
 
     Raises:
@@ -134,7 +135,7 @@ def check_sums(path: Path) -> None:
 
 def read_prompts(path: str | Path) -> tuple[dict[str, Any], int | None]:
     """Return ({name: tensor}, epoch) of a checkpoint file; the epoch may become part of a file's name, or be None."""
-    return prompts_of(read(path), path)
+    return prompts_of(read_checkpoint(path), path)
 
 
 def prompts_of(content: Any, path: str | Path) -> tuple[dict[str, Any], int | None]:
@@ -172,16 +173,16 @@ def export(state: Mapping[str, Any], epoch: int | None, target: str | Path, whol
         whole_model: the trainer's WHOLE_MODEL.
     """
     state = {name: value for name, value in state.items() if LEARNED.match(name)}
-    write({"state_dict": published(state, whole_model), "epoch": epoch, "val_result": None}, Path(target))
+    write_checkpoint({"state_dict": published(state, whole_model), "epoch": epoch, "val_result": None}, Path(target))
 
 
-def epochs(folder: Path) -> list[int]:
+def saved_epochs(folder: Path) -> list[int]:
     """Return the epochs that have a checkpoint in ``folder``, in order."""
     found = [re.fullmatch(re.escape(STEM) + r"(\d+)", p.name) for p in folder.glob(f"{STEM}*")]
     return sorted(int(match[1]) for match in found if match)
 
 
-def find(directory: str | Path, folder: str, epoch: int | None = None) -> Path:
+def find_checkpoint(directory: str | Path, folder: str, epoch: int | None = None) -> Path:
     """Return the path of a checkpoint below ``directory``.
 
     Args:
@@ -195,33 +196,34 @@ def find(directory: str | Path, folder: str, epoch: int | None = None) -> Path:
     places = [Path(directory) / name for name in dict.fromkeys((folder, *FOLDERS))]
     for place in places:
         names = [f"{STEM}{epoch}"] if epoch is not None else ["model-best.pth.tar"]
-        names += [f"{STEM}{e}" for e in epochs(place)[-1:]] if epoch is None else []
+        names += [f"{STEM}{e}" for e in saved_epochs(place)[-1:]] if epoch is None else []
         for name in names:
             if (place / name).is_file():
                 return place / name
-    there = [str(p / f"{STEM}{e}") for p in places for e in epochs(p)]
+    there = [str(p / f"{STEM}{e}") for p in places for e in saved_epochs(p)]
     what = "trained prompts" if epoch is None else f"epoch {epoch}"
     raise Missing(f"there is no checkpoint of {what} in {directory}: "
                   + (f"there are {', '.join(there)}" if there else "train first, or correct the folder"))
 
 
-def unfinished(directory: str | Path) -> tuple[Path, dict[str, Any]] | None:
+def latest_resumable(directory: str | Path) -> tuple[Path, dict[str, Any]] | None:
     """Return (path, content) of the newest state in a run's folder that could be resumed, of any method; or None."""
     found = [path for pattern in (f"*/{STEM}*", f"*/{INTERIM}") for path in Path(directory).glob(pattern)]
     for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
         with contextlib.suppress(InputError):
-            content = read(path)
+            content = read_checkpoint(path)
             if isinstance(content, dict) and "random" in content and parsed(content.get("config")):
                 return path, content
     return None
 
 
-def begin_as_before(*directories: str | Path) -> None:
+def restore_initial_rng(*directories: str | Path) -> None:
     """Take the random states with which an unseeded run in the first of these folders that has one began."""
     for directory in directories:
-        found = unfinished(directory) if directory else None
-        if found and found[1].get("beginning"):
-            set_random_state(found[1]["beginning"])
+        found = latest_resumable(directory) if directory else None
+        initial = found and (found[1].get("initial_rng_state") or found[1].get("beginning"))  # as 0.2.0 named it
+        if initial:
+            set_random_state(initial)
             return
 
 

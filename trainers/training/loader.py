@@ -25,7 +25,7 @@ from . import distributed, signals
 
 PADDING = -1  # seed of an image that stands for an empty share: it is trained on with weight 0
 
-class KeptImages(Dataset):
+class CachedImages(Dataset):
     """Images of ``items`` (Dassl's Datum) with their transform; the first to fit the budget stay decoded.
 
     Indices are (item, seed) pairs: the transform draws from generators seeded with the pair's seed.
@@ -45,7 +45,7 @@ class KeptImages(Dataset):
             return
         self.filled, size = True, 0
         step = 64
-        with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
+        with concurrent.futures.ThreadPoolExecutor(num_cpus()) as pool:
             for start in range(0, len(self.items), step):
                 if size >= self.budget:
                     break
@@ -87,7 +87,7 @@ class seeded:
         torch.set_rng_state(torch_state)
 
 
-class SeededBatches:
+class SeededBatchSampler:
     """Batches of (item, seed) pairs of this process, reshuffled at each iteration by one draw from torch's generator.
 
     Under several processes the joint batch is the one that a single process with ``world`` times the batch would draw.
@@ -124,7 +124,7 @@ class SeededBatches:
 class EpochLoader:
     """Iterates over training batches as Dassl's loaders do: dicts of img, label, domain, impath and index."""
 
-    def __init__(self, dataset: Any, batches: SeededBatches, workers: int, pin: bool) -> None:
+    def __init__(self, dataset: Any, batches: SeededBatchSampler, workers: int, pin: bool) -> None:
         self.dataset, self.sampler = dataset, batches
         # A generator of its own: the number that DataLoader draws for its workers must not touch the run's.
         self.loader = DataLoader(dataset, batch_sampler=batches, num_workers=workers, pin_memory=pin,
@@ -164,7 +164,7 @@ def batches_from(loader: Any, first: int) -> Iterator[Any]:
     return batches
 
 
-def cores() -> int:
+def num_cpus() -> int:
     """Return the number of cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -193,11 +193,11 @@ def train_loader(cfg: CfgNode, manager: Any, plain: Any, budget: float) -> Any:
         return plain
     items = manager.dataset.train_x
     world = distributed.world_size()
-    batches = SeededBatches(len(items), options.BATCH_SIZE, len(items) >= options.BATCH_SIZE * world,
-                            distributed.rank(), world)
+    batches = SeededBatchSampler(len(items), options.BATCH_SIZE, len(items) >= options.BATCH_SIZE * world,
+                                 distributed.rank(), world)
     # Few images are transformed sooner than workers are started; on two cores the workers would also fight the model.
-    workers = min(cfg.DATALOADER.NUM_WORKERS, cores() - 1 if cores() > 2 else 0)
+    workers = min(cfg.DATALOADER.NUM_WORKERS, num_cpus() - 1 if num_cpus() > 2 else 0)
     if sys.platform != "linux":
         workers = min(workers, 0)
-    return EpochLoader(KeptImages(items, transform, budget), batches, workers,
+    return EpochLoader(CachedImages(items, transform, budget), batches, workers,
                        cfg.USE_CUDA and torch.cuda.is_available())

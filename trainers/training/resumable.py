@@ -66,9 +66,9 @@ class ResumableTrainer(TrainerX):
     def after_epoch(self) -> None:
         """Do as Dassl (best model, CHECKPOINT_FREQ, last epoch), and save every epoch, which is small."""
         super().after_epoch()
-        if self.state.saved != (self.output_dir, self.epoch):
+        if self.state.last_saved != (self.output_dir, self.epoch):
             self.save_model(self.epoch, self.output_dir)
-        signals.release(f"saved after epoch {self.epoch + 1} of {self.max_epoch}")
+        signals.allow_signals(f"saved after epoch {self.epoch + 1} of {self.max_epoch}")
 
     def save_model(self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None,
                    model_name: str = "") -> None:
@@ -76,7 +76,7 @@ class ResumableTrainer(TrainerX):
         if distributed.rank() == 0:
             checkpoint.save(self, epoch, directory, is_best, val_result, model_name)
         distributed.barrier()  # the others may be about to read it
-        self.state.saved = None if model_name else (directory, epoch)
+        self.state.last_saved = None if model_name else (directory, epoch)
         self.state.saved_at = time.monotonic()
 
     def interim_due(self) -> bool:
@@ -91,8 +91,9 @@ class ResumableTrainer(TrainerX):
         """
         checkpoint.save_interim(self, self.output_dir)
         self.state.saved_at = time.monotonic()
-        if signals.asked():
-            signals.leave(f"saved in epoch {self.epoch + 1} after batch {self.batch_idx + 1} of {self.num_batches}")
+        if signals.signal_pending():
+            batch = f"batch {self.batch_idx + 1} of {self.num_batches}"
+            signals.raise_interrupted(f"saved in epoch {self.epoch + 1} after {batch}")
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Continue from the newest whole state in the output folder, else in ``directory``, even within an epoch.
@@ -119,7 +120,7 @@ class ResumableTrainer(TrainerX):
         elif not directory:
             print("No --model-dir: the prompts stay as they started")
         else:
-            path = checkpoint.find(directory, self.model.FOLDER, epoch)
+            path = checkpoint.find_checkpoint(directory, self.model.FOLDER, epoch)
             print(f"Prompts of epoch {self.load_prompts(path)} loaded from {path}")
 
     def load_prompts(self, path: str | Path, as_start: bool = False) -> int | None:

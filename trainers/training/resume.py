@@ -19,7 +19,7 @@ def resume_first(trainer: Any, directories: Iterable[str | Path]) -> int:
         epoch = resume(trainer, place)
         if epoch is not None:
             if place == trainer.output_dir and trainer.state.batch == 0 and distributed.rank() == 0:
-                checkpoint.drop_before(Path(place) / trainer.model.FOLDER, epoch, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
+                checkpoint.remove_earlier(Path(place) / trainer.model.FOLDER, epoch, trainer.cfg.TRAIN.CHECKPOINT_FREQ)
             distributed.barrier()
             return epoch
     return 0
@@ -50,11 +50,11 @@ def resume(trainer: Any, directory: str | Path) -> int | None:
 
 def newest(folder: Path) -> tuple[Path, Mapping[str, Any]] | None:
     """Return (path, content) of the newest whole state in a method's folder of checkpoints, or None."""
-    whole = [folder / f"{checkpoint.STEM}{epoch}" for epoch in reversed(checkpoint.epochs(folder))]
+    whole = [folder / f"{checkpoint.STEM}{epoch}" for epoch in reversed(checkpoint.saved_epochs(folder))]
     states = {}
     for path in [folder / checkpoint.INTERIM] * (folder / checkpoint.INTERIM).exists() + whole:
         try:
-            content = checkpoint.read(path)
+            content = checkpoint.read_checkpoint(path)
             if "random" not in content:
                 raise InputError(f"{path} holds prompts alone, not a run that could be resumed")
         except InputError as error:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> Any:
             return None
         check_unfinished(cfg, args.eval_only)
         if first:
-            checkpoint.tidy(cfg.OUTPUT_DIR)
+            checkpoint.remove_partial_files(cfg.OUTPUT_DIR)
         return build_and_run(cfg, args)
 
 
@@ -76,7 +76,7 @@ def remember(cfg: CfgNode, args: argparse.Namespace, done: dict[str, Any]) -> No
     if "start" in done["identity"]:
         files.append(trainer.METHOD.meta_path(cfg))
     if args.eval_only and args.model_dir:
-        path = checkpoint.find(args.model_dir, trainer.METHOD.FOLDER, args.load_epoch)
+        path = checkpoint.find_checkpoint(args.model_dir, trainer.METHOD.FOLDER, args.load_epoch)
         files += [path, path.parent]
     root = os.path.abspath(os.path.expanduser(cfg.DATASET.ROOT))
     finished_calls.remember(args, notes_of(done), files, [os.path.join(root, kind.folder)] if kind.folder else [root])
@@ -113,7 +113,7 @@ def check_prompts(args: argparse.Namespace, done: dict[str, Any]) -> None:
         return
     folder = getattr(getattr(TRAINERS.entries.get(done.get("trainer")), "METHOD", None), "FOLDER", "")
     with contextlib.suppress(checkpoint.Missing):  # they may have been deleted since
-        path = checkpoint.find(args.model_dir, folder, args.load_epoch)
+        path = checkpoint.find_checkpoint(args.model_dir, folder, args.load_epoch)
         if checkpoint.digest(checkpoint.read_prompts(path)[0]) != done["prompts"]:
             raise InputError(f"{args.output_dir} holds the result of other prompts than {path}: choose another "
                              "--output-dir, or delete it to evaluate these")
@@ -121,7 +121,7 @@ def check_prompts(args: argparse.Namespace, done: dict[str, Any]) -> None:
 
 def check_unfinished(cfg: CfgNode, eval_only: bool) -> None:
     """Raise InputError where the output folder holds a run that this one would spoil, or --resume is of no use."""
-    found = checkpoint.unfinished(cfg.OUTPUT_DIR)
+    found = checkpoint.latest_resumable(cfg.OUTPUT_DIR)
     if not found:
         if cfg.RESUME and not eval_only:
             check_resume(cfg)
@@ -139,7 +139,7 @@ def check_unfinished(cfg: CfgNode, eval_only: bool) -> None:
 
 def check_resume(cfg: CfgNode) -> None:
     """Raise InputError unless the folder of --resume holds a state of this very run, started elsewhere."""
-    found = checkpoint.unfinished(cfg.RESUME)
+    found = checkpoint.latest_resumable(cfg.RESUME)
     if not found:
         raise InputError(f"--resume {cfg.RESUME}: there is no run in this folder that could go on; correct it, or "
                          "leave it out to begin anew")
@@ -159,7 +159,7 @@ def refuse_difference(cfg: CfgNode, there: Any, what: str, remedy: str, folder: 
 def check_resumption(trainer: Any) -> None:
     """Raise InputError where what the trainer would go on with was left by a run on other data or weights."""
     for folder in filter(None, (trainer.cfg.OUTPUT_DIR, trainer.cfg.RESUME)):
-        found = checkpoint.unfinished(folder)
+        found = checkpoint.latest_resumable(folder)
         if found and hasattr(trainer, "identity"):
             refuse_other_content(trainer, found[1], found[0])
 
@@ -245,8 +245,8 @@ def logged(console: Any) -> Iterator[None]:
             try:
                 yield
             except RuntimeError:
-                if signals.asked():  # the signal has ended a loader's worker, too, or torchrun's first process
-                    signals.leave("what was saved before is kept")
+                if signals.signal_pending():  # the signal has ended a loader's worker, too, or torchrun's first process
+                    signals.raise_interrupted("what was saved before is kept")
                 raise
     finally:
         with contextlib.suppress(OSError):  # the disk of the log is full: that has been said

@@ -39,27 +39,27 @@ def watched() -> Iterator[None]:
         _reset()
 
 
-def hold() -> None:
-    """Let signals wait from now on, until ``release``."""
+def defer_signals() -> None:
+    """Let signals wait from now on, until ``allow_signals``."""
     global _holding
     _holding = True
 
 
-def asked() -> bool:
+def signal_pending() -> bool:
     """Return whether a signal is waiting."""
     return _came is not None
 
 
-def leave(where: str) -> NoReturn:
+def raise_interrupted(where: str) -> NoReturn:
     """Raise ``Interrupted`` for the signal that waited; ``where`` says what has been saved."""
     _end()
     raise Interrupted(f"interrupted by {_came}, {where}")
 
 
-def release(where: str) -> None:
+def allow_signals(where: str) -> None:
     """Signals need no longer wait; one that has waited ends the run now."""
-    if asked():
-        leave(where)
+    if signal_pending():
+        raise_interrupted(where)
     _end()
 
 

@@ -38,33 +38,34 @@ class RunState:
         batch: how many batches of the epoch under way are done; 0 between epochs.
         epoch_random: the generators' states when the epoch under way began, from which the order of its batches was
             drawn; None between epochs.
-        beginning: the generators' states before an unseeded run's few-shot set was drawn; None for seeded runs.
+        initial_rng_state: the generators' states before an unseeded run's few-shot set was drawn; None for seeded runs.
         loss_scale: of PREC amp.
         best_result: on the validation images, in percent.
         notes: of all figures of this run.
-        saved: (directory, epoch) of the epoch that this process has saved last.
+        last_saved: (directory, epoch) of the epoch that this process has saved last.
         saved_at: when that was, or the first epoch began, by ``time.monotonic()``.
     """
 
     batch: int = 0
     epoch_random: dict[str, Any] | None = None
-    beginning: dict[str, Any] | None = None
+    initial_rng_state: dict[str, Any] | None = None
     loss_scale: LossScale | None = None
     best_result: float = -float("inf")
     notes: Notes = field(default_factory=Notes)
-    saved: tuple[str | Path, int] | None = None
+    last_saved: tuple[str | Path, int] | None = None
     saved_at: float = 0.0
 
     def content(self) -> dict[str, Any]:
         """Return the part that checkpoints hold, as plain data."""
-        return {"batch": self.batch, "epoch_random": self.epoch_random, "beginning": self.beginning,
-                "loss_scale": [self.loss_scale.scale, self.loss_scale.good] if self.loss_scale else None,
+        scale = [self.loss_scale.scale, self.loss_scale.good] if self.loss_scale else None
+        return {"batch": self.batch, "epoch_random": self.epoch_random, "initial_rng_state": self.initial_rng_state,
+                "loss_scale": scale,
                 "best_result": float(self.best_result), "notes": list(self.notes)}
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Take the state from a checkpoint's content, which an older version may have written with fewer fields.
 
-        The run's beginning stays: where it went on with an older run's, it was built from it.
+        The run's initial state stays: where it went on with an older run's, it was built from it.
         """
         self.batch, self.epoch_random = content.get("batch", 0), content.get("epoch_random")
         if self.loss_scale:

@@ -60,7 +60,7 @@ def read_trained(path: Path) -> TrainedPrompts:
     if not path.is_file():
         raise InputError(f"there is no checkpoint {path}: correct the path")
     if path.suffix != ".safetensors":
-        return TrainedPrompts.of(checkpoint.read(path), path)
+        return TrainedPrompts.of(checkpoint.read_checkpoint(path), path)
     about, state = read_untrusted(path, _exported, lambda reason: f"{path} cannot be read ({reason}): export it again")
     return TrainedPrompts(path, state, **_made_for(about, path))
 
@@ -72,7 +72,7 @@ def read_run(folder: Path) -> TrainedPrompts:
         InputError: there is neither a checkpoint nor a result, or it is damaged.
     """
     try:
-        return read_trained(Path(checkpoint.find(folder, checkpoint.FOLDERS[0])))
+        return read_trained(Path(checkpoint.find_checkpoint(folder, checkpoint.FOLDERS[0])))
     except checkpoint.Missing:
         content = load_result(folder)
         if content is None:

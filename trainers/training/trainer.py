@@ -13,6 +13,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 
 from ..clip import load_clip
 from ..config.defaults import HOUSE, declare, defaults_of, settings
+from ..config.limits import Limited, at_least
 from ..errors import InputError
 from . import checkpoint, distributed, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
@@ -25,7 +26,7 @@ from .step import Step, loss_and_figures
 
 declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
 declare("TRAIN", at_root=True,
-        CHECKPOINT_MINUTES=0,  # above 0: also save within an epoch, this often; every epoch's end is saved anyway
+        CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
         COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
 
 
@@ -67,8 +68,8 @@ class PromptTrainer(ResumableTrainer):
         distributed.start(self.device)
         if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
             distributed.share_seed()
-            checkpoint.begin_as_before(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
-            self.state.beginning = checkpoint.random_state()
+            checkpoint.restore_initial_rng(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
+            self.state.initial_rng_state = checkpoint.random_state()
         super().build_data_loader()
         validation.check_split(self)
         budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
@@ -176,7 +177,7 @@ class PromptTrainer(ResumableTrainer):
 
     def run_epoch(self) -> None:
         """Train one epoch, or the rest of one."""
-        signals.hold()
+        signals.defer_signals()
         state = self.state
         state.saved_at = state.saved_at or time.monotonic()
         self.set_model_mode("train")
@@ -189,7 +190,7 @@ class PromptTrainer(ResumableTrainer):
             summary = self.forward_backward(batch)
             state.batch = self.batch_idx + 1
             last = state.batch == self.num_batches
-            save = not last and distributed.rank() == 0 and (signals.asked() or self.interim_due())
+            save = not last and distributed.rank() == 0 and (signals.signal_pending() or self.interim_due())
             report.step_is_done(summary, self.finite, batch.get("impath"), read=last or save)
             if last or save:
                 check_prompts(self)

@@ -31,7 +31,7 @@ def manager(tmp_path):
 
 
 def epochs(manager, workers, budget, monkeypatch, number=2):
-    monkeypatch.setattr(loader, "cores", lambda: workers + 1 if workers else 1)
+    monkeypatch.setattr(loader, "num_cpus", lambda: workers + 1 if workers else 1)
     config = get_cfg_default()
     config.merge_from_list(["DATALOADER.NUM_WORKERS", workers, "DATALOADER.TRAIN_X.BATCH_SIZE", 4])
     set_random_seed(1)
@@ -73,13 +73,13 @@ def test_other_samplers_and_views_are_left_to_dassl(manager):
 def test_a_loader_that_is_alive_at_exit_does_not_hold_the_process():
     """Its workers ignore SIGTERM, by which multiprocessing would end them before it waits for them."""
     script = """
-from trainers.training.loader import EpochLoader, SeededBatches
+from trainers.training.loader import EpochLoader, SeededBatchSampler
 class Images:
     def __getitem__(self, pair):
         return pair[0]
     def fill(self):
         pass
-loader = EpochLoader(Images(), SeededBatches(8, 2, True), 2, False)
+loader = EpochLoader(Images(), SeededBatchSampler(8, 2, True), 2, False)
 batches = iter(loader)
 next(batches)
 """

@@ -161,7 +161,7 @@ def test_what_cannot_be_exported_is_told(weights, tmp_path_factory, tmp_path, ca
 def test_published_checkpoints_need_their_method_and_classes(weights, tmp_path_factory, tmp_path):
     """A file as the published PromptSRC writes it: the whole model's names, and neither method nor class names."""
     output, images, logits, kind = trained("PromptSRC", weights, tmp_path_factory)
-    state, epoch = checkpoint.read_prompts(checkpoint.find(output, "VLPromptLearner"))
+    state, epoch = checkpoint.read_prompts(checkpoint.find_checkpoint(output, "VLPromptLearner"))
     path = tmp_path / "model.pth.tar-20"
     torch.save({"state_dict": {**state, "prompt_learner.token_prefix": torch.zeros(6, 1, 64)}, "epoch": epoch}, path)
     with pytest.raises(InputError, match="does not say which method"):
@@ -213,7 +213,7 @@ def test_published_implementations_read_what_is_written_for_them(name, weights, 
 
 def test_what_cannot_be_written_as_published_is_told(weights, tmp_path_factory, tmp_path, capsys):
     output, *_ = trained("CoOp", weights, tmp_path_factory)
-    path = checkpoint.find(output, "prompt_learner")
+    path = checkpoint.find_checkpoint(output, "prompt_learner")
     torch.save({"state_dict": checkpoint.read_prompts(path)[0], "epoch": 3}, tmp_path / "theirs")
     assert export.main([str(tmp_path / "theirs"), str(tmp_path / "out"), "--published"]) == 2
     assert "does not say which method" in capsys.readouterr().err and not (tmp_path / "out").exists()
@@ -230,7 +230,7 @@ def test_no_checkpoint_is_written_over_or_beside(best, weights, tmp_path_factory
     output, *_ = trained("CoOp", weights, tmp_path_factory)
     run = tmp_path / "run"
     shutil.copytree(output, run)
-    path = checkpoint.find(run, "prompt_learner")
+    path = checkpoint.find_checkpoint(run, "prompt_learner")
     if best:  # then none of its epoch need be there
         path = path.rename(path.with_name("model-best.pth.tar"))
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

@@ -18,10 +18,10 @@ from trainers.cli.sweep import main
 from trainers.config.build import setup_cfg
 from trainers.config.flags import parser as train_parser
 from trainers.sweep import command, guard, pool, progress
-from trainers.sweep.books import Books
-from trainers.sweep.guarding import Guard
 from trainers.sweep.plan import plan
 from trainers.sweep.pool import FAILED, FINISHED, WAITING, Pool
+from trainers.sweep.reaper import ChildReaper
+from trainers.sweep.state import SweepState
 
 EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot", "--datasets", "digits", "--shots",
             "1", "2", "--cfg", "demo", "--jobs", "2"]
@@ -197,11 +197,12 @@ def test_a_guard_that_is_killed_has_a_successor(monkeypatch):
 
 
 def test_jobs_begin_and_end_whatever_becomes_of_the_guard(monkeypatch, capsys):
-    started = Guard.renew
-    monkeypatch.setattr(Guard, "renew", lambda guard: started(guard) or (guard.process.kill(), guard.process.wait()))
+    started = ChildReaper.renew
+    monkeypatch.setattr(ChildReaper, "renew", lambda reaper: started(reaper) or (
+        reaper.process.kill(), reaper.process.wait()))
     assert main(EIGHTEEN) == 0
     assert len(list(Path("output").rglob("result.json"))) == 18
-    monkeypatch.setattr(Guard, "renew", lambda guard: None)  # there was no memory to start it
+    monkeypatch.setattr(ChildReaper, "renew", lambda reaper: None)  # there was no memory to start it
     monkeypatch.setenv("OUTPUT", "other")
     assert main(EIGHTEEN) == 0
     assert len(list(Path("other").rglob("result.json"))) == 18
@@ -263,7 +264,7 @@ def test_what_is_finished_with_another_config_is_refused(monkeypatch, capsys):
 def test_two_sweeps_at_once_share_no_job(monkeypatch, capsys):
     monkeypatch.setenv("FAKE_SLEEP", "2")
     jobs = plan(["CoOp"], "few_shot", ["digits"], [1, 2], [1], {"CFG": "demo"})
-    held = Books("output").lock(jobs[0])
+    held = SweepState("output").lock(jobs[0])
     assert main(["--methods", "CoOp", "--setting", "few_shot", "--datasets", "digits", "--seeds", "1", "2", "--shots",
                  "1", "--cfg", "demo"]) == 1
     held.close()
@@ -353,7 +354,7 @@ def test_live_table(monkeypatch):
         console = Console(record=True, width=110, file=open(os.devnull, "w"))
         console.print(progress.view(pool, time.time() - 5))
         seen.append(console.export_text())
-    Pool(jobs, Books("output"), 2).run(watch)
+    Pool(jobs, SweepState("output"), 2).run(watch)
     during = next(text for text in seen if "CoOp digits 1 shots seed 1" in text and " 22%" in text)
     assert "waiting" in during and "coop/main.sh" in during and "0/4" in during
     assert "4/4" in seen[-1] and "finished" in seen[-1]
@@ -374,7 +375,7 @@ def test_the_live_table_keeps_to_a_line_a_row(width, monkeypatch):
                           force_terminal=True)
         console.print(progress.view(pool, time.time() - 5))
         seen.append((console.export_text(clear=False), console.export_text(styles=True)))
-    Pool(jobs, Books("output"), 2).run(watch)
+    Pool(jobs, SweepState("output"), 2).run(watch)
     running = [text for text, _ in seen if text.count("coop/") == 2]
     assert running and all(len(text.splitlines()) == 7 for text in running), "2 rows of states, 2 of jobs, 1 of all"
     assert all(len(line) <= width for text in running for line in text.splitlines())
@@ -405,7 +406,7 @@ def test_what_makes_failures_one_reason(one, other, same):
 
 def test_time_left():
     jobs = plan(["CoOp"], "few_shot", ["digits"], [1, 2, 3], [1], {"CFG": "demo"})
-    two = Pool(jobs, Books("output"), 2)
+    two = Pool(jobs, SweepState("output"), 2)
     assert two.seconds_left() is None
     two.queue.pop(0)
     two.states[jobs[0].slug], two.seconds[jobs[0].slug] = FINISHED, 10.0

@@ -35,7 +35,7 @@ class Stop(Exception):
 
 
 def content(output, name="model.pth.tar-3"):
-    return checkpoint.read(next(Path(output).glob(f"*/{name}")))
+    return checkpoint.read_checkpoint(next(Path(output).glob(f"*/{name}")))
 
 
 def assert_same_bits(one, other):
@@ -56,7 +56,7 @@ def test_a_full_disk_is_the_disks_fault(tmp_path, monkeypatch):
             return super().write(data)
     monkeypatch.setattr(atomic, "atomic_open", lambda path: contextlib.nullcontext(Full()))
     with pytest.raises(OSError):
-        checkpoint.write({"ctx": torch.zeros(30_000)}, tmp_path / "model.pth.tar-1")
+        checkpoint.write_checkpoint({"ctx": torch.zeros(30_000)}, tmp_path / "model.pth.tar-1")
 
 
 # ---- within an epoch
@@ -159,9 +159,9 @@ def test_every_flipped_bit_of_a_tensor_is_noticed(weights, tmp_path):
         at = part.header_offset + 30 + len(part.filename) + draw.randrange(100, part.file_size)
         path.write_bytes(raw[:at] + bytes([raw[at] ^ 1 << draw.randrange(8)]) + raw[at + 1:])
         with pytest.raises(InputError, match="has changed since it was written"):
-            checkpoint.read(path)
+            checkpoint.read_checkpoint(path)
     path.write_bytes(raw)
-    checkpoint.read(path)
+    checkpoint.read_checkpoint(path)
 
 
 def test_own_state_wins_over_the_folder_to_resume_from(weights, tmp_path):
@@ -193,7 +193,7 @@ def test_best_result_outlasts_a_kill(weights, tmp_path):
 
 
 def test_loader_goes_on_within_an_epoch():
-    batches = loader.SeededBatches(10, 3, False)
+    batches = loader.SeededBatchSampler(10, 3, False)
     for workers in (0, 1):
         whole = loader.EpochLoader(Numbers(), batches, workers, False)
         torch.manual_seed(5)
@@ -220,12 +220,12 @@ class Numbers(torch.utils.data.Dataset):
 @pytest.mark.parametrize("name", signals.NAMES)
 def test_signal_waits_while_a_trainer_holds(name):
     with signals.watched():
-        signals.hold()
+        signals.defer_signals()
         os.kill(os.getpid(), getattr(signal, name))
-        assert signals.asked()
+        assert signals.signal_pending()
         with pytest.raises(Interrupted, match=f"interrupted by {name}, saved"):
-            signals.release("saved")
-    assert not signals.asked()
+            signals.allow_signals("saved")
+    assert not signals.signal_pending()
 
 
 def test_signal_ends_what_nobody_holds():
@@ -252,7 +252,7 @@ def test_signals_are_left_alone_in_other_threads():
 
 def test_signal_to_a_loaders_worker_does_not_end_it():
     """SLURM signals the whole group: the worker goes on, so that the main process can finish the step."""
-    numbers = loader.EpochLoader(Numbers(), loader.SeededBatches(10, 3, False), 1, False)
+    numbers = loader.EpochLoader(Numbers(), loader.SeededBatchSampler(10, 3, False), 1, False)
     batches = iter(numbers)
     next(batches)
     for worker in batches._workers:

@@ -45,10 +45,11 @@ def test_content_is_restored():
     state.notes.add("a note")
     again = RunState(loss_scale=LossScale())
     again.restore(state.content())
-    again.beginning = state.beginning  # which a run has before it resumes
+    again.initial_rng_state = state.initial_rng_state  # which a run has before it resumes
     assert again.content() == state.content()
     saved = {field.name for field in dataclasses.fields(RunState)} & set(state.content())
-    assert saved == set(state.content()) == {"batch", "epoch_random", "beginning", "loss_scale", "best_result", "notes"}
+    assert saved == set(state.content()) == {"batch", "epoch_random", "initial_rng_state", "loss_scale", "best_result",
+                                            "notes"}
 
 
 def test_notes_are_warned_of_once(caplog):
@@ -64,13 +65,13 @@ def test_checkpoints_of_older_versions_are_resumed_to_the_bit(fields, weights, t
     torch.manual_seed(1)
     make("coop_end", weights, tmp_path / "whole", settings=["TRAIN.CHECKPOINT_FREQ", 1]).train()
     old = tmp_path / "old" / "prompt_learner" / "model.pth.tar-2"
-    content = checkpoint.read(tmp_path / "whole" / "prompt_learner" / old.name)
-    checkpoint.write({key: value for key, value in content.items() if key not in fields}, old)
+    content = checkpoint.read_checkpoint(tmp_path / "whole" / "prompt_learner" / old.name)
+    checkpoint.write_checkpoint({key: value for key, value in content.items() if key not in fields}, old)
     torch.manual_seed(99)
     resumed = make("coop_end", weights, tmp_path / "old")
     resumed.train()
     assert len(resumed.record) == 3
-    one, other = (checkpoint.read(tmp_path / name / "prompt_learner" / "model.pth.tar-3")["state_dict"]
+    one, other = (checkpoint.read_checkpoint(tmp_path / name / "prompt_learner" / "model.pth.tar-3")["state_dict"]
                   for name in ("whole", "old"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 

@@ -76,7 +76,8 @@ def test_resumed_run_has_the_same_bits(case, weights, tmp_path):
     resumed = make(case, weights, tmp_path / "parts")
     resumed.train()
     assert len(resumed.record) == 3
-    final = [checkpoint.read(tmp_path / part / whole.model.FOLDER / "model.pth.tar-3") for part in ("whole", "parts")]
+    final = [checkpoint.read_checkpoint(tmp_path / part / whole.model.FOLDER / "model.pth.tar-3")
+             for part in ("whole", "parts")]
     for part in ("state_dict", "extra"):
         assert final[0][part].keys() == final[1][part].keys()
         assert all(torch.equal(final[0][part][name], final[1][part][name]) for name in final[0][part])
@@ -87,9 +88,9 @@ def test_resumed_run_has_the_same_bits(case, weights, tmp_path):
 
 def test_one_checkpoint_a_run_and_those_asked_for(weights, tmp_path):
     make("coop_end", weights, tmp_path, settings=["TRAIN.CHECKPOINT_FREQ", 1]).train()
-    assert checkpoint.epochs(tmp_path / "prompt_learner") == [1, 2, 3]
+    assert checkpoint.saved_epochs(tmp_path / "prompt_learner") == [1, 2, 3]
     make("coop_end", weights, tmp_path / "last").train()
-    assert checkpoint.epochs(tmp_path / "last" / "prompt_learner") == [3]
+    assert checkpoint.saved_epochs(tmp_path / "last" / "prompt_learner") == [3]
     files = list((tmp_path / "last").rglob("*.part"))
     assert not files
 
@@ -215,7 +216,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(weights, tmp_path):
         torch.manual_seed(0)
         one = single[case] = make(case, weights, tmp_path / "one" / case)
         start = tmp_path / f"{case}.pth"
-        checkpoint.write({"state_dict": one.model.prompts.state_dict(), "epoch": 0}, start)
+        checkpoint.write_checkpoint({"state_dict": one.model.prompts.state_dict(), "epoch": 0}, start)
         one.train()
         words += [case, weights(reference.CASES[case][1]), start, tmp_path / "two" / case]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -224,6 +225,6 @@ def test_two_processes_equal_one_with_the_doubled_batch(weights, tmp_path):
     for case, one in single.items():
         (left,) = (tmp_path / "two" / case).rglob("model.pth.tar-*")
         assert left == tmp_path / "two" / case / one.model.FOLDER / "model.pth.tar-3"
-        ours = checkpoint.read(left)["state_dict"]
+        ours = checkpoint.read_checkpoint(left)["state_dict"]
         for name, value in one.model.prompts.state_dict().items():
             assert (ours[name] - value).abs().max() < 1e-6, (case, name)

@@ -10,7 +10,7 @@ from ..utils import atomic
 from .plan import Job, Step
 
 
-class Books:
+class SweepState:
     """What a sweep notes below OUTPUT/.sweep: consoles' text, failures, locks."""
 
     def __init__(self, output: str | Path) -> None:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from . import guard
 
 
-class Guard:
+class ChildReaper:
     """Has guard.py end process groups should this process be killed outright; has another where it is killed itself."""
 
     def __init__(self) -> None:
