@@ -97,6 +97,9 @@ class PromptMethod(nn.Module):
     SECTION: str  # of the method's keys, below TRAINER
     FOLDER = "prompt_learner"  # of the checkpoints, as published
     WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
+    # Whether all steps of a run do the same operations, whatever Python's numbers are: then a CUDA graph may hold them.
+    # To be declared by each class that has a loss, features or gradient rule of its own.
+    CAPTURABLE = True
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:

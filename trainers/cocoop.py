@@ -37,6 +37,7 @@ class CoCoOp(PromptMethod):
     """
 
     SECTION = "COCOOP"
+    CAPTURABLE = True
 
     def build_prompts(self) -> None:
         n_ctx = self.method_cfg.N_CTX

@@ -36,6 +36,7 @@ class GRAM(PromptMethod):
     """
 
     regulator: Regulator
+    CAPTURABLE = True
 
     def prepare_training(self) -> None:
         """Take the start and the regulating function from the file; features and logits need neither."""

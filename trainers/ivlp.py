@@ -24,6 +24,7 @@ class IVLP(PromptMethod):
     """
 
     SECTION, FOLDER, WHOLE_MODEL = "IVLP", "VLPromptLearner", True
+    CAPTURABLE = True
 
     def build_prompts(self) -> None:
         cfg = self.method_cfg

@@ -17,6 +17,8 @@ class KgCoOp(CoOp):
     and CSC.
     """
 
+    CAPTURABLE = True
+
     def prepare_training(self) -> None:
         self.frozen_text = self.template_features([templates.of(templates.KGCOOP, self.cfg.DATASET.NAME)])
 

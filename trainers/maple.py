@@ -23,6 +23,7 @@ class MaPLe(PromptMethod):
     """
 
     SECTION, FOLDER, WHOLE_MODEL = "MAPLE", "MultiModalPromptLearner", True
+    CAPTURABLE = True
 
     def build_prompts(self) -> None:
         v_width = self.require_vit()

@@ -26,6 +26,8 @@ class ProGrad(CoOp):
     accepted, and nothing reads them.
     """
 
+    CAPTURABLE = True
+
     def build_prompts(self) -> None:
         if self.method_cfg.CTX_INIT is not True:
             return super().build_prompts()

@@ -27,6 +27,7 @@ class PromptSRC(IVLP):
     """
 
     SECTION = "PROMPTSRC"
+    CAPTURABLE = True
 
     def prepare_training(self) -> None:
         self.frozen_text = self.template_features(DIVERSE, exact=True)  # [C, E], in float32 as published

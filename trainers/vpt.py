@@ -18,6 +18,7 @@ class VPT(IVLP):
     """
 
     SECTION, FOLDER, FORWARD_KEYS = "VPT", "prompt_learner", ("CTX_INIT",)
+    CAPTURABLE = True
 
     def build_prompts(self) -> None:
         self.put_vision(self.method_cfg.N_CTX_VISION, self.method_cfg.PROMPT_DEPTH_VISION)

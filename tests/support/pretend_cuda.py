@@ -197,10 +197,13 @@ class PretendCuda(TorchDispatchMode):
         super().__init__()
         self.compute, self.memory, self.gpus, self.events = compute, memory, 1, []
         self.generator = torch.Generator().manual_seed(0)
+        self.tape = None  # of a capture under way
 
     # ---- the record
 
     def add(self, kind, what, launches=0, flops=0, size=0):
+        if self.tape is not None and kind in ("sync", "upload"):
+            raise CudaError(f"CUDA error: operation not permitted when stream is capturing: {what} at {library_line()}")
         self.events.append(Event(kind, what, library_line(), launches, flops, size))
 
     def count(self, kind):
@@ -254,7 +257,14 @@ class PretendCuda(TorchDispatchMode):
         out = func(*each(args, inside), **more)
         self.launched(plain, tensors, out)
         in_place = func._schema.is_mutable and name.endswith("_")
-        return (None if name.startswith("_foreach") else args[0]) if in_place else each(out, wrapped)
+        if in_place:
+            made = None if name.startswith("_foreach") else args[0]
+        else:
+            made = each(out, wrapped)
+        if self.tape is not None and plain not in VIEWS:
+            self.tape.add(lambda: func(*each(args, content), **more), tensors_of([] if in_place else made, []),
+                          tensors_of(args[0], []) if in_place else ())
+        return made
 
     def shape_only(self, value):
         if not isinstance(value, torch.Tensor):
@@ -276,11 +286,14 @@ class PretendCuda(TorchDispatchMode):
         data = source.content if from_cuda else source
         if not self.compute:
             data = torch.zeros(data.shape, dtype=data.dtype) if from_cuda and not to_cuda else data.to("meta")
+        rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking", "pin_memory")}
+        made = into if into is not None else wrapped(func(data, **rest)) if to_cuda else func(data, **rest)
         if into is not None:
             content(into).copy_(data)
-            return into
-        rest = {k: v for k, v in kwargs.items() if k not in ("device", "non_blocking", "pin_memory")}
-        return wrapped(func(data, **rest)) if to_cuda else func(data, **rest)
+        if self.tape is not None:
+            again = (lambda: content(into).copy_(data)) if into is not None else lambda: func(source.content, **rest)
+            self.tape.add(again, [] if into is not None else [made], [into] if into is not None else ())
+        return made
 
     def upload(self, source, non_blocking):
         self.add("upload", "copy to CUDA")
@@ -321,10 +334,15 @@ class PretendCuda(TorchDispatchMode):
         size = sum(t.numel() * t.element_size() for t in (*tensors, *made) if 0 not in t.stride() or t.numel() < 2)
         self.add("launch", name, KERNELS.get(name, 1), flops(name, tensors, made), size)
 
-    def kernel(self, name, *tensors, out=(), launches=1, operations=0):
-        """Record a kernel that no operator of PyTorch's stands for."""
-        size = sum(t.numel() * t.element_size() for t in (*tensors, *out))
+    def kernel(self, name, compute, *tensors, launches=1, operations=0):
+        """Run a kernel that no operator of PyTorch's stands for: ``compute`` makes CPU tensors of the CPU tensors."""
+        inside = [content(t) for t in tensors]
+        made = [wrapped(t) for t in compute(*inside)]
+        size = sum(t.numel() * t.element_size() for t in (*tensors, *made) if t is not None)
         self.add("launch", name, launches, operations, size)
+        if self.tape is not None:
+            self.tape.add(lambda: compute(*inside), made)
+        return made
 
 
 def flops(name, tensors, made):

@@ -1,4 +1,5 @@
 """What PretendCuda puts in place of PyTorch's own while it is on: the driver, pinned memory, attention, NCCL."""
+import contextlib
 import math
 import sys
 from unittest import mock
@@ -15,7 +16,7 @@ try:
 except ImportError:  # benchmarks/launches.py counts an older version's launches, too
     fused = None
 
-from .pretend_cuda import CUDA, CudaError, CudaTensor, _shapes_alone, content, means_cuda, running, wrapped
+from .pretend_cuda import CUDA, CudaError, CudaTensor, _shapes_alone, means_cuda, running, tensors_of
 
 PLAIN_ATTENTION = F.scaled_dot_product_attention
 PLAIN_FORK = torch.random.fork_rng
@@ -52,7 +53,57 @@ def driver(gpu):
         "max_memory_allocated": lambda *_: 1 << 30, "memory_allocated": lambda *_: 1 << 30,
         "manual_seed": gpu.generator.manual_seed, "manual_seed_all": gpu.generator.manual_seed,
         "get_rng_state": lambda *_: gpu.generator.get_state(),
-        "get_rng_state_all": lambda: [gpu.generator.get_state()], "set_rng_state_all": set_states}
+        "get_rng_state_all": lambda: [gpu.generator.get_state()], "set_rng_state_all": set_states, **graphs(gpu)}
+
+
+def graphs(gpu):
+    """Return what stands for CUDA graphs and streams."""
+    class Graph:
+        def replay(self):
+            gpu.add("launch", "graph", 1)
+            self.tape.replay()
+
+    @contextlib.contextmanager
+    def capture(graph):
+        graph.tape = gpu.tape = Tape()
+        try:
+            yield
+        finally:
+            gpu.tape = None
+        graph.tape.forget()
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+    return {"CUDAGraph": Graph, "graph": capture, "Stream": Stream, "current_stream": Stream,
+            "stream": lambda stream: contextlib.nullcontext()}
+
+
+class Tape:
+    """What a CUDA graph holds: operators and the memory that they read and write, the same at each replay."""
+
+    def __init__(self):
+        self.entries, self.made = [], set()
+
+    def add(self, again, made, written=()):
+        """Add an operator: ``again`` computes it anew from the memory as it then is, for the tensors ``made``."""
+        if any(id(t) not in self.made and t._base is None for t in written):
+            raise CudaError("a captured step writes to memory that was there before")
+        self.made |= {id(t) for t in made}
+        self.entries.append((again, made))
+
+    def forget(self):
+        """A capture computes nothing: let nobody use what it has made before a replay."""
+        for _, made in self.entries:
+            for t in made:
+                if t.dtype.is_floating_point:
+                    t.content.fill_(math.nan)
+
+    def replay(self):
+        for again, made in self.entries:
+            found = again()
+            for old, new in zip(made, tensors_of(found, []), strict=True) if made else ():
+                old.content.copy_(new)
 
 
 def accelerator():
@@ -113,39 +164,39 @@ class Kernels:
 
     @staticmethod
     def norm_forward(x, delta, weight, bias, eps, dtype):
-        inner = content(x) if delta is None else content(x) + content(delta)
-        var, mean = torch.var_mean(inner.float(), -1, correction=0)
-        y = F.layer_norm(inner.float(), weight.shape, content(weight), content(bias), eps).to(dtype)
-        out = [wrapped(t.contiguous()) for t in (inner, y, mean.flatten(), (var + eps).rsqrt().flatten())]
-        running().kernel("norm", x, *([] if delta is None else [delta]), out=out)
-        return [x, *out[1:]] if delta is None else out
+        def compute(x, weight, bias, *delta):
+            total = x + delta[0] if delta else x
+            var, mean = torch.var_mean(total.float(), -1, correction=0)
+            y = F.layer_norm(total.float(), weight.shape, weight, bias, eps).to(dtype)
+            return [*([total] if delta else []), y, mean.flatten(), (var + eps).rsqrt().flatten()]
+        found = running().kernel("norm", compute, x, weight, bias, *([] if delta is None else [delta]))
+        return [x, *found] if delta is None else found
 
     @staticmethod
     def norm_backward(dy, dtotal, total, weight, mean, rstd, delta_dtype=None):
-        value, scale = content(total).float(), content(rstd).view(*total.shape[:-1], 1)
-        unit = (value - content(mean).view_as(scale)) * scale
-        along = content(dy).float() * content(weight)
-        dx = (along - along.mean(-1, keepdim=True) - unit * (along * unit).mean(-1, keepdim=True)) * scale
-        dx = dx if dtotal is None else dx + content(dtotal).float()
-        delta = None if delta_dtype is None else wrapped(dx.to(delta_dtype))
-        dx = wrapped(dx.to(total.dtype))
-        running().kernel("norm_backward", dy, total, out=[dx])
-        return dx, delta
+        def compute(dy, total, weight, mean, rstd, *dtotal):
+            scale = rstd.view(*total.shape[:-1], 1)
+            unit = (total.float() - mean.view_as(scale)) * scale
+            along = dy.float() * weight
+            dx = (along - along.mean(-1, keepdim=True) - unit * (along * unit).mean(-1, keepdim=True)) * scale
+            dx = dx + dtotal[0].float() if dtotal else dx
+            return [dx.to(total.dtype), *([] if delta_dtype is None else [dx.to(delta_dtype)])]
+        more = [] if dtotal is None else [dtotal]
+        found = running().kernel("norm_backward", compute, dy, total, weight, mean, rstd, *more)
+        return found if delta_dtype is not None else (*found, None)
 
     @staticmethod
     def gelu_forward(x):
-        value = content(x).float()
-        y = wrapped((value * torch.sigmoid(1.702 * value)).to(x.dtype))
-        running().kernel("quick_gelu", x, out=[y])
-        return y
+        def compute(x):
+            return [(x.float() * torch.sigmoid(1.702 * x.float())).to(x.dtype)]
+        return running().kernel("quick_gelu", compute, x)[0]
 
     @staticmethod
     def gelu_backward(dy, x):
-        value = content(x).float()
-        gate = torch.sigmoid(1.702 * value)
-        dx = wrapped((content(dy).float() * gate * (1 + 1.702 * value * (1 - gate))).to(x.dtype))
-        running().kernel("quick_gelu_backward", dy, x, out=[dx])
-        return dx
+        def compute(dy, x):
+            gate = torch.sigmoid(1.702 * x.float())
+            return [(dy.float() * gate * (1 + 1.702 * x.float() * (1 - gate))).to(x.dtype)]
+        return running().kernel("quick_gelu_backward", compute, dy, x)[0]
 
 
 # ---- attention
@@ -183,30 +234,31 @@ class FusedAttention(autograd.Function):
 
     @staticmethod
     def forward(ctx, q, k, v, mask, causal):
-        ctx.causal, inner = causal, [content(x) for x in (q, k, v, mask)]
-        out, weights = math_attention(*inner, causal)
-        out = laid_out(out.to(q.dtype))
-        ctx.save_for_backward(q, k, v, wrapped(weights))
-        running().kernel("attention", q, k, v, out=[out], operations=4 * q.numel() * k.shape[-2])
+        def compute(q, k, v, *mask):
+            out, weights = math_attention(q, k, v, mask[0] if mask else None, causal)
+            return [laid_out(out.to(q.dtype)), weights]
+        out, weights = running().kernel("attention", compute, q, k, v, *([] if mask is None else [mask]),
+                                        operations=4 * q.numel() * k.shape[-2])
+        ctx.save_for_backward(q, k, v, weights)
         return out
 
     @staticmethod
     @autograd.function.once_differentiable
     def backward(ctx, grad):
-        q, k, v, weights = (content(x) for x in ctx.saved_tensors)
-        grad = content(grad).float()
-        of_weights = weights * (grad @ v.float().mT)
-        of_scores = (of_weights - weights * of_weights.sum(-1, keepdim=True)) * q.shape[-1] ** -0.5
-        found = of_scores @ k.float(), of_scores.mT @ q.float(), weights.mT @ grad
-        found = [laid_out(x.to(q.dtype)) for x in found]
-        running().kernel("attention_backward", *ctx.saved_tensors[:3], out=found, launches=3,
-                         operations=10 * q.numel() * k.shape[-2])
-        return (*found, None, None)
+        def compute(q, k, v, weights, grad):
+            grad = grad.float()
+            of_weights = weights * (grad @ v.float().mT)
+            of_scores = (of_weights - weights * of_weights.sum(-1, keepdim=True)) * q.shape[-1] ** -0.5
+            found = of_scores @ k.float(), of_scores.mT @ q.float(), weights.mT @ grad
+            return [laid_out(x.to(q.dtype)) for x in found]
+        q, k = ctx.saved_tensors[:2]
+        return (*running().kernel("attention_backward", compute, *ctx.saved_tensors, grad, launches=3,
+                                  operations=10 * q.numel() * k.shape[-2]), None, None)
 
 
 def laid_out(heads):
     """Return [B, H, N, d] as the fused kernels lay it out: [B, N, H, d], transposed."""
-    return wrapped(heads.transpose(1, 2).contiguous().transpose(1, 2))
+    return heads.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def math_attention(q, k, v, mask, causal):

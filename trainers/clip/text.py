@@ -85,7 +85,8 @@ class TextEncoder:
         features = []
         for chunk in layout.chunks:
             if recompute:  # memory of one chunk at a time: its inside is computed again in the backward
-                features.append(checkpoint(self._run, layout, chunk, sets, *deep, use_reentrant=False))
+                features.append(checkpoint(self._run, layout, chunk, sets, *deep, use_reentrant=False,
+                                           preserve_rng_state=False))  # nothing in it is random
             else:
                 features.append(self._run(layout, chunk, sets, *deep))
             if len(layout.chunks) > 1 and not features[-1].is_cuda:

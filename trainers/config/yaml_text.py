@@ -8,7 +8,8 @@ from ..utils.untrusted import parse_or_none
 
 # What may differ between parts of one run: keys, and what they begin with.
 RUN_ONLY_KEYS = ("OUTPUT_DIR", "RESUME", "VERBOSE", "DATASET.ROOT", "DATASET.ALLOW_INCOMPLETE",
-                 "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAINER.PROMPTREG.", "USE_CUDA")
+                 "DATALOADER.NUM_WORKERS", "TRAIN.PRINT_FREQ", "TRAIN.CHECKPOINT_", "TRAIN.GRAPH",
+                 "TRAINER.PROMPTREG.", "USE_CUDA")
 
 
 class PlainLoader(yaml.SafeLoader):

@@ -15,9 +15,10 @@ from ..clip import load_clip
 from ..config.defaults import HOUSE, declare, defaults_of, settings
 from ..config.limits import Limited, at_least
 from ..errors import InputError
-from . import checkpoint, distributed, input_checks, signals, validation
+from . import checkpoint, distributed, graph, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
 from .evaluation import shared_out
+from .graph import Computation, Computed
 from .loader import batches_from, train_loader
 from .loss_scale import LossScale
 from .result import figures
@@ -27,7 +28,8 @@ from .step import Step, loss_and_figures
 declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
 declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
-        COMPILE=False)  # let torch.compile fuse the forward and backward of the step: minutes at the start
+        COMPILE=False,  # let torch.compile fuse the forward and backward of the step: minutes at the start
+        GRAPH=True)  # on CUDA, capture the step once and replay it, where that is safe (see ``graph``)
 
 
 def trainer_of(method: Any) -> type["PromptTrainer"]:
@@ -57,6 +59,7 @@ class PromptTrainer(ResumableTrainer):
 
     def __init__(self, cfg: Any) -> None:
         self.results: dict[str, Any] = {}
+        self.images = 1  # this process's share of the batch under way
         self.finite: bool | Tensor = True  # whether the last step's gradients are
         self.images_not_finite: int | Tensor = 0  # of an evaluation: those whose logits are not
         super().__init__(cfg)
@@ -100,6 +103,10 @@ class PromptTrainer(ResumableTrainer):
         print(f"{type(self.model).__name__}: {sum(p.numel() for p in self.trainable):,} parameters in "
               f"{len(self.trainable)} tensors, {len(self.model.classnames)} classes, {self.model.method_cfg.PREC} on "
               f"{self.device}")
+        self.computation = Computation(self.compute, graph.why_not(self))
+        if self.device.type == "cuda":
+            reason = self.computation.reason
+            print(f"The step is {f'not captured in a CUDA graph: {reason}' if reason else 'captured in a CUDA graph'}")
 
     def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
         """Put the method into ``train`` mode, or into evaluation mode (``test``, ``eval``)."""
@@ -165,15 +172,24 @@ class PromptTrainer(ResumableTrainer):
     def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
         """Do one step on one batch; returns the joint batch's figures to report, as tensors on the device."""
         images = 0 if "padding" in batch else len(batch["label"])
+        self.images = images
+        found = self.computation(*self.parse_batch_train(batch))
         step = Step(self.trainable, self.optim, self.state.loss_scale, images)
-        loss, summary = loss_and_figures(self.compute_loss(*self.parse_batch_train(batch)), type(self.model).__name__)
-        gradients = self.model.compute_gradients(loss, step.gradients)
-        step.use(gradients)
-        for (name, _), gradient in zip(self.model.prompts.named_parameters(), gradients, strict=True):
+        step.finite, step.checked = found.finite, {id(g) for g in found.gradients}
+        step.use(found.gradients)
+        for (name, _), gradient in zip(self.model.prompts.named_parameters(), found.gradients, strict=True):
             if gradient is None:
                 self.model.note(f"{name} has no gradient and stays as it started: nothing in the loss depends on it")
         self.finite = step.finite
-        return dict(zip(summary, distributed.mean(summary.values(), images), strict=True))
+        return dict(zip(found.figures, distributed.mean(found.figures.values(), images), strict=True))
+
+    def compute(self, images: Tensor, labels: Tensor) -> Computed:
+        """Return a batch's gradients and figures; everything that a CUDA graph may hold, and nothing else."""
+        step = Step(self.trainable, self.optim, self.state.loss_scale, self.images)
+        loss, figures = loss_and_figures(self.compute_loss(images, labels), type(self.model).__name__)
+        gradients = self.model.compute_gradients(loss, step.gradients)
+        step.check(gradients)
+        return Computed(gradients, {name: figure.detach() for name, figure in figures.items()}, step.finite)
 
     def run_epoch(self) -> None:
         """Train one epoch, or the rest of one."""

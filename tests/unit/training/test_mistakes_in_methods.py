@@ -91,7 +91,8 @@ def test_a_parameter_that_nothing_depends_on_is_noted():
     method = built(VISUAL={"visual": 2}).train()
     step = step_of(method)
     run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
-                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values())
+                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values(),
+                          computation=lambda *batch: PromptTrainer.compute(run, *batch))
     batch = {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
     for _ in range(2):
         PromptTrainer.forward_backward(run, batch)
