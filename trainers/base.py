@@ -26,17 +26,19 @@ from .clip.tokens import PackedPrompts, Rows
 from .clip.zero_shot import template_features
 from .compat.registry import TRAINERS
 from .config.defaults import HOUSE, declare, set_keys, settings
-from .config.limits import POSITIVE, Limited
+from .config.limits import Limit, Limited
 from .errors import InputError
 from .prompts import Prompts, check_layers, check_sizes
 from .training.compatibility import OVERRIDE
+from .training.machine import text_memory
 from .training.state import Notes
 from .training.trainer import PromptTrainer, trainer_of
 
 __all__ = ["PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
 
 declare(HOUSE,
-        TEXT_MEMORY=Limited(1.0, POSITIVE),  # GiB of the classes' activations; what does not fit is chunked, recomputed
+        # GiB of the classes' activations; what does not fit is chunked, recomputed. Negative: as fits the machine
+        TEXT_MEMORY=Limited(-1.0, Limit("a positive number, or negative to be chosen", lambda value: value != 0)),
         CACHE=True,  # keep frozen text features on disk
         ALLOW_MISMATCH=False)  # use prompts that were trained for something else; the result keeps a note
 
@@ -110,7 +112,7 @@ class PromptMethod(nn.Module):
         self.prompts = Prompts()
         self.rows: Rows = []
         self._text: Tensor | None = None  # text features of the evaluation
-        clip.text.budget = int(self.general_cfg.TEXT_MEMORY * 2 ** 30)
+        clip.text.budget = int(text_memory(self.general_cfg.TEXT_MEMORY, clip.device) * 2 ** 30)
         check_sizes(self.SECTION, self.method_cfg, clip)
         self.build_prompts()
         check_layers(self.prompts)

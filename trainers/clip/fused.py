@@ -50,7 +50,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
 
 def _fuses(x: Tensor) -> bool:
-    if not x.is_cuda or _off.get() or torch.compiler.is_compiling():
+    if not x.is_cuda or torch.compiler.is_compiling() or _off.get():
         return False
     return x.get_device() == torch.cuda.current_device() and kernels() is not None  # Triton starts them on that one
 

@@ -45,10 +45,14 @@ class TextEncoder:
         """Return how many packed tokens fit into ``budget`` bytes of activations.
 
         With gradients each layer keeps about 10 vectors of width D a token (block input, queries, keys, values, MLP's
-        input and hidden layer, attention weights); without, one layer's working space is all.
+        input and hidden layer, attention weights), on CUDA, where the prefix's keys and values are copied, about 20;
+        two of them are of the residual stream, the others of the matrix products' dtype. Without gradients, one layer's
+        working space is all.
         """
-        vectors = 10 * len(self.blocks) if grad else 24
-        return max(16, self.budget // (vectors * self.width * 4 * sets))
+        vectors = (20 if self.embedding.is_cuda else 10) * len(self.blocks) if grad else 24
+        stream = 2 * len(self.blocks) if grad else 2
+        size = stream * self.residual_dtype.itemsize + (vectors - stream) * self.compute_dtype.itemsize
+        return max(16, self.budget // (size * self.width * sets))
 
     def pack(self, rows: Rows, grad: bool = True, sets: int = 1) -> PackedPrompts:
         """Return rows laid out for this encoder, on its device, in chunks that fit ``budget``: see ``chunk_tokens``."""

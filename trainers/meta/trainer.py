@@ -17,6 +17,7 @@ from ..clip.weights import is_file_name
 from ..compat.registry import TRAINERS
 from ..config.defaults import HOUSE, settings
 from ..training import distributed
+from ..training.machine import image_memory, text_memory
 from ..training.result import peak_memory
 from . import hierarchy, options
 from .corpus import open_corpus
@@ -50,7 +51,7 @@ class GRAM:
         distributed.start(self.device)
         self.clip = load_clip(cfg.MODEL.BACKBONE.NAME, self.options.PREC, self.device)
         self.clip.compare_normalization(cfg.INPUT)
-        self.clip.text.budget = int(self.general_cfg.TEXT_MEMORY * 2 ** 30)
+        self.clip.text.budget = int(text_memory(self.general_cfg.TEXT_MEMORY, self.device) * 2 ** 30)
         self.learner = Learner(self.options.PROMPTS, cfg, self.clip)
         self.gram_folder = Path(cfg.DATASET.ROOT or ".") / "gram"
 
@@ -70,7 +71,7 @@ class GRAM:
         print(f"{counts['domains']} domains, {counts['classes']} pseudo-classes, {counts['kept']} pairs in them")
         held_out, training = hierarchy.held_out(tree, own.HELD_OUT)
         inputs = Inputs(features, self.learner.sees, build_transform(self.cfg, is_train=False),
-                        self.general_cfg.IMAGE_MEMORY * 2 ** 30)
+                        image_memory(self.general_cfg.IMAGE_MEMORY) * 2 ** 30)
         tasks = Episodes(tree, training, own.WAYS, own.SHOTS, own.QUERIES, max(self.cfg.SEED, 0))
         with _timed(seconds, "meta-training"):
             loop = BilevelLoop(own, self.learner, inputs, self.cfg.OUTPUT_DIR, max(self.cfg.SEED, 0), self.device)

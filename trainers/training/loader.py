@@ -195,9 +195,9 @@ def train_loader(cfg: CfgNode, manager: Any, plain: Any, budget: float) -> Any:
     world = distributed.world_size()
     batches = SeededBatchSampler(len(items), options.BATCH_SIZE, len(items) >= options.BATCH_SIZE * world,
                                  distributed.rank(), world)
+    on_cuda = cfg.USE_CUDA and torch.cuda.is_available()
     # Few images are transformed sooner than workers are started; on two cores the workers would also fight the model.
-    workers = min(cfg.DATALOADER.NUM_WORKERS, num_cpus() - 1 if num_cpus() > 2 else 0)
+    workers = min(cfg.DATALOADER.NUM_WORKERS, num_cpus() - 1 if num_cpus() > 2 or on_cuda else 0)
     if sys.platform != "linux":
         workers = min(workers, 0)
-    return EpochLoader(CachedImages(items, transform, budget), batches, workers,
-                       cfg.USE_CUDA and torch.cuda.is_available())
+    return EpochLoader(CachedImages(items, transform, budget), batches, workers, on_cuda)

@@ -19,13 +19,14 @@ from . import checkpoint, distributed, graph, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
 from .evaluation import shared_out
 from .graph import Computation, Computed
-from .loader import batches_from, train_loader
+from .loader import batches_from, num_cpus, train_loader
 from .loss_scale import LossScale
+from .machine import image_memory
 from .result import figures
 from .resumable import ResumableTrainer
 from .step import Step, loss_and_figures
 
-declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
+declare(HOUSE, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
 declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
         COMPILE=False,  # let torch.compile fuse the forward and backward of the step: minutes at the start
@@ -75,8 +76,11 @@ class PromptTrainer(ResumableTrainer):
             self.state.initial_rng_state = checkpoint.random_state()
         super().build_data_loader()
         validation.check_split(self)
-        budget = settings(self.cfg, HOUSE).IMAGE_MEMORY * 2 ** 30
-        self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, budget)
+        gib = image_memory(settings(self.cfg, HOUSE).IMAGE_MEMORY)
+        self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, gib * 2 ** 30)
+        workers = getattr(getattr(self.train_loader_x, "loader", self.train_loader_x), "num_workers", 0)
+        print(f"Loading images: {workers} workers of {num_cpus()} cores, up to {gib:g} GiB of decoded images kept "
+              "(TRAINER.PROMPTREG.IMAGE_MEMORY)")
         self.state.notes.adopt(getattr(self.dm.dataset, "notes", ()))
 
     def build_model(self) -> None:
@@ -103,6 +107,9 @@ class PromptTrainer(ResumableTrainer):
         print(f"{type(self.model).__name__}: {sum(p.numel() for p in self.trainable):,} parameters in "
               f"{len(self.trainable)} tensors, {len(self.model.classnames)} classes, {self.model.method_cfg.PREC} on "
               f"{self.device}")
+        parts = len(getattr(getattr(self.model, "layout", None), "chunks", "1"))
+        print(f"The classes' activations: {self.model.clip.text.budget / 2 ** 30:g} GiB at most, in {parts} "
+              f"part{'s' * (parts != 1)} (TRAINER.PROMPTREG.TEXT_MEMORY)")
         self.computation = Computation(self.compute, graph.why_not(self))
         if self.device.type == "cuda":
             reason = self.computation.reason
