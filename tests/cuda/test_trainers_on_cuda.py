@@ -9,6 +9,7 @@ from support.pretend_cuda import CudaError, PretendCuda
 from trainers import promptsrc
 from trainers.compat.registry import TRAINERS
 from trainers.gram import GRAM
+from trainers.training import graph
 
 TOLERANCE = {"fp32": 2e-5, "amp": 2e-2, "fp16": 2e-2, "bf16": 2e-1}  # of the largest entry: what half precision rounds
 
@@ -20,8 +21,9 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def few_sentences(monkeypatch):
+def little_work(monkeypatch):
     monkeypatch.setattr(promptsrc, "DIVERSE", promptsrc.DIVERSE[:2])
+    monkeypatch.setattr(graph, "WARM_UP", 0)  # nothing is chosen or made here that a capture would miss
 
 
 def whole_run(cls, precision, weights, folder, device, gpu=None, **more):
