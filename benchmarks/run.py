@@ -104,12 +104,12 @@ def breakdown(trainer, images, rounds):
     return {part: timing["median"] for part, timing in side_by_side(parts, rounds).items()}
 
 
-def without_frozen_text(method, file, names, settings=()):
+def without_frozen_text(method, file, names, settings=(), device="cpu"):
     """A trainer whose frozen text features are random stand-ins: a step's time does not depend on their values."""
     def stand_in(self, *_, **__):
-        return F.normalize(torch.randn(len(self.classnames), self.clip.embed_dim), dim=-1)
+        return F.normalize(torch.randn(len(self.classnames), self.clip.embed_dim), dim=-1).to(self.device)
     with unittest.mock.patch.object(PromptMethod, "template_features", stand_in):
-        return make_trainer(method, file, names, settings)
+        return make_trainer(method, file, names, settings, device)
 
 
 def pair(method, file, names, settings=()):

@@ -251,9 +251,9 @@ class FusedAttention(autograd.Function):
             of_scores = (of_weights - weights * of_weights.sum(-1, keepdim=True)) * q.shape[-1] ** -0.5
             found = of_scores @ k.float(), of_scores.mT @ q.float(), weights.mT @ grad
             return [laid_out(x.to(q.dtype)) for x in found]
-        q, k = ctx.saved_tensors[:2]
-        return (*running().kernel("attention_backward", compute, *ctx.saved_tensors, grad, launches=3,
-                                  operations=10 * q.numel() * k.shape[-2]), None, None)
+        saved = ctx.saved_tensors  # once: a checkpoint hands them out no second time
+        return (*running().kernel("attention_backward", compute, *saved, grad, launches=3,
+                                  operations=10 * saved[0].numel() * saved[1].shape[-2]), None, None)
 
 
 def laid_out(heads):
