@@ -51,6 +51,7 @@ def driver(gpu):
         "synchronize": lambda *_: gpu.add("sync", "synchronize"), "get_device_name": lambda *_: "Pretended GPU",
         "get_device_capability": lambda *_: (9, 0), "mem_get_info": lambda *_: (gpu.memory, 80 << 30),
         "max_memory_allocated": lambda *_: 1 << 30, "memory_allocated": lambda *_: 1 << 30,
+        "reset_peak_memory_stats": nothing,
         "manual_seed": gpu.generator.manual_seed, "manual_seed_all": gpu.generator.manual_seed,
         "get_rng_state": lambda *_: gpu.generator.get_state(),
         "get_rng_state_all": lambda: [gpu.generator.get_state()], "set_rng_state_all": set_states, **graphs(gpu)}
