@@ -71,7 +71,7 @@ def _gelu_backward(dy, x, dx, count, BLOCK: tl.constexpr):
     tl.store(dx + at, (grad * slope).to(dx.dtype.element_ty), mask=at < count)
 
 
-def _rows(x):
+def _rows(x: Tensor) -> tuple[int, int, int, int]:
     """Return (rows, width, block size, warps) of a contiguous tensor [..., D]."""
     width = x.shape[-1]
     block = triton.next_power_of_2(width)

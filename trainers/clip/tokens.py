@@ -161,7 +161,7 @@ def padded_lengths(lengths: list[int], most: int) -> list[int]:
     """
     kinds = sorted(set(lengths))
     counts = [lengths.count(n) for n in kinds]
-    best: list[tuple[int, list[int]]] = [(0, [])] + [(0, [])] * len(kinds)  # of the shortest so many kinds
+    best: list[tuple[int, list[int]]] = [(0, []) for _ in range(len(kinds) + 1)]  # of the shortest so many kinds
     for end in range(1, len(kinds) + 1):
         ways = []
         for start in range(end):
