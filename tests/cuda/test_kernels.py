@@ -4,7 +4,15 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from support.paths import ROOT
+from support.pretend_cuda import PretendCuda
+from support.pretend_cuda_kernels import Kernels
+
+from trainers import clip
+from trainers.clip import fused
+
+real = fused.kernels  # the device puts its own in place
 
 CHECK = """
 import torch
@@ -31,3 +39,32 @@ def test_kernels_compute_what_plain_pytorch_does():
     assert done.returncode == 0, done.stderr[-2000:]
     errors = [float(word) for line in done.stdout.splitlines() for word in line.split()]
     assert len(errors) == 16 and max(errors) < 1e-2, errors
+
+
+class Wrong:
+    """Stands for Triton where it computes something else."""
+
+    def __getattr__(self, name):
+        right = getattr(Kernels, name)
+
+        def call(*args):
+            found = right(*args)
+            return found * 1.1 if isinstance(found, torch.Tensor) else (found[0] * 1.1, *found[1:])
+        return call
+
+
+@pytest.mark.parametrize("module,reason", [(Wrong(), "their results are off by"), (None, "cannot import|halted")])
+def test_kernels_that_do_not_work_are_not_used(module, reason, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "trainers.clip.kernels", module)
+    monkeypatch.delattr(clip, "kernels", raising=False)
+    with PretendCuda(), torch.inference_mode():
+        found = real.__wrapped__()
+    assert found is None and "layer norms and QuickGELU take plain PyTorch's" in caplog.text
+    assert any(part in caplog.text for part in reason.split("|")), caplog.text
+
+
+def test_kernels_that_work_are_used(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "trainers.clip.kernels", Kernels)
+    monkeypatch.setattr(clip, "kernels", Kernels, raising=False)
+    with PretendCuda(), torch.inference_mode():
+        assert real.__wrapped__() is Kernels

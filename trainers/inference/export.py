@@ -20,6 +20,7 @@ from torch import nn
 from torchvision.transforms import Normalize
 
 from .. import __version__
+from ..clip import fused
 from ..config.yaml_text import dumped
 from ..errors import InputError, SetupError
 from ..training import checkpoint
@@ -74,7 +75,7 @@ def to_onnx(model: PromptedCLIP, path: str | Path) -> None:
         with atomic.atomic_open(path) as file, warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             logging.getLogger("onnxscript").setLevel(logging.ERROR)
-            with torch.no_grad():
+            with torch.no_grad(), fused.plain():  # a file of operators holds no kernel of ours
                 torch.onnx.export(branch, (example,), file.name, **names)
             _add_metadata(file.name, onnx_metadata(model))
     except ImportError as error:

@@ -95,8 +95,6 @@ class Computation:
         """Capture; where that fails, as for a loss that reads a number off the device, log why and go on without."""
         try:
             self.graph = StepGraph(self.compute, images, labels)
-        except torch.cuda.OutOfMemoryError:
-            raise
         except RuntimeError as error:
             self.reason = str(error).partition("\n")[0]
             log.warning("TRAIN.GRAPH: the step cannot be captured and runs without (%s)", self.reason)
