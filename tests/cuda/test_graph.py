@@ -6,6 +6,7 @@ from support.pretend_cuda import PretendCuda
 
 from trainers.compat.registry import TRAINERS
 from trainers.gram import GRAM
+from trainers.training import graph
 from trainers.training.graph import why_not
 
 LEARNING = [name for name in METHODS if not name.startswith("Zeroshot")]
@@ -16,12 +17,17 @@ def weights(tmp_path_factory):
     return low_weights(tmp_path_factory.mktemp("weights"), layers=2)
 
 
-def steps(cls, precision, weights, folder, graph, batches=3, meta=""):
+@pytest.fixture(autouse=True)
+def one_warm_up(monkeypatch):
+    monkeypatch.setattr(graph, "WARM_UP", 1)
+
+
+def steps(cls, precision, weights, folder, captured, batches=3, meta=""):
     """Train an epoch; returns the trainer, {name: prompt}, the figures of the steps and the graph's replays."""
     with PretendCuda() as gpu:
         trainer = made(cls, precision, weights, folder, meta, "cuda", batches=batches)
         trainer.cfg.defrost()
-        trainer.cfg.TRAIN.GRAPH = graph
+        trainer.cfg.TRAIN.GRAPH = captured
         trainer.computation.reason = why_not(trainer)
         trainer.set_model_mode("train")
         figures = [{name: value.item() for name, value in trainer.forward_backward(batch).items()}
