@@ -1,6 +1,3 @@
 #!/usr/bin/env bash
 # Any method, base-to-new: evaluate on the new classes of DATASET, 16 shots.
-source "$(dirname "$0")/settings.sh"
-usage 3 "TRAINER DATASET SEED" "$@"
-choose_cfg "$1"
-base2new_test "$1" "$cfg" "${SHOTS:-16}" "$2" "$3" "$(last_epoch "$1" "$cfg")"
+source "$(dirname "$0")/../common.sh"

@@ -1,7 +1,3 @@
 #!/usr/bin/env bash
 # IVLP, few-shot: train on all classes of DATASET with SHOTS images each, for each of SEEDS.
 source "$(dirname "$0")/../common.sh"
-usage 2 "DATASET SHOTS" "$@"
-for seed in "${seeds[@]}"; do
-  all_classes IVLP "${CFG:-vit_b16_c2_ep20_batch4_4+4ctx}" "$2" "$1" "$seed" ""
-done

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # few_shot.sh by its published name.
-exec bash "$(dirname "$0")/few_shot.sh" "$@"
+source "$(dirname "$0")/../common.sh"

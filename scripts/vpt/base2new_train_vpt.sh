@@ -1,5 +1,3 @@
 #!/usr/bin/env bash
 # VPT, base-to-new: train on the base classes of DATASET, 16 shots.
 source "$(dirname "$0")/../common.sh"
-usage 2 "DATASET SEED" "$@"
-base2new_train VPT "${CFG:-vit_b16_c2_ep5_batch4_4}" "${SHOTS:-16}" "$1" "$2"

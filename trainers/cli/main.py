@@ -27,6 +27,7 @@ VERBS = {
         "ls": ("ls", "methods, configs, datasets, weights, runs"),
         "doctor": ("doctor", "what this machine has and lacks")},
     "in a repository of yours": {
+        "script": ("script", "what the files below scripts/ call"),
         "init": ("init", "write our configs and scripts into a CoOp-style repository"),
         "new-method": ("new_method", "write a method's file, yaml and test"),
         "completion": ("completion", "shell completion for bash or zsh")},

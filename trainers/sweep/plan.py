@@ -1,20 +1,19 @@
-"""Which scripts make up a sweep, and, asked of the scripts themselves, which runs and folders those make."""
+"""Which scripts make up a sweep, and which runs and folders those make."""
 import functools
 import hashlib
 import itertools
 import os
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..config.build import setup_cfg
 from ..config.flags import parser
 from ..errors import InputError, SetupError
+from ..protocols.scripts import call as call_script
 from ..training import identity, run
 from ..training.result import FILE, load_result
 from ..utils.paths import SCRIPTS
@@ -168,21 +167,17 @@ def interpreter() -> str:
 
 
 def expand(steps: list[Step]) -> None:
-    """Fill in the steps' commands, which the scripts print under DRY_RUN=words."""
+    """Fill in the steps' commands."""
     if not shutil.which("bash"):
         raise SetupError("there is no bash in PATH, and the scripts need it: install it, or mend PATH")
-
-    def ask(step: Step) -> None:
-        environment = {**os.environ, "PYTHON": interpreter(), **step.environment, "DRY_RUN": "words"}
-        done = subprocess.run(step.argv, env=environment, capture_output=True)
-        if done.returncode:
-            said = os.fsdecode(done.stderr).strip().splitlines() or ["it fails"]
-            raise InputError(f"{step}: {said[-1].removeprefix('error: ')}")
-        words = iter(os.fsdecode(done.stdout).split("\0")[:-1])
-        step.commands[:] = [list(itertools.islice(words, int(count))) for count in words]
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(ask, steps))
+    caller = {**os.environ, "PYTHON": interpreter()}
+    for step in steps:
+        script, *arguments = step.words
+        try:
+            made = call_script(script.removesuffix(".sh"), SCRIPTS.parent, arguments, {**caller, **step.environment})
+        except InputError as error:
+            raise InputError(f"{step}: {error}") from None
+        step.commands[:] = made.commands
 
 
 def check_configs(jobs: list[Job]) -> None:
