@@ -94,7 +94,8 @@ def check_prompts(prompts: Prompts, clip: FrozenCLIP) -> None:
                          f"classes, got {list(context.shape)}")
     check_vectors("text_encoder", clip.text.width, len(clip.text.blocks), None, prompts.deep_text)
     if clip.vision.width is not None:
-        check_vectors("image_encoder", clip.vision.width, len(clip.vision.blocks), prompts.vision, prompts.deep_vision)
+        check_vectors("image_encoder", clip.vision.width, len(getattr(clip.vision, "blocks", ())), prompts.vision,
+                      prompts.deep_vision)
     check_layers(prompts)
 
 
