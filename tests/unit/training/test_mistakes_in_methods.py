@@ -37,6 +37,13 @@ def step_of(method):
     return Step(parameters, torch.optim.SGD(parameters, lr=0.1))
 
 
+def train_one_step(method):
+    step = step_of(method)
+    run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
+                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values())
+    PromptTrainer.forward_backward(run, {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])})
+
+
 @pytest.mark.parametrize("visual, said", [
     ({DEEP.format(1): 2}, "image_encoder.VPT and all layers from 1 on must be there"),
     ({SHALLOW: 2, DEEP.format(3): 2}, "has vectors for layers 3"),
@@ -181,12 +188,14 @@ def test_a_gradient_for_each_parameter(rule, error, said):
         rule_gradients(rule(found), prompts, "Mine")
 
 
+def test_the_trainer_looks_at_what_a_rule_returns():
+    method = built(compute_gradients=lambda self, loss, gradients: [g.sum(0) for g in gradients(loss)]).train()
+    with pytest.raises(ValueError, match="Mistaken.compute_gradients: the gradient of prompt_learner.ctx must be"):
+        train_one_step(method)
+
+
 def test_a_parameter_that_nothing_depends_on_is_noted():
     method = built(VISUAL={"visual": 2}).train()
-    step = step_of(method)
-    run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
-                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values())
-    batch = {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
     for _ in range(2):
-        PromptTrainer.forward_backward(run, batch)
+        train_one_step(method)
     assert list(method.notes) == ["visual has no gradient and stays as it started: nothing in the loss depends on it"]
