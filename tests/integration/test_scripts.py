@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -348,3 +349,10 @@ def test_wrong_arguments_are_one_line():
         done = subprocess.run(["bash", script, "a", "b", "c", "d", "e"], capture_output=True, text=True)
         assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, script
         assert done.stderr.startswith("usage: "), script
+
+
+def test_paths_given_to_test_sh_are_all_that_it_runs():
+    done = subprocess.run(["bash", "scripts/test.sh", "tests/unit/regulate", "--collect-only", "-q"], cwd=ROOT,
+                          capture_output=True, text=True, env={**os.environ, "PYTHON": sys.executable, "JOBS": "0"})
+    found = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert found == {"tests/unit/regulate/test_regulate.py"}, done.stdout[-500:] + done.stderr

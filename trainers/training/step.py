@@ -17,25 +17,24 @@ def loss_and_figures(returned: Any, method: str) -> tuple[Any, Mapping[str, Tens
     return returned
 
 
-def rule_gradients(returned: Any, prompts: Mapping[str, Tensor], method: str) -> Sequence[Tensor | None]:
-    """Return what a method's ``compute_gradients`` has returned.
+def check_gradients(returned: Any, parameters: Sequence[Tensor]) -> None:
+    """Look at what a method's ``compute_gradients`` has returned, before the optimizer does.
 
     Raises:
         TypeError: it is no list or tuple of tensors and None.
-        ValueError: it is not one for each of ``prompts``, {name: parameter}, in its shape and dtype.
+        ValueError: it is not one for each parameter, in its shape and dtype.
     """
     if not isinstance(returned, list | tuple) or not all(g is None or isinstance(g, Tensor) for g in returned):
         wrong = [type(g).__name__ for g in returned if g is not None] if isinstance(returned, list | tuple) else []
-        raise TypeError(f"{method}.compute_gradients must return a list with one tensor, or None, a parameter, got "
+        raise TypeError("compute_gradients must return a list with one tensor, or None, a parameter, got "
                         f"{type(returned).__name__}{f' of {wrong[0]}' if wrong else ''}")
-    if len(returned) != len(prompts):
-        raise ValueError(f"{method}.compute_gradients returned {len(returned)} gradients for {len(prompts)} "
+    if len(returned) != len(parameters):
+        raise ValueError(f"compute_gradients returned {len(returned)} gradients for {len(parameters)} "
                          "parameters: return one for each, or None")
-    for (name, parameter), gradient in zip(prompts.items(), returned, strict=True):
+    for i, (gradient, parameter) in enumerate(zip(returned, parameters, strict=True)):
         if gradient is not None and (gradient.shape, gradient.dtype) != (parameter.shape, parameter.dtype):
-            raise ValueError(f"{method}.compute_gradients: the gradient of {name} must be {list(parameter.shape)} in "
-                             f"{parameter.dtype}, got {list(gradient.shape)} in {gradient.dtype}")
-    return returned
+            raise ValueError(f"compute_gradients: gradient {i} must be {list(parameter.shape)} in {parameter.dtype}, "
+                             f"as its parameter is, got {list(gradient.shape)} in {gradient.dtype}")
 
 
 class Step:
@@ -83,6 +82,7 @@ class Step:
 
     def use(self, gradients: Sequence[Tensor | None]) -> None:
         """Let the optimizer use ``gradients``, one per parameter; under amp a step that overflowed is left out."""
+        check_gradients(gradients, self.parameters)
         self.finite = self.finite & all_finite(gradients)
         if self.scale:
             exhausted = self.scale.exhausted

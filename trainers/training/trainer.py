@@ -21,7 +21,7 @@ from .loader import batches_from, train_loader
 from .loss_scale import LossScale
 from .result import figures
 from .resumable import ResumableTrainer
-from .step import Step, loss_and_figures, rule_gradients
+from .step import Step, loss_and_figures
 
 declare(HOUSE, IMAGE_MEMORY=1.0)  # GiB of decoded training images kept
 declare("TRAIN", at_root=True,
@@ -166,8 +166,7 @@ class PromptTrainer(ResumableTrainer):
         images = 0 if "padding" in batch else len(batch["label"])
         step = Step(self.trainable, self.optim, self.state.loss_scale, images)
         loss, summary = loss_and_figures(self.compute_loss(*self.parse_batch_train(batch)), type(self.model).__name__)
-        gradients = rule_gradients(self.model.compute_gradients(loss, step.gradients),
-                                   dict(self.model.prompts.named_parameters()), type(self.model).__name__)
+        gradients = self.model.compute_gradients(loss, step.gradients)
         step.use(gradients)
         for (name, _), gradient in zip(self.model.prompts.named_parameters(), gradients, strict=True):
             if gradient is None:

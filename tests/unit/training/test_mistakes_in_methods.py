@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from trainers.base import PromptMethod, PromptTrainer, declare, register
 from trainers.errors import InputError
 from trainers.prompts import Prompts, prompt_tokens, words_to_context
-from trainers.training.step import Step, loss_and_figures, rule_gradients
+from trainers.training.step import Step, loss_and_figures
 
 declare("MISTAKEN", N_CTX=2, PREC="fp32")
 SHALLOW, DEEP = "image_encoder.VPT", "image_encoder.transformer.resblocks.{}.VPT_shallow"
@@ -35,13 +35,6 @@ def built(**attributes):
 def step_of(method):
     parameters = list(method.prompts.parameters())
     return Step(parameters, torch.optim.SGD(parameters, lr=0.1))
-
-
-def train_one_step(method):
-    step = step_of(method)
-    run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
-                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values())
-    PromptTrainer.forward_backward(run, {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])})
 
 
 @pytest.mark.parametrize("visual, said", [
@@ -177,25 +170,24 @@ def test_a_loss_that_gives_no_gradients(loss, said):
     (lambda found: iter(found), TypeError, "got list_iterator"),
     (lambda found: [0.0] * 3, TypeError, "got list of float"),
     (lambda found: [g.sum(0) for g in found], ValueError,
-     r"the gradient of prompt_learner.ctx must be \[2, 64\] in torch.float32, got \[64\]"),
+     r"gradient 0 must be \[2, 64\] in torch.float32, as its parameter is, got \[64\]"),
     (lambda found: [g > 0 for g in found], ValueError, r"got \[2, 64\] in torch.bool")])
 def test_a_gradient_for_each_parameter(rule, error, said):
     method = built()
-    prompts = dict(method.prompts.named_parameters())
-    found = [torch.zeros_like(parameter) for parameter in prompts.values()]
-    assert rule_gradients(found, prompts, "Mine") is found and rule_gradients((None, None, None), prompts, "Mine")
+    before = [parameter.detach().clone() for parameter in method.prompts.parameters()]
     with pytest.raises(error, match=said):
-        rule_gradients(rule(found), prompts, "Mine")
-
-
-def test_the_trainer_looks_at_what_a_rule_returns():
-    method = built(compute_gradients=lambda self, loss, gradients: [g.sum(0) for g in gradients(loss)]).train()
-    with pytest.raises(ValueError, match="Mistaken.compute_gradients: the gradient of prompt_learner.ctx must be"):
-        train_one_step(method)
+        step_of(method).use(rule([torch.ones_like(parameter) for parameter in before]))
+    assert all(map(torch.equal, before, method.prompts.parameters()))
+    step_of(method).use((torch.ones_like(before[0]), None, None))
+    assert (method.prompts.context < before[0]).all()
 
 
 def test_a_parameter_that_nothing_depends_on_is_noted():
     method = built(VISUAL={"visual": 2}).train()
+    step = step_of(method)
+    run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
+                          compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values())
+    batch = {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
     for _ in range(2):
-        train_one_step(method)
+        PromptTrainer.forward_backward(run, batch)
     assert list(method.notes) == ["visual has no gradient and stays as it started: nothing in the loss depends on it"]
