@@ -9,6 +9,7 @@ from golden import tiny_clip
 from PIL import Image, ImageDraw
 from support import reference
 from support.paths import ROOT
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from dassl.config import get_cfg_default
 from trainers.base import PromptMethod, PromptTrainer
@@ -79,11 +80,11 @@ def meta_file(cls, weights, folder):
 
 
 def poisoned(objective, parameter):
-    """Return the objective with a finite loss (ProGrad: its second) whose gradient is not a number."""
+    """Return the objective with a finite loss (the last of several) whose gradient is not a number."""
     def call(*batch):
         loss, figures = objective(*batch)
-        bad = (parameter.sum() * 0).sqrt()
-        return ((*loss[:-1], loss[-1] + bad) if isinstance(loss, tuple) else loss + bad), figures
+        losses, form = tree_flatten(loss)  # a scalar, or several in a tuple, a list, a dict
+        return tree_unflatten([*losses[:-1], losses[-1] + (parameter.sum() * 0).sqrt()], form), figures
     return call
 
 
