@@ -30,7 +30,7 @@ from safetensors.torch import save  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from trainers.clip.demo import language  # noqa: E402
-from trainers.clip.demo import train as towers  # noqa: E402
+from trainers.clip.demo import model as towers  # noqa: E402
 from trainers.utils import atomic  # noqa: E402
 
 MODEL = {"embed_dim": 128, "image_size": 48, "patch_size": 8, "width": 128, "layers": 6}
