@@ -66,8 +66,8 @@ def draw(output: str | None, folder: Path, pages: dict[str, Path]) -> list[Path]
         if output:
             runs = collect([output])
             made = tables(runs)
-            paths += plots.write(runs, made, folder, ("png",))
-            report.write(runs, made, Path(scratch) / "report.html")
+            paths += plots.write_plots(runs, made, folder, ("png",))
+            report.write_report(runs, made, Path(scratch) / "report.html")
             pages = {"report": Path(scratch) / "report.html", **pages}
         paths += screenshots(pages, folder)
     for path in paths:

@@ -28,7 +28,7 @@ from .compat.registry import TRAINERS
 from .config.defaults import HOUSE, declare, set_keys, settings
 from .config.limits import Limit, Limited
 from .errors import InputError
-from .prompts import Prompts, check_layers, check_sizes
+from .prompts import Prompts, check_prompts, check_rows, check_sizes
 from .training.compatibility import OVERRIDE
 from .training.machine import text_memory
 from .training.state import Notes
@@ -115,7 +115,9 @@ class PromptMethod(nn.Module):
         clip.text.budget = int(text_memory(self.general_cfg.TEXT_MEMORY, clip.device) * 2 ** 30)
         check_sizes(self.SECTION, self.method_cfg, clip)
         self.build_prompts()
-        check_layers(self.prompts)
+        check_prompts(self.prompts, clip)
+        usual = type(self).text_features is PromptMethod.text_features
+        check_rows(self.rows, len(self.classnames), self.prompts.context if usual else None)
         if self.rows:
             self.layout = clip.text.pack(self.rows)
         self.prompts.to(self.device)
@@ -140,7 +142,7 @@ class PromptMethod(nn.Module):
 
     def build_prompts(self) -> None:
         """Fill ``self.prompts`` and set ``self.rows``."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no build_prompts: fill self.prompts there, set self.rows")
 
     def prepare_training(self) -> None:
         """Compute what training alone needs: the frozen features that the loss compares with, another start."""
@@ -219,7 +221,16 @@ class PromptMethod(nn.Module):
         self._text = None
 
     def train(self, mode: bool = True) -> "PromptMethod":
-        """Set training or evaluation mode, as of any module."""
+        """Set training or evaluation mode, as of any module.
+
+        Raises:
+            ValueError: to be trained, a parameter that the optimizer and checkpoints would pass over, or one that is
+                frozen among the prompts.
+        """
+        for name, parameter in self.named_parameters() if mode else ():
+            if parameter.requires_grad != name.startswith("prompts."):
+                raise ValueError(f"{type(self).__name__}.{name}: what is learned must be in self.prompts "
+                                 "(self.prompts.put), what is frozen outside of it, with requires_grad_(False)")
         self.forget_text_features()
         return super().train(mode)
 

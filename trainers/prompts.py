@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from .clip import FrozenCLIP, clean, prompt_tokens
+from .clip.tokens import Rows
+from .clip.vectors import check_vectors
 from .errors import InputError
 
 
@@ -24,7 +26,14 @@ class Prompts(nn.Module):
         self.per_class: set[str] = set()
 
     def put(self, name: str, value: Tensor | nn.Module, per_class: bool = False) -> "Prompts":
-        """Add the parameter or module ``value`` under the dotted ``name``; returns self."""
+        """Add the parameter or module ``value`` under the dotted ``name``; returns self.
+
+        Raises:
+            TypeError: it is neither a tensor nor a module.
+            ValueError: a part of the name is taken by a module's attribute or method.
+        """
+        if not isinstance(value, Tensor | nn.Module):
+            raise TypeError(f"{name} must be a tensor or a module, got {type(value).__name__}")
         if per_class:
             self.per_class.add(name)
         *path, leaf = name.split(".")
@@ -33,11 +42,19 @@ class Prompts(nn.Module):
             if part not in node._modules:
                 node.add_module(part, nn.Module())
             node = node._modules[part]
+        if leaf not in {**node._parameters, **node._modules} and hasattr(type(node), leaf):
+            raise ValueError(f"{name}: {leaf} is an attribute of {type(node).__name__}: choose another name")
         setattr(node, leaf, value if isinstance(value, nn.Module) else nn.Parameter(value.detach().float().clone()))
         return self
 
     def put_deep(self, tower: str, depth: int, n: int, width: int) -> "Prompts":
-        """Add a tower's own vectors [n, width] for layers 1 to ``depth - 1``, from normal(0, 0.02)."""
+        """Add a tower's own vectors [n, width] for layers 1 to ``depth - 1``, from normal(0, 0.02).
+
+        Raises:
+            ValueError: ``tower`` is neither "text_encoder" nor "image_encoder".
+        """
+        if tower not in ("text_encoder", "image_encoder"):
+            raise ValueError(f"put_deep: {tower} must be text_encoder or image_encoder")
         for layer in range(1, depth):
             self.put(f"{tower}.transformer.resblocks.{layer}.VPT_shallow", torch.empty(n, width).normal_(std=0.02))
         return self
@@ -50,7 +67,8 @@ class Prompts(nn.Module):
     def context(self) -> Tensor | None:
         """Text context [K, D] for the rows' slots (class-specific ones one after the other), or None."""
         learner = getattr(self, "prompt_learner", None)
-        return learner.ctx.flatten(0, -2) if learner is not None else None
+        context = getattr(learner, "ctx", None)
+        return context if context is None else context.flatten(0, -2)
 
     @property
     def deep_text(self) -> list[Tensor]:
@@ -66,6 +84,39 @@ class Prompts(nn.Module):
     def deep_vision(self) -> list[Tensor]:
         """Visual vectors [n, D_v] of each layer from the second on; an empty list where there are none."""
         return self._deep("image_encoder")
+
+
+def check_prompts(prompts: Prompts, clip: FrozenCLIP) -> None:
+    """Raise ValueError for vectors, under the names that the features read, of a form that a tower cannot take."""
+    context = getattr(getattr(prompts, "prompt_learner", None), "ctx", None)
+    if context is not None and (context.dim() not in (2, 3) or context.shape[-1] != clip.text.width):
+        raise ValueError(f"prompt_learner.ctx must be [n, {clip.text.width}], or [C, n, {clip.text.width}] of the "
+                         f"classes, got {list(context.shape)}")
+    check_vectors("text_encoder", clip.text.width, len(clip.text.blocks), None, prompts.deep_text)
+    if clip.vision.width is not None:
+        check_vectors("image_encoder", clip.vision.width, len(getattr(clip.vision, "blocks", ())), prompts.vision,
+                      prompts.deep_vision)
+    check_layers(prompts)
+
+
+def check_rows(rows: Rows, classes: int, context: Tensor | None) -> None:
+    """Raise ValueError where ``rows`` are none of ``prompt_tokens``, or not those of the classes and the context.
+
+    Args:
+        rows: as a method has set them.
+        classes: C.
+        context: the vectors [K, D] that their slots count, or None where a method forms them itself.
+    """
+    if not isinstance(rows, list) or any(not isinstance(pair, tuple) or len(pair) != 2
+                                         for row in rows for pair in (row if isinstance(row, list) else [row])):
+        raise ValueError("self.rows must be a list of lists of (token, slot), as prompt_tokens returns it, got "
+                         f"{type(rows).__name__}{f' of {type(rows[0]).__name__}' if len(rows) else ''}")
+    if rows and len(rows) != classes:
+        raise ValueError(f"self.rows must have a row for each of {classes} classes, got {len(rows)}")
+    slots = {slot for row in rows for _, slot in row if slot >= 0}
+    if rows and context is not None and slots != set(range(len(context))):
+        raise ValueError(f"self.rows have {len(slots)} slots for the {len(context)} vectors of prompt_learner.ctx: "
+                         "make them as many (n_ctx and per_class of prompt_tokens)")
 
 
 def check_layers(prompts: Prompts) -> None:
@@ -140,5 +191,5 @@ def joint_context(clip: FrozenCLIP, words: str, n_ctx: int) -> tuple[str, Tensor
     return words_to_context(clip, words if n_ctx <= 4 else "", n_ctx)
 
 
-__all__ = ["Prompts", "check_layers", "check_sizes", "joint_context", "prompt_tokens", "sentence_to_context",
-           "words_to_context"]
+__all__ = ["Prompts", "check_prompts", "check_rows", "check_sizes", "joint_context", "prompt_tokens",
+           "sentence_to_context", "words_to_context"]

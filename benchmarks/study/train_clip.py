@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 import captions  # noqa: E402
 import emoji as emojis  # noqa: E402
 import numpy as np  # noqa: E402
+import packages  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from augment import augment  # noqa: E402
@@ -30,7 +31,7 @@ from safetensors.torch import save  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from trainers.clip.demo import language  # noqa: E402
-from trainers.clip.demo import train as towers  # noqa: E402
+from trainers.clip.demo import model as towers  # noqa: E402
 from trainers.utils import atomic  # noqa: E402
 
 MODEL = {"embed_dim": 128, "image_size": 48, "patch_size": 8, "width": 128, "layers": 6}
@@ -75,6 +76,7 @@ class Corpus:
         self.shown, self.stated = torch.from_numpy(self.shown), torch.from_numpy(self.stated)
         self.labels = {"emoji": numbered([e and e.code for e in of]),
                        "subgroup": numbered([e and e.subgroup for e in of])}
+        self.codes = sorted({e.code for e in of if e})
         self.of_emoji = torch.tensor([e is not None for e in of]).nonzero()[:, 0]
         self.of_icons = torch.tensor([e is None for e in of]).nonzero()[:, 0]
 
@@ -267,7 +269,9 @@ def main(argv=None):
               "final_loss": round(float(np.mean(training.losses[-500:])), 4),
               "logit_scale": round(training.model.logit_scale.exp().item(), 2),
               "seconds": round(time.time() - started), "cpu_seconds": round(time.process_time() - worked),
-              "torch": torch.__version__, "zero_shot_percent": zero_shot.accuracies(args.out)}
+              "torch": torch.__version__,
+              "hands": [name for name, hand in packages.HANDS.items() if hand.role == "clip"],
+              "emoji": corpus.codes, "zero_shot_percent": zero_shot.accuracies(args.out)}
     atomic.write_file(args.out.with_suffix(".json"), json.dumps(record, indent=1) + "\n")
     print(json.dumps(record, indent=1))
 

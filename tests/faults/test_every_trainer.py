@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.every_trainer import BATCH, METHODS, low_weights, made, meta_file
 from support.meta_runs import make_pairs, meta_training
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
@@ -21,11 +22,11 @@ def weights(tmp_path_factory):
 
 
 def poisoned(objective, parameter):
-    """Return the objective with a finite loss (ProGrad: its second) whose gradient is not a number."""
+    """Return the objective with a finite loss (the last of several) whose gradient is not a number."""
     def call(*batch):
         loss, figures = objective(*batch)
-        bad = (parameter.sum() * 0).sqrt()
-        return ((*loss[:-1], loss[-1] + bad) if isinstance(loss, tuple) else loss + bad), figures
+        losses, form = tree_flatten(loss)  # a scalar, or several in a tuple, a list, a dict
+        return tree_unflatten([*losses[:-1], losses[-1] + (parameter.sum() * 0).sqrt()], form), figures
     return call
 
 

@@ -14,7 +14,7 @@ from trainers.clip.weights import DEMO
 from trainers.errors import InputError, Interrupted
 from trainers.meta.trainer import GRAM
 from trainers.sweep import plan
-from trainers.training import checkpoint, identity, run
+from trainers.training import checkpoint, execution, identity, run
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_a_trainer_that_a_host_calls_looks_itself(place, monkeypatch):
     """A host has a main of its own: the comparison at resumption does not depend on ours."""
     interrupt_after_one_epoch(monkeypatch, place / "data", place / "half")
     name_a_class(place)
-    monkeypatch.setattr(run, "check_resumption", lambda trainer: None)
+    monkeypatch.setattr(execution, "check_resumption", lambda trainer: None)
     with pytest.raises(InputError, match="other class names"):
         run.run(run.parser().parse_args(words(place / "data", place / "half", epochs=3)))
 

@@ -56,6 +56,15 @@ def test_a_word_that_is_no_method_is_still_told(folder):
     assert done.returncode == 2 and "did you mean Smooth?" in done.stderr
 
 
+def test_a_checkout_that_another_promptreg_is_called_in(tmp_path, monkeypatch, capsys):
+    """Its files would lie beside trainers/, where this checkout's own command would not find them."""
+    (tmp_path / "trainers" / "cli").mkdir(parents=True)
+    (tmp_path / "trainers" / "cli" / "new_method.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert new_method.main(["Fresh"]) == 2 and "this folder is a checkout of PromptReg" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*fresh*"))
+
+
 @pytest.mark.parametrize("words, said", [
     (["Smooth", "--from", "CoOp"], "smooth.py is there already"), (["CoOp"], "there is a method of this name"),
     (["smooth"], "with a capital first"), (["../Smooth"], "with a capital first"),

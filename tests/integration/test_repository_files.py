@@ -7,11 +7,16 @@ import pytest
 import yaml
 from support.paths import ROOT
 
+from trainers.compat.registry import TRAINERS
+
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 SERVICES = [*FORMS, *(ROOT / ".github" / "workflows").glob("*.yml"),
             *(ROOT / name for name in (".pre-commit-config.yaml", "mkdocs.yml", "CITATION.cff"))]
 FOR_READERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "trainers/**/README.md", "tests/*/README.md")
 PAGES = sorted({page for pattern in FOR_READERS for page in ROOT.glob(pattern)})
+
+NO_METHODS = {"__init__", "__main__", "base", "prompts", "errors", "gram"}  # the last: of wrapped methods
+METHODS = sorted({path.stem for path in (ROOT / "trainers").glob("*.py")} - NO_METHODS)
 
 
 def anchors(page: Path) -> set[str]:
@@ -30,6 +35,18 @@ def test_links_of_a_page_lead_somewhere(page):
         linked = (page.parent / path).resolve() if path else page
         assert linked.exists(), target
         assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("module", METHODS)
+def test_a_method_has_all_that_contributing_asks_for(module):
+    """Its room in the import contract, without which it is held to no rule; a config; rows for its trainers."""
+    contract = (ROOT / ".importlinter").read_text()
+    names = [name for name, cls in TRAINERS.entries.items()
+             if getattr(cls, "METHOD", cls).__module__ == f"trainers.{module}"]
+    pages = "".join((ROOT / "docs" / page).read_text() for page in ("methods.md", "gram.md"))
+    assert names and re.search(rf"\btrainers\.{module}\b", contract), ".importlinter"
+    assert any(list((ROOT / "configs" / "trainers" / name).glob("*.yaml")) for name in names), "configs/trainers"
+    assert not [name for name in names if not re.search(rf"\b{name}\b", pages)], "docs/methods.md"
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda p: str(p.relative_to(ROOT)))

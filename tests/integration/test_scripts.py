@@ -348,3 +348,14 @@ def test_wrong_arguments_are_one_line():
         done = subprocess.run(["bash", script, "a", "b", "c", "d", "e"], capture_output=True, text=True)
         assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1, script
         assert done.stderr.startswith("usage: "), script
+
+
+def test_paths_given_to_test_sh_are_all_that_it_runs(tmp_path):
+    """pytest looks through pyproject's testpaths where it is given none."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\n[ "$1" = -m ] && echo "$@"; exit 0\n')
+    python.chmod(0o755)
+    done = subprocess.run(["bash", "scripts/test.sh", "tests/unit/regulate", "-x"], cwd=ROOT, capture_output=True,
+                          text=True, env={**os.environ, "PYTHON": str(python)})
+    words = done.stdout.splitlines()[-1].split()
+    assert words[:2] == ["-m", "pytest"] and [w for w in words if w.startswith("tests")] == ["tests/unit/regulate"]

@@ -587,4 +587,4 @@ def test_names_are_not_markup_anywhere(name, tmp_path, capsys):
     assert results_main([str(tmp_path), "--format", "markdown"]) == 0
     assert in_markdown(capsys.readouterr().out).count(name) == 1
     runs = collect([tmp_path])
-    plots.write(runs, tables(runs), tmp_path / "pictures")
+    plots.write_plots(runs, tables(runs), tmp_path / "pictures")

@@ -253,7 +253,7 @@ def test_hierarchy_of_words_for_numbers(change, tmp_path):
              "domains": [{"pairs": 2, "agreement": 1, "classes": [found]}]}
     numbers = torch.zeros(2, dtype=torch.int32)
     save_file({"domain": numbers, "pseudo": numbers.clone()}, tmp_path / "a.tree", {"about": json.dumps(about)})
-    assert hierarchy_page.sound(hierarchy.read(tmp_path / "a.tree")) is not bool(change)
+    assert hierarchy_page.sound(hierarchy.read_hierarchy(tmp_path / "a.tree")) is not bool(change)
     if change:
         assert gram_browse.main([str(tmp_path / "a.tree")]) == 2
 

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config-file", help="its config, for published checkpoints")
 
 
-def _classnames(given):
+def _classnames(given: str) -> list[str]:
     """Return the names that --classnames asks for: a file's lines, or what stands between commas."""
     names = [name.strip() for name in given.split(",")]
     if os.path.exists(given) and not os.path.isdir(given):

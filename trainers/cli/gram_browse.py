@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     load_package()
     from ..meta import hierarchy, hierarchy_page
     from ..meta.features import Features
-    tree = hierarchy.read(args.hierarchy)
+    tree = hierarchy.read_hierarchy(args.hierarchy)
     if not hierarchy_page.sound(tree):
         raise InputError(f"{args.hierarchy} is a damaged hierarchy: delete it and run meta-training again")
     folder = Path(args.hierarchy).parent

@@ -3,7 +3,8 @@
     promptreg new-method Smooth --from CoOp
 
 In a checkout of PromptReg the file goes into trainers/, where it is found by itself; elsewhere it goes here, and
-PROMPTREG_METHODS names it for promptreg's commands.
+PROMPTREG_METHODS names it for promptreg's commands. To start from prompts and a gradient rule instead, copy Tandem of
+docs/new-method.md.
 """
 import argparse
 import importlib.util
@@ -97,6 +98,9 @@ def run(args: argparse.Namespace) -> int:
     if args.name in TRAINERS.entries:
         raise InputError(f"{args.name}: there is a method of this name: choose another")
     here = (Path.cwd() / "trainers").resolve() == PACKAGE_ROOT
+    if not here and Path("trainers", "cli", "new_method.py").exists():
+        raise InputError(f"this folder is a checkout of PromptReg, and the promptreg that runs is {PACKAGE_ROOT}: call "
+                         "python -m trainers new-method here, or pip install -e . first")
     _check_names(args.name, here)
     files = written(args.name, TRAINERS.entries[args.base], here)
     for path in files:
@@ -153,7 +157,7 @@ def written(name: str, base: Any, here: bool) -> dict[Path, str]:
     text = re.sub(rf"^  {base.SECTION}:", f"  {section}:", text, flags=re.MULTILINE)
     return {Path("trainers" if here else ".", f"{stem}.py"): METHOD.format(**values),
             Path("configs", "trainers", name, "demo.yaml"): text,
-            Path("tests" if here else ".", f"test_{stem}.py"): TEST.format(**values, imports=imports)}
+            Path("tests/unit/methods" if here else ".", f"test_{stem}.py"): TEST.format(**values, imports=imports)}
 
 
 def _demo_keys(text: str, section: str) -> dict[str, Any]:

@@ -92,11 +92,11 @@ def write(runs: list[Any], made: list[Any], compared: list[tuple[Any, Any]], arg
     """Write the files that were asked for."""
     if args.pictures:
         from ..results import plots
-        for path in plots.write(runs, made, args.pictures):
+        for path in plots.write_plots(runs, made, args.pictures):
             print(f"wrote {path}", file=sys.stderr)
     if args.html:
         from ..results import report
-        report.write(runs, made, args.html, calls, reasons, compared)
+        report.write_report(runs, made, args.html, calls, reasons, compared)
         print(f"wrote {args.html}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """open_clip's architectures: which of them a name means, which the shapes of weights fit, and the model itself."""
 import dataclasses
 import json
+from typing import Any
 
 import open_clip
 import torch
@@ -68,7 +69,7 @@ def outline(config: dict) -> dict:
     return found
 
 
-def _side(size):
+def _side(size: Any) -> Any:
     """Return the side of square images, else both."""
     return size[0] if isinstance(size, (list, tuple)) and size[0] == size[1] else size
 
@@ -100,7 +101,7 @@ def fits(config: dict, state: dict) -> bool:
     return bool(parse_or_none(lambda state: _fits(config, state), state))
 
 
-def _fits(config, state):
+def _fits(config: dict, state: dict) -> bool:
     check_towers(config, "")
     if not has_sizes(config, state) or is_timm(config):
         return has_sizes(config, state)
@@ -114,11 +115,11 @@ def has_sizes(config: dict, state: dict) -> bool:
     return _numbers(config) == _state_numbers(state)
 
 
-def _compared(name):
+def _compared(name: str) -> bool:
     return not name.endswith("num_batches_tracked") and not name.startswith("logit_") and name not in openai.OWN_KEYS
 
 
-def _numbers(config):
+def _numbers(config: dict) -> tuple:
     text, vision = CLIPTextCfg(**config["text_cfg"]), CLIPVisionCfg(**config["vision_cfg"])
     several = isinstance(vision.layers, (list, tuple))
     grid = _side(vision.image_size) // (32 if several else vision.patch_size or 1)
@@ -127,7 +128,7 @@ def _numbers(config):
             "timm" if vision.timm_model_name else (layers, vision.width, grid))
 
 
-def _state_numbers(state):
+def _state_numbers(state: dict) -> tuple:
     text = openai.text_sizes(state)
     text = tuple(text[key] for key in ("context_length", "vocab_size", "width", "layers"))
     if any(name.startswith("visual.trunk.") for name in state):
@@ -141,11 +142,11 @@ def fitting(state: dict) -> dict[str, bool]:
             if fits(config := open_clip.get_model_config(name), state)}
 
 
-def _kind(config):
+def _kind(config: dict) -> type:
     return CustomTextCLIP if config.get("custom_text") else CLIP
 
 
-def _arranged(config, state):
+def _arranged(config: dict, state: dict) -> dict:
     return convert_to_custom_text_state_dict(state) if _kind(config) is CustomTextCLIP else state
 
 

@@ -80,6 +80,6 @@ def config_of(about: dict, state: dict, path: Path) -> dict:
     return config
 
 
-def _mlp(state, tower):
+def _mlp(state: dict, tower: str) -> dict[str, float]:
     hidden, width = state[f"{tower}resblocks.0.mlp.c_fc.weight"].shape
     return {} if hidden == 4 * width else {"mlp_ratio": (hidden + 0.5) / width}  # open_clip rounds its product down

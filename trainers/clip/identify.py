@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import open_clip
@@ -49,7 +50,7 @@ def resolve(given: str, path: Path, stored: dict) -> tuple[Architecture, dict]:
     return found, state
 
 
-def _layout(stored):
+def _layout(stored: dict) -> dict:
     """Return a state dict under OpenAI's names. Raises KeyError, ValueError or another where it is not a CLIP's."""
     state = hf.to_openai(stored) if hf.is_transformers(stored) else stored
     if "text.token_embedding.weight" in state:  # open_clip's with a text tower of its own
@@ -59,7 +60,7 @@ def _layout(stored):
     return state
 
 
-def _agreed(asked, said, given, path):
+def _agreed(asked: list[Architecture], said: Architecture | None, given: str, path: Path) -> Architecture | None:
     """Return the one of ``asked`` that ``said`` does not contradict."""
     if not said or not asked:
         if len(asked) > 1:
@@ -76,14 +77,14 @@ def _agreed(asked, said, given, path):
                      f"({'; '.join(differs[:3])}): correct the one that is wrong, or give the path alone")
 
 
-def _in_file(state):
+def _in_file(state: dict) -> Architecture | None:
     if not openai.is_openais(state):
         return None
     return Architecture("the file (it has OpenAI's own entries)", openai.configuration(state),
                         openai.NORMALIZATION)
 
 
-def _beside(path, state, transformers):
+def _beside(path: Path, state: dict, transformers: bool) -> Architecture | None:
     """Return what open_clip's or transformers' config file says of the weights beside it, or None."""
     config = path.parent / ("config.json" if transformers else "open_clip_config.json")
     if not config.is_file() or not _is_about(path):
@@ -93,7 +94,7 @@ def _beside(path, state, transformers):
                           f"with {reason[:80]}): correct it, or move it away and give ARCH:{path}")
 
 
-def _described(config, state, transformers):
+def _described(config: Path, state: dict, transformers: bool) -> Architecture:
     """Return the architecture that a config file describes."""
     about = read_json(config)
     if transformers:
@@ -107,13 +108,13 @@ def _described(config, state, transformers):
     return Architecture(str(config), found, (_three(mean), _three(std)) if mean and std else None)
 
 
-def _three(numbers):
+def _three(numbers: Iterable[float]) -> tuple[float, float, float]:
     """Return an image's numbers, one a channel."""
     red, green, blue = map(float, numbers)
     return red, green, blue
 
 
-def _is_about(path):
+def _is_about(path: Path) -> bool:
     """Whether a config file beside ``path`` can only be about it: a hub's name, or the folder's only weights."""
     return path.name in HUB_NAMES or sum(other.name.lower().endswith(weights.SUFFIXES) for other in
                                          path.parent.iterdir()) == 1
@@ -132,7 +133,7 @@ def read_json(path: Path) -> dict:
     return found
 
 
-def _published(path):
+def _published(path: Path) -> Architecture | None:
     """Return the model of a file with the check sum of one that open_clip lists, or None."""
     digest = file_digest(path, hashlib.sha256())
     for arch, tag in list_pretrained():
@@ -144,7 +145,7 @@ def _published(path):
     return None
 
 
-def _nobody_says(path, state, transformers):
+def _nobody_says(path: Path, state: dict, transformers: bool) -> str:
     lacks, config = ("does not say which model it is, and shapes do not tell activation and attention heads",
                      "open_clip_config.json")
     if transformers:
@@ -153,7 +154,7 @@ def _nobody_says(path, state, transformers):
     return f"{path} {lacks}: give MODEL.BACKBONE.NAME as ARCH:{path}, {_choices(state)}{alone}"
 
 
-def _choices(state):
+def _choices(state: dict) -> str:
     """Return the end of a refusal: what ARCH may be."""
     names = [f"{name} ({'QuickGELU, as OpenAI has' if quick else 'GELU'})"
              for name, quick in architecture.fitting(state).items()]

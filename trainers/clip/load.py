@@ -3,6 +3,7 @@ import functools
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -116,7 +117,7 @@ def computes_in_half(device: torch.device | str) -> bool:
     return True
 
 
-def _lower(model, dtype):
+def _lower(model: torch.nn.Module, dtype: torch.dtype) -> None:
     """Cast what matrix products read to ``dtype``; norms, embeddings and the scale stay float32 in transformers."""
     if dtype == torch.float32:
         return
@@ -181,7 +182,7 @@ def with_variant(of_file: str, variant: str) -> str:
     return hashlib.blake2b(f"{of_file} {variant}".encode(), digest_size=16).hexdigest() if variant else of_file
 
 
-def _by_path(arch, path):
+def _by_path(arch: str, path: Path) -> tuple[torch.nn.Module, str, Any]:
     """Return (model, variant, normalization) of a file of weights, ``arch`` what the name says of it or ""."""
     found, state = identify.resolve(arch, path, weights.read_weights(path))
     variant = architecture.variant(found.config, state)
@@ -191,7 +192,7 @@ def _by_path(arch, path):
     return model, variant, found.normalization
 
 
-def _published(name, path):
+def _published(name: str, path: Path) -> torch.nn.Module:
     """Return the model of a published name with the weights in its file.
 
     Raises:

@@ -1,4 +1,6 @@
 """OpenAI's CLIP: QuickGELU, attention heads of width 64, and every other size read from the shapes of the weights."""
+from typing import Any
+
 import torch
 from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
@@ -32,7 +34,7 @@ def text_sizes(state: dict) -> dict:
             "vocab_size": state["token_embedding.weight"].shape[0], "layers": _count(state, "transformer.resblocks.")}
 
 
-def _vision(state):
+def _vision(state: dict) -> dict[str, Any]:
     if "visual.proj" in state:
         width, _, patch, _ = state["visual.conv1.weight"].shape
         grid = round((state["visual.positional_embedding"].shape[0] - 1) ** 0.5)
@@ -43,7 +45,7 @@ def _vision(state):
             "width": state["visual.layer1.0.conv1.weight"].shape[0], "image_size": 32 * grid}
 
 
-def _count(state, prefix):
+def _count(state: dict, prefix: str) -> int:
     """Return how many layers have names of ``prefix`` and a number."""
     return len({name[len(prefix):].partition(".")[0] for name in state if name.startswith(prefix)})
 
@@ -57,7 +59,7 @@ def build_from_openai(state: dict) -> CLIP:
     Raises:
         InputError: names or shapes are not those of a CLIP.
     """
-    def build(state):
+    def build(state: dict) -> torch.nn.Module:
         ids, state = state.get("token_ids"), prepared(state)
         model = assemble(CLIP, configuration(state), state)
         model.known_tokens = None if ids is None else frozenset(ids.tolist())
@@ -106,7 +108,7 @@ def skeleton(kind: type, config: dict) -> torch.nn.Module:
                     **sizes)
 
 
-def _expand_vocabulary(state):
+def _expand_vocabulary(state: dict) -> dict:
     """Undo the demo model's short vocabulary: rows that were not stored get the mean of those that were."""
     ids = state.pop("token_ids", None)
     if ids is not None:

@@ -17,6 +17,7 @@ from .block import Block, attend, attend_after_prefix, linear
 from .fused import norm
 from .packed_attention import attend_last, attend_packed
 from .tokens import PackedPrompts, Rows, pack
+from .vectors import check_vectors
 
 
 class TextEncoder:
@@ -70,7 +71,7 @@ class TextEncoder:
         return self.blocks[0].attn.in_proj_weight.dtype
 
     def __call__(self, layout: PackedPrompts, context: torch.Tensor | None = None,
-                 deep: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+                 deep: Sequence[torch.Tensor | None] = ()) -> torch.Tensor:
         """Encode prompts.
 
         Args:
@@ -78,11 +79,15 @@ class TextEncoder:
             context: learned vectors [K, D] for the rows' slots, or [G, K, D] for G sets of them (CoCoOp's one per
                 image). None where the rows have no slots.
             deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
-                there; at most ``len(blocks) - 1``. Later layers leave these positions alone.
+                there; at most ``len(blocks) - 1``. Later layers, and those with None, leave these positions alone.
 
         Returns:
             Unnormalized features [C, E], or [G, C, E] for G sets.
+
+        Raises:
+            ValueError: vectors of another form, for more layers than there are, or none where the rows have slots.
         """
+        self._check_vectors(layout, context, deep)
         batched = context is not None and context.dim() == 3
         sets = context if batched or context is None else context.unsqueeze(0)
         recompute = len(layout.chunks) > 1 and torch.is_grad_enabled()
@@ -99,6 +104,17 @@ class TextEncoder:
                     features[-1].register_hook(give_back)  # in the backward, before this chunk's turn
         features = torch.cat(features, 1).index_select(1, layout.order)
         return features if batched else features[0]
+
+    def _check_vectors(self, layout, context, deep):
+        check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
+        slots = len(layout.prefix_context_positions)
+        if context is None and (slots or any(len(chunk.context_positions) for chunk in layout.chunks)):
+            raise ValueError("text tower: the rows have slots and there are no context vectors for them: put them "
+                             "under prompt_learner.ctx, or override text_features")
+        for layer, vectors in enumerate(deep, 1):
+            if vectors is not None and vectors.shape[-2] != slots:
+                raise ValueError(f"text tower: layer {layer} has {vectors.shape[-2]} vectors for {slots} slots that "
+                                 "all classes share before their names: make them as many")
 
     @staticmethod
     def _fill(x, slots, sets):
@@ -124,7 +140,7 @@ class TextEncoder:
         x = x.to(self.residual_dtype)
         masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
-            if 0 < i <= len(deep):
+            if 0 < i <= len(deep) and deep[i - 1] is not None:
                 x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
             last = i == len(self.blocks) - 1
             if x.is_cuda:

@@ -8,6 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import InputError
 from .block import Block, attend, linear
 from .fused import norm
+from .vectors import check_vectors
 
 
 def check_size(images: Tensor, tower: nn.Module) -> None:
@@ -43,24 +44,30 @@ class VisionEncoder:
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
         return norm(x, tower.ln_pre, self.residual_dtype)
 
-    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = ()) -> Tensor:
         """Encode an embedded batch.
 
         Args:
             x: [B, 1 + N, D] as ``embed`` returns it.
             prompts: learned vectors [n, D], appended before ``ln_pre``; None for the frozen features.
-            deep: for each layer from the second on, vectors [n, D] that replace the appended ones; later layers
-                leave them.
+            deep: for each layer from the second on, vectors [n, D] that replace those of the layers before, or are the
+                first; None for a layer that has none, and leaves those that are there.
 
         Returns:
             Unnormalized features [B, E].
+
+        Raises:
+            ValueError: vectors of another form, or for more layers than there are.
         """
+        check_vectors("vision tower", self.width, len(self.blocks), prompts, deep)
+        length = x.shape[1]
         n = 0 if prompts is None else len(prompts)
         if n:
             x = torch.cat([x, norm(prompts, self.tower.ln_pre, x.dtype).expand(x.shape[0], -1, -1)], 1)
         for i, block in enumerate(self.blocks):
-            if n and 0 < i <= len(deep):
-                x = torch.cat([x[:, :-n], deep[i - 1].to(x.dtype).expand(x.shape[0], -1, -1)], 1)
+            vectors = deep[i - 1] if 0 < i <= len(deep) else None
+            if vectors is not None:
+                x = torch.cat([x[:, :length], vectors.to(x.dtype).expand(x.shape[0], -1, -1)], 1)
             if i < len(self.blocks) - 1:
                 x = block.output_and_mlp(x, attend(*block.project(x)))
             else:  # only the class token goes on
@@ -92,8 +99,10 @@ class PlainVision:
         check_size(images, self.tower)
         return images.to(self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor] = ()) -> Tensor:
-        """Return unnormalized features [B, E] of images [B, 3, S, S]; there is nowhere to put prompts."""
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = ()) -> Tensor:
+        """Return unnormalized features [B, E] of images [B, 3, S, S]. Raises ValueError where prompts are given."""
+        if prompts is not None or len(deep):
+            raise ValueError("this vision tower takes no prompts: ask for its width by require_vit(), which says so")
         return self.tower(x)
 
 

@@ -2,6 +2,7 @@
 import difflib
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import open_clip
@@ -50,7 +51,7 @@ def is_architecture(arch: str) -> bool:
     return arch == "openai" or arch in COOP_NAMES or arch in open_clip.list_models()
 
 
-def _is_path(text):
+def _is_path(text: str) -> bool:
     return text.lower().endswith(SUFFIXES) or text.startswith(("/", "~", "./", "../")) or os.path.isabs(text)
 
 
@@ -81,7 +82,7 @@ def split_name(name: str, fetching: bool = False) -> tuple[str, str]:
     return arch, tag
 
 
-def _meant(arch):
+def _meant(arch: str) -> str:
     """Return a suggestion for a name of no architecture, or nothing."""
     if is_architecture(arch):
         return ""
@@ -131,7 +132,7 @@ def locate(name: str) -> Path:
                      f"{' and '.join(looked)}; fetch them with: {fetch}")
 
 
-def _check_file(name, path):
+def _check_file(name: str, path: Path) -> None:
     """Raise InputError where the file that MODEL.BACKBONE.NAME names is not there."""
     if path.is_file():
         return
@@ -143,7 +144,7 @@ def _check_file(name, path):
                      + (f" (before the colon, {meant.strip()})" if meant else ""))
 
 
-def _in_hub_cache(repository, files):
+def _in_hub_cache(repository: str, files: Iterable[str]) -> str | None:
     try:
         from huggingface_hub import try_to_load_from_cache
     except ImportError:
@@ -170,7 +171,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
                           f"{path} cannot be read as CLIP weights ({reason}): fetch the file again")
 
 
-def _state_dict(path):
+def _state_dict(path: str | Path) -> dict:
     if str(path).endswith(".safetensors"):
         return _without_prefix(load_file(path))
     if torch_archive.is_torchscript(path):
@@ -178,7 +179,7 @@ def _state_dict(path):
     return _unwrapped(torch.serialization.load(path, map_location="cpu", weights_only=True))
 
 
-def _unwrapped(content):
+def _unwrapped(content: dict) -> dict:
     """Return the one state dict in a training framework's file, under any key."""
     inner = {key: value for key, value in {"the file itself": content, **content}.items() if isinstance(value, dict)
              and any(str(name).endswith(FINAL_NORMS) for name in value)}
@@ -188,7 +189,7 @@ def _unwrapped(content):
     return _without_prefix({name: value for name, value in content.items() if torch.is_tensor(value)})
 
 
-def _without_prefix(state):
+def _without_prefix(state: dict) -> dict:
     """Drop the prefixes that wrapping modules give to all names (``module.``, ``model.``, ``_orig_mod.`` …)."""
     while state:
         first = next(iter(state)).partition(".")[0] + "."

@@ -60,13 +60,14 @@ def folder() -> Path:
     return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "promptreg"
 
 
-def _path(clip, precision, classnames, templates, normalize_each):
+def _path(clip: "FrozenCLIP", precision: str, classnames: Sequence[str], templates: Sequence[str],
+          normalize_each: bool) -> Path:
     key = json.dumps([clip.fingerprint, precision, clip.device.type, list(classnames), list(templates),
                       normalize_each, torch.__version__])
     return folder() / f"text-{hashlib.sha256(key.encode()).hexdigest()[:32]}.safetensors"
 
 
-def _read(path):
+def _read(path: Path) -> torch.Tensor | None:
     """Return the features in a file of the cache, or None where there is no file or a damaged one."""
     if not path.exists():
         return None
@@ -80,7 +81,7 @@ def _read(path):
     return features
 
 
-def _cached(path):
+def _cached(path: Path) -> torch.Tensor:
     with safe_open(path, "pt") as file:
         features, digest = file.get_tensor("features"), (file.metadata() or {}).get("sha256")
     if digest != _digest(features):
@@ -88,11 +89,11 @@ def _cached(path):
     return features
 
 
-def _digest(features):
+def _digest(features: torch.Tensor) -> str:
     return hashlib.sha256(features.numpy().tobytes()).hexdigest()
 
 
-def _keep(path, features):
+def _keep(path: Path, features: torch.Tensor) -> None:
     """Write the file and make room for it. A cache may fail."""
     try:
         features = features.cpu().contiguous()
@@ -102,7 +103,7 @@ def _keep(path, features):
         log.warning("frozen text features are not kept (%s): %s", error, path)
 
 
-def _make_room(newest):
+def _make_room(newest: Path) -> None:
     """Drop the least recently used beyond LIMIT_BYTES; others may do the same at this moment."""
     files = {}
     for path in newest.parent.glob("text-*.safetensors"):

@@ -39,11 +39,11 @@ def repair() -> str | None:
 class _TorchOfDassl(types.ModuleType):
     """The module torch as Dassl's checkpoint functions see it."""
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(torch, name)
 
     @staticmethod
-    def load(f, *args, **options):
+    def load(f: Any, *args: Any, **options: Any) -> Any:
         """Call ``torch.load`` as Dassl does, with optimizers, schedulers and numpy's numbers let through.
 
         Raises:
@@ -62,7 +62,7 @@ class _TorchOfDassl(types.ModuleType):
         return content
 
 
-def _refusal(file, error):
+def _refusal(file: Any, error: Exception) -> str:
     reason = re.search(r"GLOBAL (\S+)|(?:class|global) (\S+)", str(error))
     what = f"objects of {(reason[1] or reason[2]).strip(chr(39) + '>')}" if reason else "damaged or foreign content"
     return (f"{file} holds {what}: only tensors, plain values and the optimizers and schedulers of PyTorch and Dassl "
@@ -76,11 +76,11 @@ def safe_globals() -> list[Any]:
     return [*torch_classes, dict, (_state, "collections.defaultdict"), *_numpy_numbers()]
 
 
-def _subclasses(cls):
+def _subclasses(cls: type) -> list[type]:
     return [cls, *(below for child in cls.__subclasses__() for below in _subclasses(child))]
 
 
-def _numpy_numbers():
+def _numpy_numbers() -> list[Any]:
     """Return the names of numpy's scalars: files of numpy 1 call its module ``core``, those of numpy 2 ``_core``."""
     import numpy
     core = "_core" if importlib.util.find_spec("numpy._core") else "core"
@@ -89,12 +89,12 @@ def _numpy_numbers():
     return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), numpy.dtype, *dtypes]
 
 
-def _state(_factory=None):
+def _state(_factory: Any = None) -> dict:
     """Stand for ``defaultdict``, as which an optimizer keeps its state: PyTorch's safe reader fills dicts alone."""
     return {}
 
 
-def _restore_state(content):
+def _restore_state(content: Any) -> None:
     """Make the state of the optimizers in a checkpoint the ``defaultdict`` again that it was when it was saved."""
     pending, seen = [content], set()
     while pending:

@@ -11,7 +11,9 @@ import importlib.machinery
 import importlib.util
 import logging
 import sys
+from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from ..utils.images import read_image
 from ..utils.paths import PACKAGE
@@ -29,29 +31,29 @@ def sibling(name: str) -> ModuleType:
 class _Alias(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Lets ``import dassl.x.y`` return the module ``minidassl.x.y`` itself, not a copy."""
 
-    def __init__(self, package):
+    def __init__(self, package: str) -> None:
         self.package = package
         self.true_specs = {}
 
-    def find_spec(self, fullname, path=None, target=None):
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname == "dassl" or fullname.startswith("dassl."):
             real = self.package + fullname[len("dassl"):]
             if importlib.util.find_spec(real):
                 return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
         return None
 
-    def create_module(self, spec):
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(self.package + spec.name[len("dassl"):])
         self.true_specs[spec.name] = module.__spec__
         return module
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         for spec in self.true_specs.values():
             if spec.name == module.__name__:
                 module.__spec__ = spec
 
 
-def _settle():
+def _settle() -> ModuleType:
     if "dassl" in sys.modules or importlib.util.find_spec("dassl"):
         return importlib.import_module("dassl")
     package = sibling("minidassl").__name__

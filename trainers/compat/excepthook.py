@@ -4,6 +4,8 @@ Our command line catches them itself; a host calls ``build_trainer`` in a main o
 """
 import os
 import sys
+from types import TracebackType
+from typing import Any
 
 from ..errors import PromptRegError
 from ..utils.console import one_line, print_stderr
@@ -15,7 +17,7 @@ def install() -> None:
     if getattr(previous, "of_promptreg", False):
         return
 
-    def hook(kind, error, trace):
+    def hook(kind: type[BaseException], error: Any, trace: TracebackType | None) -> None:
         if not issubclass(kind, PromptRegError) or wants_traceback():
             previous(kind, error, trace)
             return

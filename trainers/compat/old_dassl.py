@@ -2,9 +2,11 @@
 import contextlib
 import importlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from torchvision.transforms import RandomResizedCrop
+from yacs.config import CfgNode
 
 PUBLISHED_SCALE = (0.08, 1.0)  # torchvision's default, and Dassl's from the version on that has the key
 
@@ -18,7 +20,7 @@ def crop_scale() -> str | None:
     cfg.INPUT.RRCROP_SCALE = PUBLISHED_SCALE
     build = module._build_transform_train
 
-    def build_with_scale(cfg, *args, **kwargs):
+    def build_with_scale(cfg: CfgNode, *args: Any, **kwargs: Any) -> Any:
         transform = build(cfg, *args, **kwargs)
         for step in transform.transforms:
             if isinstance(step, RandomResizedCrop):
@@ -41,8 +43,8 @@ def evaluator_reset() -> str | None:
     return None
 
 
-def _resetting(reset):
-    def reset_all(self):
+def _resetting(reset: Callable[[Any], None]) -> Callable[[Any], None]:
+    def reset_all(self: Any) -> None:
         reset(self)
         self._y_true, self._y_pred = [], []
     return reset_all

@@ -12,7 +12,9 @@ import re
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -55,7 +57,7 @@ def repair(dassl: types.ModuleType) -> list[str]:
 
 
 @contextlib.contextmanager
-def _logging_kept():
+def _logging_kept() -> Iterator[None]:
     """Dassl's WILDS datasets switch off all warnings of the process when they are imported."""
     level = logging.root.manager.disable
     try:
@@ -73,7 +75,7 @@ def without_wilds(dassl: types.ModuleType) -> str | None:
     return "its WILDS datasets are left out, as the package wilds is not installed"
 
 
-def _used(dassl, pattern):
+def _used(dassl: types.ModuleType, pattern: str) -> set[str]:
     """Return the set of what ``pattern`` finds in Dassl's source files."""
     files = (file for folder in dassl.__path__ for file in Path(folder).rglob("*.py"))
     return {name for file in files for name in re.findall(pattern, file.read_text(encoding="utf-8", errors="ignore"))}
@@ -114,7 +116,8 @@ def schedulers() -> str | None:
         return f"PyTorch {torch.__version__} takes no `verbose` for warm-up schedulers"
 
 
-def _init_warmup(self, optimizer, successor, warmup_epoch, last_epoch=-1, verbose=False):
+def _init_warmup(self: Any, optimizer: torch.optim.Optimizer, successor: Any, warmup_epoch: int, last_epoch: int = -1,
+                 verbose: bool = False) -> None:
     self.successor, self.warmup_epoch = successor, warmup_epoch
     torch.optim.lr_scheduler.LRScheduler.__init__(self, optimizer, last_epoch)
 
@@ -132,7 +135,7 @@ def resuming() -> str | None:
     return "a resumed warm-up schedule steps the run's own optimizer"
 
 
-def _resume_warmup(self, state):
+def _resume_warmup(self: Any, state: dict[str, Any]) -> None:
     saved, own = state["successor"], self.successor
     torch.optim.lr_scheduler.LRScheduler.load_state_dict(self, {**state, "successor": own})
     saved = saved if isinstance(saved, dict) else vars(saved)  # a fork may save its state_dict

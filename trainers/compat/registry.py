@@ -44,7 +44,7 @@ class SharedRegistry:
         self._register_in_dassl(obj, force=force)
         return obj
 
-    def _register_alias(self, name):
+    def _register_alias(self, name: str) -> None:
         self.registry._obj_map[PREFIX + name] = self.entries[name]
 
 

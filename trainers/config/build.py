@@ -3,7 +3,9 @@ import argparse
 import difflib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import yaml
 from yacs.config import CfgNode
@@ -42,7 +44,7 @@ def setup_cfg(args: argparse.Namespace) -> tuple[CfgNode, Origin]:
     return cfg, origin
 
 
-def _return_opts(args):
+def _return_opts(args: argparse.Namespace) -> None:
     """Give KEY VALUE pairs back to ``args.opts`` where the flag before them, one of several words, has taken them."""
     for flag in SEVERAL:
         words = getattr(args, flag, None) or []
@@ -64,7 +66,7 @@ def load_files(cfg: CfgNode, origin: Origin, paths: Iterable[str]) -> None:
                              + _nearest_file(path))
         if not path.endswith((".yaml", ".yml")):
             raise InputError(f"{path} is not a .yaml file")
-        _merge(cfg, origin, lambda path=path: _merge_file(cfg, path), path)
+        _merge(cfg, origin, partial(_merge_file, cfg, path), path)
         with open(path, encoding="utf-8-sig") as file:  # what says the default again is said there, too
             origin.update(dict.fromkeys(flatten(yaml.load(file, PlainLoader) or {}), path))
 
@@ -74,7 +76,7 @@ def apply_flags(cfg: CfgNode, origin: Origin, args: argparse.Namespace) -> None:
     for flag, key in FLAGS.items():
         value = getattr(args, flag, None)
         if value not in (None, ""):
-            _merge(cfg, origin, lambda key=key, value=value: cfg.merge_from_list([key, value]), COMMAND_LINE)
+            _merge(cfg, origin, partial(cfg.merge_from_list, [key, value]), COMMAND_LINE)
 
 
 def apply_opts(cfg: CfgNode, origin: Origin, opts: Sequence[str]) -> None:
@@ -95,7 +97,7 @@ def apply_opts(cfg: CfgNode, origin: Origin, opts: Sequence[str]) -> None:
     _merge(cfg, origin, lambda: cfg.merge_from_list(opts), COMMAND_LINE)
 
 
-def _merge(cfg, origin, change, source):
+def _merge(cfg: CfgNode, origin: Origin, change: Callable[[], Any], source: str) -> None:
     """Call ``change``, which merges into ``cfg``, and note ``source`` as the origin of what it has changed."""
     before = flatten(cfg)
     try:
@@ -109,7 +111,7 @@ def _merge(cfg, origin, change, source):
     origin.update({k: source for k, v in flatten(cfg).items() if k not in before or repr(before[k]) != repr(v)})
 
 
-def _merge_file(cfg, path):
+def _merge_file(cfg: CfgNode, path: str) -> None:
     try:
         with open(path, encoding="utf-8-sig") as file:
             refuse_doubtful_keys(yaml.compose(file, PlainLoader))
@@ -120,13 +122,13 @@ def _merge_file(cfg, path):
         raise ValueError(f"it is not a config in YAML ({error})") from None
 
 
-def _unknown(error, known):
+def _unknown(error: Exception, known: Iterable[str]) -> str:
     key = str(error.args[0]).rpartition(": ")[2].strip("'")
     near = difflib.get_close_matches(key, known, 1, 0.5)
     return f"unknown key {key}" + (f": did you mean {near[0]}?" if near else "")
 
 
-def _mistyped(error):
+def _mistyped(error: Exception) -> str | None:
     """Return yacs's message about a value's type in plain English; None for another message."""
     found = re.match(r"Type mismatch \(<class '([\w.]+)'> vs. .*? with values \((.*) vs. (.*)\) for config key: (\S+)",
                     str(error), re.DOTALL)
@@ -138,7 +140,7 @@ def _mistyped(error):
     return f"{key} is {given!r}: it must be of type {wanted}, as {default!r} is"
 
 
-def _nearest_file(path):
+def _nearest_file(path: str) -> str:
     folder = os.path.dirname(path)
     names = os.listdir(folder) if os.path.isdir(folder) else []
     near = difflib.get_close_matches(os.path.basename(path), names, 1, 0.3)

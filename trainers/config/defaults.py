@@ -83,7 +83,7 @@ def complete(config: dict[str, Any], section: str) -> CfgNode:
     return cfg
 
 
-def _complete(node, needed, section=""):
+def _complete(node: CfgNode, needed: CfgNode, section: str = "") -> None:
     for key, default in needed.items():
         value = node.setdefault(key, default)
         if value is None and isinstance(default, str):  # a host's CTX_INIT, for a random start
@@ -95,7 +95,7 @@ def _complete(node, needed, section=""):
             _complete(value, default, f"{section}{key}.")
 
 
-def _fill(cfg):
+def _fill(cfg: CfgNode) -> list[tuple[CfgNode, str]]:
     """Add the declared keys that ``cfg`` lacks; return (section, key) of those that take a value of any type."""
     any_type = []
     for section, keys in _DECLARED.items():

@@ -59,14 +59,14 @@ def refuse_doubtful_keys(node: yaml.Node | None, section: str = "") -> None:
 
 
 class _PlainDumper(yaml.SafeDumper):
-    def ignore_aliases(self, data):
+    def ignore_aliases(self, data: Any) -> bool:
         """Python keeps equal constants once: they are not to come out as aliases, which nothing here reads."""
         return True
 
 
 def dumped(cfg: Mapping[str, Any]) -> str:
     """Return a config as YAML that ``parsed`` reads."""
-    def plain(node):
+    def plain(node: Mapping[str, Any]) -> dict[str, Any]:
         return {key: plain(value) if isinstance(value, dict) else value for key, value in node.items()}
     return yaml.dump(plain(cfg), Dumper=_PlainDumper)
 

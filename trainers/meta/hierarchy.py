@@ -111,7 +111,7 @@ def build(features: Features, path: str | Path, options: Mapping[str, Any],
         distributed.barrier()
         if distributed.rank() == 0:
             shutil.rmtree(path.with_suffix(".parts"), ignore_errors=True)
-    return read(path)
+    return read_hierarchy(path)
 
 
 def _build(features: Features, path: Path, options: Mapping[str, Any], about: dict[str, Any]) -> None:
@@ -160,7 +160,7 @@ def _join(parts: Path, domain: np.ndarray, count: int, path: Path, about: dict[s
                            {"about": json.dumps({**about, "domains": domains}, sort_keys=True)}))
 
 
-def read(path: str | Path) -> Hierarchy:
+def read_hierarchy(path: str | Path) -> Hierarchy:
     """Return the ``Hierarchy`` of a file.
 
     Raises:

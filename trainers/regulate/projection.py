@@ -20,7 +20,7 @@ def project(gradients: Iterable[torch.Tensor | None], guides: Iterable[torch.Ten
             for g, guide in zip(gradients, guides, strict=True)]
 
 
-def _project(gradient, guide, strength):
+def _project(gradient: torch.Tensor, guide: torch.Tensor, strength: float) -> torch.Tensor:
     unit = guide / guide.norm()
     along = (gradient * unit).sum()
     return torch.where(along < 0, gradient - strength * along * unit, gradient)

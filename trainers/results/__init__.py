@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..compat import old_names
 
@@ -28,5 +28,5 @@ class _Results(ModuleType):
 sys.modules[__name__].__class__ = _Results
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     return old_names.attribute(__name__, name, "training.result")

@@ -166,7 +166,8 @@ def check(content: dict[str, Any], figures: dict[str, Any]) -> None:
         raise TypeError("notes must be a list")
 
 
-def number(content, key, least=-math.inf, most=math.inf, kinds=(int, float)):
+def number(content: dict[str, Any], key: str, least: float = -math.inf, most: float = math.inf,
+           kinds: tuple[type, ...] = (int, float)) -> Any:
     """Return the figure ``key``; raises ValueError unless it is a finite number (and no bool) within these bounds."""
     value = content[key]
     if type(value) not in kinds or not math.isfinite(value) or not least <= value <= most:

@@ -95,7 +95,7 @@ def averages(table: Table, figures: dict[tuple, dict[str, Any]]) -> Table | None
     return Table(table.setting, title, [kinds[n] for n in filled], rows, source=table.source)
 
 
-def match(table, row, column, figures, source="published"):
+def match(table: Table, row: Row, column: str, figures: dict[tuple, Any], source: str = "published") -> Any:
     """Return the published row of a cell: of a test set, trained on ImageNet if on another dataset than the cell's; the
     average only where it is over the eleven datasets, as theirs."""
     if row.line.split or table.source not in ("", "imagenet"):
@@ -139,7 +139,7 @@ class Paired:
     p: float | None
     where: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         p = "all pairs are equal" if self.p is None else f"Wilcoxon p = {self.p:.3g}"
         return (f"{self.first} - {self.second}, {self.where}: {self.mean:+.2f} points, "
                 f"95% interval [{self.low:+.2f}, {self.high:+.2f}], {p} "

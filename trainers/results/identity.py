@@ -140,7 +140,7 @@ def weights_names(runs: Iterable[Run]) -> Callable[[Run], dict[str, Any]]:
         if run.hashes.get("weights"):
             found[run.backbone].add(run.hashes["weights"])
 
-    def named(run):
+    def named(run: Run) -> dict[str, str]:
         held = found[run.backbone]
         digest = run.hashes.get("weights") or (next(iter(held)) if len(held) == 1 else "")
         return {"weights": digest, "backbone": run.backbone + (weights_words(digest) if len(held) > 1 else "")}
@@ -159,7 +159,7 @@ def with_sources(runs: Iterable[Run]) -> list[Run]:
             trainings[place] = run
             siblings[os.path.dirname(place)].add((run.dataset, run.shots))
 
-    def sourced(run):
+    def sourced(run: Run) -> Run:
         directory = following(list(run.content.get("command") or []), "--model-dir")
         if not directory:
             return run

@@ -93,7 +93,7 @@ def learned_shots(lines: Iterable[Line]) -> set[int]:
 
 def ordered_lines(lines: Iterable[Line]) -> list[Line]:
     """Return lines in the papers' order of methods; unknown methods come last."""
-    def place(line):
+    def place(line: Line) -> tuple[int, Line]:
         return ORDER.index(line.method) if line.method in ORDER else len(ORDER), line
     return sorted(set(lines), key=place)
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from .line import Line
     from .table import Table
 
-__all__ = ["base_new", "curve", "few_shot", "gains", "method_styles", "training", "write"]
+__all__ = ["base_new", "curve", "few_shot", "gains", "method_styles", "training", "write_plots"]
 MOST_PIXELS = 60_000  # of a side: matplotlib refuses 2 ** 16
 
 
-def write(runs: Sequence[Run], tables: Sequence[Table], folder: str | Path, formats: Sequence[str] = ("png", "pdf"),
-          narrow: bool = False) -> list[Path]:
+def write_plots(runs: Sequence[Run], tables: Sequence[Table], folder: str | Path,
+                formats: Sequence[str] = ("png", "pdf"), narrow: bool = False) -> list[Path]:
     """Write all pictures that the runs give rise to.
 
     Args:

@@ -87,7 +87,7 @@ def console() -> Console:
     from rich.console import Console
 
     class Lasting(Console):
-        def on_broken_pipe(self):
+        def on_broken_pipe(self) -> None:
             discard_stdout()
     return Lasting(width=None if sys.stdout.isatty() else 250, highlight=False, emoji=False)
 

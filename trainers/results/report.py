@@ -32,8 +32,8 @@ CAPTIONS = {"few_shot": "Accuracy over training images a class; bars are one sta
             "training": "Training loss of each epoch, mean over seeds; the band is from the least to the greatest."}
 
 
-def write(runs: Sequence[Run], tables: Sequence[Table], path: str | Path, missing: Sequence[str] = (),
-          notes: Sequence[Note] = (), compared: Sequence[tuple[Table | None, Table]] = ()) -> None:
+def write_report(runs: Sequence[Run], tables: Sequence[Table], path: str | Path, missing: Sequence[str] = (),
+                 notes: Sequence[Note] = (), compared: Sequence[tuple[Table | None, Table]] = ()) -> None:
     """Write the page to a file, whole or not at all; arguments as of ``page``."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     atomic.write_file(path, replace_surrogates(page(runs, tables, missing, notes, compared)))
@@ -138,7 +138,7 @@ def pictures(runs: Sequence[Run], tables: Sequence[Table]) -> list[dict[str, Any
     """Return the pictures as data, those of several panels also with one panel a row, for narrow screens."""
     with tempfile.TemporaryDirectory() as folder:
         found = []
-        for path in plots.write(runs, tables, folder, ("png",), narrow=True):
+        for path in plots.write_plots(runs, tables, folder, ("png",), narrow=True):
             narrow = path.with_name(f"{path.stem}-narrow.png")
             found.append({"caption": CAPTIONS[path.stem], "wide": image(path),
                           "narrow": image(narrow) if narrow.exists() else None})

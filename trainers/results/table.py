@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import consistency
 from .cell import Cell, average, harmonic_cell, rows_notes, seeds_notes
@@ -93,7 +93,7 @@ def base2new(runs: Iterable[Run]) -> Table:
     return finish("base2new", columns, rows, notes, average_from=columns)
 
 
-def base2new_notes(line, name, columns, parts, means):
+def base2new_notes(line: Line, name: str, columns: list[str], parts: dict[str, Any], means: Any) -> list[Note]:
     """Return the notes on seeds that a line's averages and harmonic means leave out."""
     notes, datasets = [], list(map(column_name, columns))
     for column, base, new in zip(columns, parts["base"], parts["new"], strict=True):
@@ -131,13 +131,13 @@ def series(line: Line) -> Line:
     return replace(line, config=epochless(line.config), shots=0)
 
 
-def families(cells):
+def families(cells: dict[tuple, Any]) -> dict[Line, dict[str, Any]]:
     """Return {line: {dataset: {seed: accuracy}}} of few-shot cells.
 
     CoOp's and ProGrad's configs change with the shots and ImageNet's: there they tell no methods apart, and the
     published ones are one line. A config used elsewhere, or alone, is a line of its own.
     """
-    def published(line, dataset):
+    def published(line: Line, dataset: str) -> bool:
         return line.config == epochs_by_shots(epochless(line.config), dataset, line.shots)
     configs = {}
     for line, _, _ in cells:
@@ -193,7 +193,7 @@ def transfer(runs: Sequence[Run], found: list[Run], setting: str, source: str) -
     return replace(finish(setting, first + targets, rows, notes, average_from=targets), source=source)
 
 
-def finish(setting, columns, rows, notes, average_from):
+def finish(setting: str, columns: list[str], rows: list[Row], notes: list[Note], average_from: Sequence[str]) -> Table:
     columns = columns + (["average"] if len(average_from) > 1 else [])
     return Table(setting, TITLES[setting], columns, rows, notes + rows_notes(rows))
 

@@ -87,7 +87,7 @@ def needs(command: list[str]) -> tuple[str, str, str]:
     given = dict(zip(args.opts[::2], args.opts[1::2], strict=False))
     files = [content(path) for path in (args.dataset_config_file, args.config_file) if path]
 
-    def value(section, *keys):
+    def value(section: str, *keys: str) -> str:
         for file in files[::-1]:
             part = file.get(section)
             for key in keys:

@@ -40,7 +40,7 @@ def load_into(method: Any, trained: TrainedPrompts, as_start: bool = False) -> N
         method.mismatch(f"{trained.path} was made for something else ({'; '.join(different)})")
     for text in trained.notes:
         method.note(text)
-    fit(method.prompts, state, trained.path)
+    load_prompts_into(method.prompts, state, trained.path)
     method.forget_text_features()
 
 
@@ -142,7 +142,7 @@ def _named(state: dict[str, Any], name: str) -> Any:
 
 
 @torch.no_grad()
-def fit(prompts: Any, state: dict[str, torch.Tensor], path: Any) -> None:
+def load_prompts_into(prompts: Any, state: dict[str, torch.Tensor], path: Any) -> None:
     """Copy into ``prompts`` what ``state`` holds under the published names; all of it or nothing.
 
     Files of the published implementations hold the prompt learner alone (names without ``prompt_learner.``) or the

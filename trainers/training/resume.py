@@ -7,7 +7,7 @@ from typing import Any
 
 from ..errors import InputError
 from . import checkpoint, distributed, identity
-from .compatibility import fit
+from .compatibility import load_prompts_into
 
 log = logging.getLogger("promptreg")
 
@@ -77,7 +77,7 @@ def refuse_other_content(trainer: Any, content: Mapping[str, Any], path: Path) -
 def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
     """Give a trainer the prompts, schedule, optimizer, state and random states of a checkpoint's content."""
     distributed.compare_joint_batch(trainer.cfg, content.get("joint_batch"), path)
-    fit(trainer.model.prompts, content["state_dict"], path)
+    load_prompts_into(trainer.model.prompts, content["state_dict"], path)
     with warnings.catch_warnings():  # the rate is brought there from its start, for some schedules go by its last value
         warnings.simplefilter("ignore")  # stepping the schedule ahead of the optimizer is what we want
         for _ in range(content["scheduler"]["steps"]):

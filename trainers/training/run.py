@@ -1,11 +1,8 @@
 """One run: one method on one dataset with one seed, trained or evaluated, as CoOp's flags ask."""
 import argparse
 import contextlib
-import logging
 import os
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +17,10 @@ from ..config.show import with_origins
 from ..config.yaml_text import difference, flatten, parsed
 from ..errors import InputError, Interrupted
 from ..utils import lock
-from ..utils.console import Log, exit_code, one_line, plain_record, print_stderr, setup_streams
+from ..utils.console import exit_code, one_line, print_stderr, setup_streams
 from ..utils.startup import load_package
-from . import checkpoint, distributed, finished_calls, identity, result, signals, validation
-from .resume import refuse_other_content
+from . import checkpoint, distributed, finished_calls, identity, result
+from .execution import build_and_run, logged
 
 
 def run(args: argparse.Namespace) -> Any:
@@ -156,46 +153,6 @@ def refuse_difference(cfg: CfgNode, there: Any, what: str, remedy: str, folder: 
                          f"({'; '.join(differs[:most])}{more}): {remedy}")
 
 
-def check_resumption(trainer: Any) -> None:
-    """Raise InputError where what the trainer would go on with was left by a run on other data or weights."""
-    for folder in filter(None, (trainer.cfg.OUTPUT_DIR, trainer.cfg.RESUME)):
-        found = checkpoint.latest_resumable(folder)
-        if found and hasattr(trainer, "identity"):
-            refuse_other_content(trainer, found[1], found[0])
-
-
-def build_and_run(cfg: CfgNode, args: argparse.Namespace) -> Any:
-    """Build the trainer and let it train or evaluate; returns it."""
-    from dassl.engine import TRAINER_REGISTRY, build_trainer
-    from dassl.utils import collect_env_info, set_random_seed
-
-    if getattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "NEEDS_DATASET", True):
-        engine.sibling("datasets").check(cfg)
-    weights.locate(cfg.MODEL.BACKBONE.NAME)
-    if cfg.SEED >= 0:
-        print(f"Setting fixed seed: {cfg.SEED}")
-        set_random_seed(cfg.SEED)
-    print(f"Running on {engine.describe()}")
-    print(f"** Config **\n{cfg}\n** System info **\n{collect_env_info()}\n")
-
-    begin = time.time()
-    trainer = build_trainer(cfg)
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-    elif not args.no_train:
-        validation.check_training(trainer)
-        check_resumption(trainer)
-    if distributed.rank() == 0 and isinstance(sys.stdout, Log):
-        sys.stdout.open(cfg.OUTPUT_DIR)  # not before all that was asked for has been found
-    if args.eval_only:
-        trainer.test()
-    elif not args.no_train:
-        trainer.train()
-    if distributed.rank() == 0 and getattr(trainer, "results", None):
-        result.write_result(trainer, time.time() - begin)
-    return trainer
-
-
 def main(argv: list[str] | None = None) -> int:
     """Parse CoOp's flags and do the run; returns the exit code of ``execute``."""
     setup_streams()
@@ -225,33 +182,6 @@ def execute(args: argparse.Namespace) -> int:
             raise
         print_stderr(f"error: {one_line(error)}")
         return code
-
-
-@contextlib.contextmanager
-def logged(console: Any) -> Iterator[None]:
-    """While it lasts, what is printed goes to ``console`` and into the run's log.txt, and signals end the run.
-
-    Args:
-        console: a text stream, or what has its ``write``, ``flush`` and ``isatty``.
-    """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    logging.getLogger("promptreg").addFilter(plain_record)
-    before = sys.stdout
-    try:
-        sys.stdout = Log(console)
-        with signals.watched():
-            if distributed.launched()[1] > 1:
-                signals.end_with_parent()  # SIGUSR1 ends torchrun at once, and it tells nobody
-            try:
-                yield
-            except RuntimeError:
-                if signals.signal_pending():  # the signal has ended a loader's worker, too, or torchrun's first process
-                    signals.raise_interrupted("what was saved before is kept")
-                raise
-    finally:
-        with contextlib.suppress(OSError):  # the disk of the log is full: that has been said
-            sys.stdout.flush()
-        sys.stdout = before
 
 
 if __name__ == "__main__":

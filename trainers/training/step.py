@@ -10,11 +10,31 @@ from .loss_scale import LossScale, all_finite
 
 
 def loss_and_figures(returned: Any, method: str) -> tuple[Any, Mapping[str, Tensor]]:
-    """Return what a method's ``loss`` has returned. Raises TypeError unless it is (loss, {name: tensor})."""
+    """Return what a method's ``loss`` has returned. Raises TypeError unless it is (loss, {name: scalar tensor})."""
     if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)
-            and all(isinstance(figure, Tensor) for figure in returned[1].values())):
-        raise TypeError(f"{method}.loss must return (loss, {{name: tensor to report}})")
+            and all(isinstance(figure, Tensor) and figure.numel() == 1 for figure in returned[1].values())):
+        raise TypeError(f"{method}.loss must return (loss, {{name: tensor to report}}), each tensor a scalar")
     return returned
+
+
+def check_gradients(returned: Any, parameters: Sequence[Tensor]) -> None:
+    """Look at what a method's ``compute_gradients`` has returned, before the optimizer does.
+
+    Raises:
+        TypeError: it is no list or tuple of tensors and None.
+        ValueError: it is not one for each parameter, in its shape and dtype.
+    """
+    if not isinstance(returned, list | tuple) or not all(g is None or isinstance(g, Tensor) for g in returned):
+        wrong = [type(g).__name__ for g in returned if g is not None] if isinstance(returned, list | tuple) else []
+        raise TypeError("compute_gradients must return a list with one tensor, or None, a parameter, got "
+                        f"{type(returned).__name__}{f' of {wrong[0]}' if wrong else ''}")
+    if len(returned) != len(parameters):
+        raise ValueError(f"compute_gradients returned {len(returned)} gradients for {len(parameters)} "
+                         "parameters: return one for each, or None")
+    for i, (gradient, parameter) in enumerate(zip(returned, parameters, strict=True)):
+        if gradient is not None and (gradient.shape, gradient.dtype) != (parameter.shape, parameter.dtype):
+            raise ValueError(f"compute_gradients: gradient {i} must be {list(parameter.shape)} in {parameter.dtype}, "
+                             f"as its parameter is, got {list(gradient.shape)} in {gradient.dtype}")
 
 
 class Step:
@@ -44,7 +64,12 @@ class Step:
 
         Raises:
             TypeError: several losses, which autograd would add up.
+            ValueError: a loss for each image, or one that nothing could be learned from.
         """
+        if isinstance(loss, Tensor) and (loss.numel() != 1 or not loss.requires_grad):
+            raise ValueError(f"gradients takes one scalar tensor, got one of shape {list(loss.shape)}: take its mean"
+                             if loss.numel() != 1 else "this loss depends on no prompt: it is detached, or computed "
+                             "under torch.no_grad")
         if not isinstance(loss, Tensor):
             raise TypeError(f"gradients takes one scalar tensor, got {type(loss).__name__}: where loss returns several "
                             "losses, override compute_gradients and ask for the gradients of each")
@@ -71,9 +96,7 @@ class Step:
 
     def use(self, gradients: Sequence[Tensor | None]) -> None:
         """Let the optimizer use ``gradients``, one per parameter; under amp a step that overflowed is left out."""
-        if len(gradients) != len(self.parameters):
-            raise ValueError(f"compute_gradients returned {len(gradients)} gradients for {len(self.parameters)} "
-                             "parameters: return one for each, or None")
+        check_gradients(gradients, self.parameters)
         self.check(gradients)
         before = None
         if self.scale:

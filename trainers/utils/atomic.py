@@ -38,7 +38,7 @@ def no_link(path: str | Path, flags: int) -> int:
 
 
 @contextlib.contextmanager
-def _refusing_link(path):
+def _refusing_link(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -120,7 +120,7 @@ def temporary(path: Path) -> Iterator[IO[bytes]]:
                 os.unlink(file.name)
 
 
-def _locked(path):
+def _locked(path: Path) -> IO[bytes]:
     """Return a new open file beside ``path``, locked."""
     while True:
         file = open(str(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")), "xb")
@@ -145,7 +145,7 @@ def exclusive_lock(path: str | Path) -> Iterator[None]:
         lock.release()
 
 
-def _settle(file):
+def _settle(file: IO) -> None:
     file.flush()
     os.fsync(file.fileno())
 

@@ -141,7 +141,7 @@ class Log:
         if self.file:
             self.file.flush()
 
-    def _to_console(self, act):
+    def _to_console(self, act: Callable[[Any], Any]) -> None:
         try:
             act(self.console)
         except BrokenPipeError:  # whoever read it (head, say) has gone: the run goes on
@@ -155,7 +155,7 @@ class Log:
         with atomic.naming(self.file.name):
             self.file.writelines(self.unwritten)
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.console, name)
 
 
@@ -165,7 +165,7 @@ def cli_errors(command: Callable[..., Any]) -> Callable[..., Any]:
     Ctrl-C is 130; a reader that has seen enough (``| head``) is no error.
     """
     @functools.wraps(command)
-    def main(argv=None):
+    def main(argv: list[str] | None = None) -> int:
         setup_streams()
         try:
             code = command(argv)
@@ -189,6 +189,6 @@ def cli_errors(command: Callable[..., Any]) -> Callable[..., Any]:
 def command(parser: Callable[[], Parser], run: Callable[[argparse.Namespace], int]) -> Callable[..., int]:
     """Return a command line's ``main(argv=None)``, which parses the words and runs; errors as of ``cli_errors``."""
     @cli_errors
-    def main(argv=None):
+    def main(argv: list[str] | None = None) -> int:
         return run(parser().parse_args(argv))
     return main

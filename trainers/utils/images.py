@@ -65,7 +65,7 @@ def read_image(path: str | PathLike[str]) -> Image.Image:
                           kind=DamagedImage)
 
 
-def _decode(path):
+def _decode(path: str | PathLike) -> Image.Image:
     try:
         with opened(path) as image:
             return rgb(image)

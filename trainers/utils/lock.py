@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, OutputDirLocked, PromptRegError, SetupError
 from .untrusted import parse_or_none
@@ -27,6 +28,7 @@ except ImportError:  # not a POSIX system: stale locks are named and not taken o
 
 NAME = "run.lock"
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+Holder = dict[str, Any]  # which process holds a folder: machine, number, start and what else tells it from others
 
 
 @contextlib.contextmanager
@@ -59,7 +61,7 @@ def release_dead(folder: str | Path) -> None:
             pass
 
 
-def _enter(path, mine, made):
+def _enter(path: Path, mine: Holder, made: list[Path]) -> None:
     """Take the lock ``path``; adds the folders that had to be made for it to ``made``."""
     folder = path.parent
     try:
@@ -78,14 +80,14 @@ def _enter(path, mine, made):
                          "space, or choose another --output-dir") from error
 
 
-def _make(folder):
+def _make(folder: Path) -> list[Path]:
     """Make ``folder``; return those folders that were missing, the deepest first."""
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return missing
 
 
-def _take(path, mine):
+def _take(path: Path, mine: Holder) -> None:
     text = json.dumps(mine)
     draft = path.with_name(f".{NAME}.{mine['token']}")
     try:
@@ -107,7 +109,7 @@ def _take(path, mine):
             left.unlink(missing_ok=True)
 
 
-def _create(draft, path, text):
+def _create(draft: Path, path: Path, text: str) -> bool:
     """Make the lock unless there is one; return whether it is ours."""
     try:
         os.link(draft, path)
@@ -126,7 +128,7 @@ def _create(draft, path, text):
     return True
 
 
-def _take_over(draft, path):
+def _take_over(draft: Path, path: Path) -> bool:
     """Put ``draft`` in the place of a dead process's lock; return whether it was.
 
     Raises:
@@ -153,14 +155,14 @@ def _take_over(draft, path):
                               f"({error.strerror}): delete it") from error
 
 
-def _read(path):
+def _read(path: Path) -> Holder | None:
     """Return the identity that a lock holds, or None where there is none or it is damaged."""
     content = parse_or_none(lambda path: json.loads(path.read_text(encoding="utf-8")), path)
     whole = isinstance(content, dict) and type(content.get("pid")) is int and 0 < content["pid"] < 2 ** 31
     return content if whole else None
 
 
-def _describe(path, holder):
+def _describe(path: Path, holder: Holder) -> str:
     elsewhere = "" if _same_machine(holder) else f"; should it be gone, delete {path}"
     return (f"{path.parent} is in use by process {holder['pid']} on {holder.get('host')} since {holder.get('since')}: "
             f"wait for it, or choose another --output-dir{elsewhere}")
@@ -168,17 +170,17 @@ def _describe(path, holder):
 
 # ---- who holds it, and whether that process lives
 
-def _identity():
+def _identity() -> Holder:
     return {"host": socket.gethostname(), "machine": _text("/etc/machine-id"), "boot": _boot(), "space": _pid_space(),
             "job": _job(), "restart": _restart(), "pid": os.getpid(), "start": _state_and_start(os.getpid())[1],
             "since": time.strftime("%Y-%m-%d %H:%M:%S"), "token": uuid.uuid4().hex}
 
 
-def _same_machine(holder):
+def _same_machine(holder: Holder) -> bool:
     return holder.get("host") == socket.gethostname() and holder.get("machine") == _text("/etc/machine-id")
 
 
-def _alive(holder):
+def _alive(holder: Holder | None) -> bool:
     """Return whether the process that a lock names may still be running; False only where that is certain."""
     if holder is None:
         return True
@@ -201,7 +203,7 @@ def _alive(holder):
     return state not in ("Z", "X") and holder.get("start") in (None, start)
 
 
-def _state_and_start(pid):
+def _state_and_start(pid: int) -> tuple[str, str | None]:
     """Return a process's state letter and when it started; a number that is used again has another start."""
     stat = _text(f"/proc/{pid}/stat")
     if stat:
@@ -213,26 +215,26 @@ def _state_and_start(pid):
     return "R", done.stdout.strip() or None
 
 
-def _job():
+def _job() -> str:
     return " ".join(os.environ.get(name, "") for name in ("SLURM_CLUSTER_NAME", "SLURM_JOB_ID", "SLURM_PROCID")).strip()
 
 
-def _restart():
+def _restart() -> str:
     return os.environ.get("SLURM_RESTART_COUNT", "0")
 
 
-def _boot():
+def _boot() -> str | None:
     return _text("/proc/sys/kernel/random/boot_id")
 
 
-def _pid_space():
+def _pid_space() -> str | None:
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return None
 
 
-def _text(path):
+def _text(path: str) -> str | None:
     try:
         return Path(path).read_text().strip()
     except OSError:

@@ -27,10 +27,10 @@ class Node:
     def __init__(self, *args: Any) -> None:
         self.args, self.state = args, {}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
-    def __setitem__(self, key, value):
+    def __setitem__(self, key: Any, value: Any) -> None:
         self.state[key] = value
 
     def append(self, value: Any) -> None:
@@ -77,16 +77,17 @@ def module_parameters(node: Node, prefix: str = "") -> dict[str, torch.Tensor]:
     return found
 
 
-def _tensor(storage, offset, size, stride, *_):
+def _tensor(storage: torch.Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...],
+            *_: Any) -> torch.Tensor:
     return torch.as_strided(storage, size, stride, offset)
 
 
 class _Reader(pickle.Unpickler):
-    def __init__(self, file, root):
+    def __init__(self, file: zipfile.ZipFile, root: str) -> None:
         super().__init__(file.open(f"{root}/data.pkl"))
         self.file, self.root, self.storages = file, root, {}
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
             return collections.OrderedDict
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
@@ -100,7 +101,7 @@ class _Reader(pickle.Unpickler):
             return Node
         raise pickle.UnpicklingError(f"it names {module}.{name}, which a checkpoint has no use for")
 
-    def persistent_load(self, key):
+    def persistent_load(self, key: tuple) -> torch.Tensor:
         """Return the flat tensor of a storage; key is ("storage", dtype, file name, device, entries)."""
         _, dtype, name, *_ = key
         if name not in self.storages:

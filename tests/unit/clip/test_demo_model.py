@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from support.paths import ROOT
 
 from trainers.clip.demo import WEIGHTS, language, render, train, zeroshot
+from trainers.clip.demo import model as towers
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +112,12 @@ def test_drawing_and_training_never_load_the_digits():
 def test_captions_true_of_another_image_are_no_negatives():
     shown = torch.tensor([[1, 2, 3], [1, 2, -1], [4, -1, -1]])
     mentioned = torch.tensor([[1, -1], [1, 3], [4, -1]])
-    true = train.applies(mentioned, shown)
+    true = towers.applies(mentioned, shown)
     assert true.tolist() == [[True, True, False], [True, False, False], [False, False, True]]
     drawn = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).double()
     features = torch.nn.functional.normalize(drawn, dim=1)
     logits = 10 * features @ features.T
-    loss = train.contrastive_loss(features, features, 10, true)
+    loss = towers.contrastive_loss(features, features, 10, true)
     by_caption = [torch.logsumexp(logits[0, [0, 2]], 0) - logits[0, 0], torch.logsumexp(logits[1, [1, 2]], 0)
                   - logits[1, 1], torch.logsumexp(logits[2], 0) - logits[2, 2]]
     by_image = [torch.logsumexp(logits[[0, 2], 0], 0) - logits[0, 0], torch.logsumexp(logits[[1, 2], 1], 0)
@@ -134,8 +135,8 @@ def test_fast_encoders_equal_open_clips(model):
         row[:length - 1] = ids[torch.randint(1, len(ids) - 1, (length - 1,))]
         row[length - 1] = ids[-1]
     with torch.no_grad():
-        assert torch.allclose(train.encode_image(model, images), model.encode_image(images), atol=1e-4)
-        assert torch.allclose(train.encode_text(model, tokens, chunks=2), model.encode_text(tokens), atol=1e-4)
+        assert torch.allclose(towers.encode_image(model, images), model.encode_image(images), atol=1e-4)
+        assert torch.allclose(towers.encode_text(model, tokens, chunks=2), model.encode_text(tokens), atol=1e-4)
 
 
 def test_reads_newly_drawn_pictures(model):
@@ -152,9 +153,9 @@ def test_a_few_steps_of_training_lower_the_loss_and_repeat(tmp_path):
     ends = []
     for _ in range(2):
         torch.manual_seed(1)
-        model = train.new_model()
+        model = towers.new_model()
         ends.append(train.fit(model, pool, args))
     assert ends[0] == ends[1]
     torch.manual_seed(1)
     args.steps = 1
-    assert ends[0] < train.fit(train.new_model(), pool, args)
+    assert ends[0] < train.fit(towers.new_model(), pool, args)

@@ -21,7 +21,7 @@ from trainers.inference.export import onnx_metadata
 from trainers.inference.prompted_clip import PromptedCLIP
 from trainers.prompts import Prompts
 from trainers.training import checkpoint
-from trainers.training.compatibility import fit
+from trainers.training.compatibility import load_prompts_into
 
 CASE_OF = {"CoOp": "coop_end", "KgCoOp": "kgcoop", "ProGrad": "prograd", "IVLP": "ivlp", "PromptSRC": "promptsrc",
            "VPT": "vpt", "MaPLe": "maple", "CoCoOp": "cocoop"}
@@ -207,7 +207,7 @@ def test_published_implementations_read_what_is_written_for_them(name, weights, 
         model.put(n, torch.zeros_like(value, dtype=torch.float16))
     assert model.load_state_dict(content["state_dict"], strict=False) == ([], [])
     again = PromptedCLIP.from_checkpoint(output)
-    fit(again.method.prompts, content["state_dict"], path)
+    load_prompts_into(again.method.prompts, content["state_dict"], path)
     torch.testing.assert_close(again.logits(images), logits, atol=1e-5, rtol=0)
 
 

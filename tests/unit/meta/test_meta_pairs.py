@@ -271,6 +271,6 @@ def test_two_runs_that_cluster_the_same_features(clip, tmp_path, monkeypatch):
     for process in pair:
         process.join(120)
     assert [process.exitcode for process in pair] == [0, 0]
-    assert not (tmp_path / "f" / "h.parts").exists() and hierarchy.read(tmp_path / "f" / "h.tree").domains
+    assert not (tmp_path / "f" / "h.parts").exists() and hierarchy.read_hierarchy(tmp_path / "f" / "h.tree").domains
     monkeypatch.setattr(hierarchy.atomic, "exclusive_lock", lambda path: pytest.fail("the folder may be read-only"))
     assert hierarchy.build(found, tmp_path / "f" / "h.tree", options).domains

@@ -616,7 +616,7 @@ def test_a_thousand_runs_in_five_seconds(tmp_path):
 
 def test_pictures(tree, tmp_path):
     runs = collect([tree[0]])
-    paths = plots.write(runs, tables(runs), tmp_path / "p")
+    paths = plots.write_plots(runs, tables(runs), tmp_path / "p")
     assert sorted(path.stem for path in paths) == ["base_new", "few_shot", "gains", "training"]
     for path in paths:
         assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
@@ -634,7 +634,7 @@ def test_pictures(tree, tmp_path):
 @pytest.mark.skipif(not browser.find(), reason="no Chromium is installed (apt-get install chromium)")
 def test_report_in_a_browser(tree, tmp_path):
     runs = collect([tree[0]])
-    report.write(runs, tables(runs), tmp_path / "report.html", ["bash scripts/x.sh"])
+    report.write_report(runs, tables(runs), tmp_path / "report.html", ["bash scripts/x.sh"])
     page = browser.Browser(tmp_path / "profile")
     try:
         page.open((tmp_path / "report.html").as_uri())

@@ -31,7 +31,10 @@ EIGHTEEN = ["--methods", "CoOp", "ProGrad", "PromptSRC", "--setting", "few_shot"
 def fake(tmp_path, monkeypatch):
     """Let scripts run tests/support/fake_train.py, in an empty folder."""
     python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "{ROOT}/tests/support/fake_train.py" "$@"\n')
+    python.write_text(f"""#!/bin/sh
+case "$2" in script) exec "{sys.executable}" "$@" ;; esac
+exec "{sys.executable}" -S -E "{ROOT}/tests/support/fake_train.py" "$@"
+""")
     python.chmod(0o755)
     monkeypatch.chdir(tmp_path)
     for name in ("DATA", "OUTPUT", "CFG", "SHOTS", "SEEDS", "OPTS", "LOADEP", "CUDA_VISIBLE_DEVICES"):

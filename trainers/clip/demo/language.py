@@ -4,10 +4,18 @@ A caption is made for a scene, and a scene is a set of *facts*, short strings su
 ``"ink:red"``.  Every caption comes with the facts it states, so that training can tell when the caption of one image
 is also true of another one: it is when the other image has all of these facts.
 """
+from collections.abc import Iterable, Sequence, Set
 from functools import cache
+from typing import TYPE_CHECKING, TypeVar
 
+from numpy.random import Generator
 from open_clip import SimpleTokenizer
 from open_clip.zero_shot_metadata import OPENAI_IMAGENET_TEMPLATES
+
+if TYPE_CHECKING:
+    from .render import Scene
+
+T = TypeVar("T")
 
 UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 TEENS = ("ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen")
@@ -29,7 +37,7 @@ PLAIN_TEMPLATES = ("{}", "{}.", "a {}.", "the {}.", "this is a {}.", "there is a
                    "here you see {}: a {}!", "what is this? a {}.", "it's a {} - and no other thing.")
 
 
-def number_words(n):
+def number_words(n: int) -> str:
     """Return the English words for the integer n, 0 <= n < 100: 42 is "forty two"."""
     if n < 10:
         return UNITS[n]
@@ -43,15 +51,15 @@ class Caption:
     """A sentence and the facts that it states."""
     __slots__ = ("facts", "text")
 
-    def __init__(self, text, facts):
+    def __init__(self, text: str, facts: Iterable[str]) -> None:
         self.text, self.facts = text, frozenset(facts)
 
 
-def _pick(rng, options):
+def _pick(rng: Generator, options: Sequence[T]) -> T:
     return options[rng.integers(len(options))]
 
 
-def _names(scene, rng):
+def _names(scene: "Scene", rng: Generator) -> tuple[str, Set[str]]:
     """One way of naming what the scene shows: (noun phrase, facts stated)."""
     value, sort = scene.subject, scene.sort
     key = f"{sort}:{value}"
@@ -97,12 +105,12 @@ def _names(scene, rng):
     return value, {key}
 
 
-def plurals(noun):
+def plurals(noun: str) -> str:
     """Return the plural of a shape's name."""
     return noun + ("es" if noun.endswith(("s", "x")) else "s")
 
 
-def _phrase(scene, rng):
+def _phrase(scene: "Scene", rng: Generator) -> tuple[str, Set[str]]:
     """A noun phrase for the scene with up to three of its properties: (text, facts)."""
     name, facts = _names(scene, rng)
     if scene.sort in ("texture", "pair", "count"):
@@ -123,7 +131,7 @@ def _phrase(scene, rng):
     return " ".join([*before, name]) + after, facts
 
 
-def caption(scene, rng):
+def caption(scene: "Scene", rng: Generator) -> Caption:
     """Return a short Caption of the scene, one sentence in most cases.
 
     Two fifths are the bare name in one of CLIP's templates, as zero-shot classification asks for it; some begin with
@@ -143,7 +151,7 @@ def caption(scene, rng):
     return Caption(_pick(rng, PLAIN_TEMPLATES).format(*[name] * 2), facts)
 
 
-def long_caption(scene, rng, limit=75):
+def long_caption(scene: "Scene", rng: Generator, limit: int = 75) -> Caption:
     """Return a Caption of several sentences, between 20 and `limit` tokens long (start and end not counted)."""
     budget = int(rng.integers(20, limit + 1))
     texts, facts, used = [], frozenset(), 0
@@ -161,22 +169,22 @@ def long_caption(scene, rng, limit=75):
 
 
 @cache
-def tokenizer():
+def tokenizer() -> SimpleTokenizer:
     """CLIP's byte-pair tokenizer (49408 tokens, context length 77)."""
     return SimpleTokenizer()
 
 
 @cache
-def _encode_word(word):
+def _encode_word(word: str) -> tuple[int, ...]:
     return tuple(tokenizer().encode(word))
 
 
-def encode(text):
+def encode(text: str) -> list[int]:
     """Return the token ids of a text, without start and end; no token spans a space, so words are encoded once."""
     return [token for word in text.split() for token in _encode_word(word)]
 
 
-def vocabulary(scene_words):
+def vocabulary(scene_words: Iterable[str]) -> list[int]:
     """Return the sorted ids of every token in the demo's language.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 from . import language
@@ -44,7 +45,7 @@ class Scene:
     case: str = ""         # of a letter: uppercase or lowercase
     facts: frozenset = field(default_factory=frozenset)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         facts = {f"{key}:{value}" for key in ("ink", "ground", "size", "place", "style", "case")
                  if (value := getattr(self, key))}
         if self.sort == "pair":
@@ -60,7 +61,7 @@ class Scene:
         self.facts = frozenset(facts)
 
 
-def _character(rng):
+def _character(rng: Generator) -> tuple[str, dict[str, Any]]:
     """A digit or a letter: (character, the Scene's arguments that name it)."""
     if rng.random() < 0.6:
         digit = int(rng.integers(10))
@@ -89,12 +90,12 @@ def handwritten(rng: np.random.Generator) -> Scene:
     return Scene(image, "handwritten", ink=ink, ground=ground, style="handwritten", **named)
 
 
-def _place(rng):
+def _place(rng: Generator) -> tuple[str, Any]:
     name = tuple(language.PLACES)[rng.integers(len(language.PLACES))]
     return name, language.PLACES[name]
 
 
-def _sized(rng):
+def _sized(rng: Generator) -> tuple[str, float, str, Any]:
     """A size, the longer side in pixels, and a place where the thing is small enough for one to be seen."""
     if rng.random() < 0.5:
         name, cell = _place(rng)

@@ -9,6 +9,7 @@ import json
 import math
 import multiprocessing
 import time
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -17,15 +18,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.model import CLIP
 from safetensors.torch import save
+from torch import Tensor
 from tqdm import tqdm
 
 from ...utils import atomic
 from . import WEIGHTS, language, render
+from .model import MODEL, applies, contrastive_loss, encode_image, encode_text, new_model, state_of
 
-MODEL = {"embed_dim": 64, "image_size": 32, "patch_size": 8, "vision_width": 64, "vision_layers": 6,
-         "text_width": 64, "text_layers": 6}
 MIXTURE = {"handwritten": 9, "printed": 3, "numerals": 1, "shapes": 1.5, "pairs": 1, "counts": 1, "textures": 1}
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1) * 255
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1) * 255
@@ -33,7 +34,7 @@ SHORT, LONG = 3, 1    # captions a scene: of one sentence, of several
 MENTIONED, SHOWN = 24, 12  # the most facts a caption states, and a scene holds
 
 
-def draw(index, seed):
+def draw(index: int, seed: int) -> tuple[np.ndarray, frozenset[str], list[tuple[list[int], frozenset[str]]]]:
     """Scene `index`: (pixels uint8 [32, 32, 3], its facts, [(token ids, facts)] of its captions, the long one last)."""
     scene, rng = render.scene(index, seed, tuple(MIXTURE), tuple(MIXTURE.values()))
     captions = [language.caption(scene, rng) for _ in range(SHORT)]
@@ -41,7 +42,7 @@ def draw(index, seed):
     return np.asarray(scene.image), scene.facts, [(language.encode(c.text), c.facts) for c in captions]
 
 
-def make_pool(size, seed, workers):
+def make_pool(size: int, seed: int, workers: int) -> tuple[Tensor, ...]:
     """Draw the training set in so many worker processes, or in this one where workers is 0.
 
     Returns:
@@ -51,7 +52,7 @@ def make_pool(size, seed, workers):
     """
     number, row_of = {}, {token: row for row, token in enumerate(language.vocabulary(render.WORDS))}
 
-    def numbers(facts, width):
+    def numbers(facts: Collection[str], width: int) -> np.ndarray:
         known = sorted(number.setdefault(f, len(number)) for f in sorted(facts))
         return np.array(known + [-1] * (width - len(known)), np.int32)
     start, end = len(row_of) - 2, len(row_of) - 1  # CLIP's two largest ids
@@ -74,32 +75,7 @@ def make_pool(size, seed, workers):
             *map(torch.from_numpy, (shown, tokens, mentioned)))
 
 
-def applies(mentioned, shown):
-    """Which caption is true of which image: bool [B, B], caption by image.
-
-    Args:
-        mentioned: int [B, M], the facts that each caption states, -1 where there are fewer.
-        shown: int [B, S], the facts of each scene.
-    """
-    found = (mentioned[:, None, :, None] == shown[None, :, None, :]).any(-1) | (mentioned < 0)[:, None]
-    return found.all(-1)
-
-
-def contrastive_loss(image_features, text_features, scale, true):
-    """CLIP's symmetric loss in which a caption that is true of another image is no negative for it.
-
-    Args:
-        image_features, text_features: [B, D], normalized.
-        scale: the factor of the logits.
-        true: bool [B, B], caption by image, from `applies`.
-    """
-    logits = scale * text_features @ image_features.T
-    logits = logits.masked_fill(true & ~torch.eye(len(true), dtype=torch.bool), -math.inf)
-    target = torch.arange(len(true))
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
-
-
-def augment(images, generator):
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shift by up to two pixels, change contrast and brightness a little: uint8 [B, 3, S, S] to normalized float."""
     images = images.float()
     shifts = torch.randint(-1, 2, (2,), generator=generator).tolist()
@@ -110,71 +86,9 @@ def augment(images, generator):
     return ((images * gain + offset).clamp(0, 255) - MEAN) / STD
 
 
-def new_model():
-    """An untrained CLIP of the demo's size: open_clip's class, QuickGELU, heads of width 64.
-
-    Its vocabulary is the demo's, so that the optimizer need not walk through 49408 rows every step.
-    """
-    m, words = MODEL, len(language.vocabulary(render.WORDS))
-    return CLIP(m["embed_dim"], CLIPVisionCfg(layers=m["vision_layers"], width=m["vision_width"],
-                                              patch_size=m["patch_size"], image_size=m["image_size"]),
-                CLIPTextCfg(vocab_size=words, width=m["text_width"], heads=m["text_width"] // 64,
-                            layers=m["text_layers"]), quick_gelu=True)
-
-
-def _linear(x, weight, bias):
-    return F.linear(x, weight).add_(bias)  # on CPUs the fused call first copies the bias to every row, twice the time
-
-
-def _norm(x, layer):
-    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
-
-
-def run_blocks(transformer, x, causal):
-    """What open_clip's transformer computes from x [B, L, W], in half the time on small widths.
-
-    QuickGELU, x * sigmoid(1.702 x), is taken as silu(1.702 x) / 1.702, the factors put into the small weights.
-    """
-    for block in transformer.resblocks:
-        attention, fc, proj = block.attn, block.mlp.c_fc, block.mlp.c_proj
-        qkv = _linear(_norm(x, block.ln_1), attention.in_proj_weight, attention.in_proj_bias)
-        q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).flatten(2)
-        x = x + _linear(mixed, attention.out_proj.weight, attention.out_proj.bias)
-        hidden = F.silu(_linear(_norm(x, block.ln_2), 1.702 * fc.weight, 1.702 * fc.bias))
-        x = x + _linear(hidden, proj.weight / 1.702, proj.bias)
-    return x
-
-
-def encode_image(model, images):
-    """Image features [B, D] of normalized images [B, 3, S, S]; equal to model.encode_image."""
-    v = model.visual
-    x = v.conv1(images).flatten(2).transpose(1, 2)                               # [B, patches, W]
-    x = torch.cat([v.class_embedding.expand(len(x), 1, -1), x], 1) + v.positional_embedding
-    x = run_blocks(v.transformer, _norm(x, v.ln_pre), causal=False)
-    return _norm(x[:, 0], v.ln_post) @ v.proj
-
-
-def encode_text(model, tokens, chunks=4):
-    """Text features [B, D] of tokens [B, 77]; equal to model.encode_text.
-
-    Attention is causal, so nothing behind the end-of-text token is computed: the batch is sorted by length and encoded
-    in chunks, each as long as its longest caption.
-    """
-    ends = tokens.argmax(1)
-    order = ends.argsort(stable=True)
-    features = []
-    for rows in order.chunk(chunks):
-        length = int(ends[rows[-1]]) + 1
-        x = model.token_embedding(tokens[rows, :length]) + model.positional_embedding[:length]
-        x = run_blocks(model.transformer, x, causal=True)
-        features.append(x[torch.arange(len(x)), ends[rows]])
-    return (_norm(torch.cat(features), model.ln_final) @ model.text_projection)[order.argsort()]
-
-
-def optimizer_for(model, lr, weight_decay):
+def optimizer_for(model: CLIP, lr: float, weight_decay: float) -> torch.optim.Optimizer:
     """AdamW that decays matrices only, not gains, biases, embeddings or the logit scale."""
-    def is_matrix(name, p):
+    def is_matrix(name: str, p: Tensor) -> bool:
         return p.ndim >= 2 and "embedding" not in name
     named = list(model.named_parameters())
     return torch.optim.AdamW([{"params": [p for n, p in named if is_matrix(n, p)], "weight_decay": weight_decay},
@@ -182,7 +96,7 @@ def optimizer_for(model, lr, weight_decay):
                              lr=lr, betas=(0.9, 0.98), eps=1e-6)
 
 
-def step_gradients(model, images, tokens, true, towers):
+def step_gradients(model: CLIP, images: Tensor, tokens: Tensor, true: Tensor, towers: ThreadPoolExecutor) -> float:
     """Loss of one batch; the gradients are left in the parameters.
 
     On so small matrices a second core helps little inside an operation, so each tower runs in a thread of its own,
@@ -205,7 +119,7 @@ def step_gradients(model, images, tokens, true, towers):
     return loss.item()
 
 
-def fit(model, pool, args):
+def fit(model: CLIP, pool: Sequence[Tensor], args: argparse.Namespace) -> float:
     """Train the model in place on the pool; returns the mean loss of the last hundred steps."""
     images, shown, tokens, mentioned = pool
     generator = torch.Generator().manual_seed(args.seed)
@@ -239,14 +153,7 @@ def fit(model, pool, args):
     return float(np.mean(losses[-100:]))
 
 
-def state_of(model):
-    """The state dict to store: the parameters, and under `token_ids` (int32) the token of each embedding row."""
-    state = {k: v.detach().clone().contiguous() for k, v in model.named_parameters()}
-    state["token_ids"] = torch.tensor(language.vocabulary(render.WORDS), dtype=torch.int32)
-    return state
-
-
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="the file to write; the record goes beside it")
     parser.add_argument("--seed", type=int, default=1)

@@ -4,6 +4,8 @@ The only module here that touches the digits.  Training never imports it before 
 """
 import argparse
 import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +20,12 @@ MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711]).view(3, 1, 1)
 
 
-def build(state):
+def build(state: dict[str, torch.Tensor]) -> torch.nn.Module:
     """Make open_clip's CLIP from the demo's state dict, in float32 and eval mode."""
     return build_from_openai(state).eval()
 
 
-def digits():
+def digits() -> tuple[torch.Tensor, torch.Tensor]:
     """The 1,797 digits as the Digits dataset writes them: images [1797, 3, 32, 32], normalized, and labels [1797]."""
     from sklearn.datasets import load_digits
     data = load_digits()
@@ -34,7 +36,7 @@ def digits():
 
 
 @torch.no_grad()
-def text_features(model, templates, names=language.UNITS):
+def text_features(model: Any, templates: Sequence[str], names: Iterable[str] = language.UNITS) -> torch.Tensor:
     """Normalized features of the names, each the mean over the templates: [C, D]."""
     from open_clip import tokenize
     features = [F.normalize(model.encode_text(tokenize([t.format(n) for n in names])), dim=-1) for t in templates]
@@ -42,7 +44,7 @@ def text_features(model, templates, names=language.UNITS):
 
 
 @torch.no_grad()
-def accuracies(model):
+def accuracies(model: Any) -> dict[str, float]:
     """Per cent right on the digits for some ways of asking: {what: accuracy}."""
     images, labels = digits()
     features = F.normalize(torch.cat([model.encode_image(b) for b in images.split(600)]), dim=-1)
@@ -50,7 +52,7 @@ def accuracies(model):
     logits = features @ photo.T
     base = labels < 5
 
-    def score(logits, labels):
+    def score(logits: torch.Tensor, labels: torch.Tensor) -> float:
         return round(100 * (logits.argmax(1) == labels).float().mean().item(), 2)
     return {"ten classes, 'a photo of a {}.'": score(logits, labels),
             "ten classes, '{}.'": score(features @ text_features(model, ["{}."]).T, labels),
@@ -64,7 +66,7 @@ def accuracies(model):
 
 
 @torch.no_grad()
-def drawn_accuracies(model, each=300, seed=991):
+def drawn_accuracies(model: Any, each: int = 300, seed: int = 991) -> dict[str, float]:
     """Per cent right on newly drawn pictures, `each` of every kind that training drew: {what: accuracy}."""
     digit, letter = {u: u for u in language.UNITS}, {u: f"letter {u}" for u in language.LETTERS}
     kinds: list[tuple[str, str, dict]] = [
@@ -85,7 +87,7 @@ def drawn_accuracies(model, each=300, seed=991):
     return found
 
 
-def main(argv=None):
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--weights", default=WEIGHTS)
     parser.add_argument("--drawn", action="store_true", help="newly drawn pictures instead of the digits")
