@@ -63,6 +63,7 @@ class EmojiDataset(MadeDataset):
     train_hands = ("fluent-3d", "fluent-line")
     test_hands = ("twemoji", "fluent-flat")
     train_pictures, test_pictures = 11, 6  # of a glyph
+    published = {"train": 480, "val": 180, "test": 360, "classes": 30}
 
     @classmethod
     def entries(cls) -> list[dict[str, Any]]:
@@ -132,11 +133,11 @@ EmojiSigns = _thing("EmojiSigns", "signs", "Signs and symbols, 30 emoji.")
 EmojiPeople = _thing("EmojiPeople", "people", "People, faces and gestures, 30 emoji.")
 EmojiThings = _thing("EmojiThings", "things", "The source dataset: 100 emoji that are in no other dataset; one hand "
                      "for training, another for testing.", train_hands=("fluent-3d",), test_hands=("twemoji",),
-                     train_pictures=22)
+                     train_pictures=22, published={"train": 1600, "val": 600, "test": 600, "classes": 100})
 EmojiThingsFlat = _thing("EmojiThingsFlat", "things", "EmojiThings' classes, flat drawings.", train_hands=(),
-                         test_hands=("fluent-flat",), test_only=True)
+                         test_hands=("fluent-flat",), test_only=True, published={"test": 600, "classes": 100})
 EmojiThingsLine = _thing("EmojiThingsLine", "things", "EmojiThings' classes, line drawings.", train_hands=(),
-                         test_hands=("fluent-line",), test_only=True)
+                         test_hands=("fluent-line",), test_only=True, published={"test": 600, "classes": 100})
 
 
 @register
@@ -147,6 +148,7 @@ class EmojiKinds(EmojiDataset):
     train_hands = ("fluent-3d", "fluent-line", "twemoji", "fluent-flat")  # all hands, in both splits
     test_hands = ()
     train_pictures, test_pictures = 4, 1
+    published = {"train": 2457, "val": 819, "test": 551, "classes": 30}
 
     @classmethod
     def class_of(cls, entry: dict[str, Any]) -> str:

@@ -224,13 +224,16 @@ class PromptMethod(nn.Module):
         """Set training or evaluation mode, as of any module.
 
         Raises:
-            ValueError: to be trained, a parameter that the optimizer and checkpoints would pass over, or one that is
-                frozen among the prompts.
+            ValueError: to be trained, a parameter that optimizer and checkpoints would pass over (a method with an
+                ``extra_state`` may train some itself), or one that is frozen among the prompts.
         """
+        saved = type(self).extra_state is not PromptMethod.extra_state
         for name, parameter in self.named_parameters() if mode else ():
-            if parameter.requires_grad != name.startswith("prompts."):
+            prompt = name.startswith("prompts.")
+            if parameter.requires_grad != prompt and (prompt or not saved):
                 raise ValueError(f"{type(self).__name__}.{name}: what is learned must be in self.prompts "
-                                 "(self.prompts.put), what is frozen outside of it, with requires_grad_(False)")
+                                 "(self.prompts.put) or saved by extra_state, what is frozen outside of self.prompts, "
+                                 "with requires_grad_(False)")
         self.forget_text_features()
         return super().train(mode)
 

@@ -102,6 +102,8 @@ def test_what_is_learned_is_in_the_prompts_and_what_is_not_is_not(learned):
     method = built(build_prompts=build).eval()
     with pytest.raises(ValueError, match=f"Mistaken.{'' if learned else 'prompts.'}scale: what is learned must be in"):
         method.train()
+    if learned:  # by an optimizer of the method's
+        built(build_prompts=build, extra_state=lambda self: {"scale": self.scale}).train()
 
 
 def test_text_features_without_context():
