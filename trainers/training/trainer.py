@@ -24,7 +24,7 @@ from .loss_scale import LossScale
 from .machine import image_memory
 from .result import figures
 from .resumable import ResumableTrainer
-from .step import Step, loss_and_figures
+from .step import Step, check_gradients, loss_and_figures
 
 declare(HOUSE, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
 declare("TRAIN", at_root=True,
@@ -195,6 +195,7 @@ class PromptTrainer(ResumableTrainer):
         step = Step(self.trainable, self.optim, self.state.loss_scale, self.images)
         loss, figures = loss_and_figures(self.compute_loss(images, labels), type(self.model).__name__)
         gradients = self.model.compute_gradients(loss, step.gradients)
+        check_gradients(gradients, self.trainable)
         step.check(gradients)
         return Computed(gradients, {name: figure.detach() for name, figure in figures.items()}, step.finite)
 
