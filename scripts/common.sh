@@ -8,19 +8,9 @@
 #   PYTHON  interpreter (default: .venv's if there is one)
 # --print-cfg among a script's arguments prints each run's merged config, with where each value came from, and runs nothing.
 # OPTS is split at blanks. Pairs behind the script's arguments and "--" are taken word for word: -- INPUT.SIZE "(32, 32)"
-set -euo pipefail
-unset CDPATH  # with it, cd may lead elsewhere, and prints where
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 folder=$(cd "$(dirname "$0")" && pwd)
-if [ -z "${PYTHON:-}" ]; then
-  PYTHON=python
-  if [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$ROOT/.venv/bin/python" ]; then PYTHON=$ROOT/.venv/bin/python; fi
-fi
-export PYTHON
-command -v "$PYTHON" >/dev/null || {
-  echo "error: there is no PYTHON $PYTHON: name another, PYTHON=python3 bash $0" >&2
-  exit 3
-}
+command -v "$PYTHON" >/dev/null || fail 3 "there is no PYTHON $PYTHON: name another, PYTHON=python3 bash $0"
 start=(-m promptreg)  # installed, or beside a host repository
 if [ -f "$ROOT/_promptreg.py" ]; then start=("$ROOT/_promptreg.py"); fi
 exec "$PYTHON" "${start[@]}" script "$ROOT" "$0" "${folder##*/}/$(basename "$0" .sh)" "$@"

@@ -2,7 +2,7 @@
 # What demo.sh, test.sh and check.sh share: an interpreter with all that they need, left in PYTHON. An interpreter given
 # as PYTHON is taken as it is where it has the packages; else .venv is made with it (default: python3), once, with the
 # packages of all three.
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/python.sh"
 VENV=$ROOT/.venv
 NEEDED="torch torchvision open_clip yacs ftfy regex safetensors sklearn scipy matplotlib rich tqdm gdown"
 

@@ -34,7 +34,7 @@ def test_two_processes_on_cuda_learn_what_one_does(name, precision, tmp_path):
     for process in running:
         out, err = process.communicate(timeout=300)
         assert process.returncode == 0 and out.endswith("ok\n"), err[-3000:]
-    one, two = (checkpoint.read(tmp_path / folder / "prompt_learner/model.pth.tar-2")["state_dict"]
+    one, two = (checkpoint.read_checkpoint(tmp_path / folder / "prompt_learner/model.pth.tar-2")["state_dict"]
                 for folder in ("one", "two"))
     for key, value in one.items():
         assert (two[key] - value).abs().max() < 2e-2 * value.abs().max(), key

@@ -59,7 +59,7 @@ def ours() -> Iterator[tuple[Path, Path]]:
         root = packaged(folder)
         for file in sorted(root.rglob("*")):
             below = file.relative_to(root)
-            of_a_method = folder == "configs" or len(below.parts) > 1 or below.name == "common.sh"
+            of_a_method = folder == "configs" or len(below.parts) > 1 or below.name in ("common.sh", "python.sh")
             if file.suffix in (".yaml", ".sh") and of_a_method:
                 yield file, Path(folder) / below
 

@@ -4,14 +4,16 @@ import importlib.util
 from yacs.config import CfgNode
 
 from ..config.defaults import declare
-from ..config.limits import Limited, at_least, one_of
+from ..config.limits import Limit, Limited, at_least, one_of
 from ..errors import InputError
 
+PRECISIONS = Limit("of float32's range: meta-training takes fp32 or bf16, whatever the few-shot runs take",
+                   ("fp32", "bf16").__contains__)
 declare("GRAM",
         META="",  # the meta-trained file that GRAM<method> starts from; demo: the one that comes along
         CORPUS="demo",  # image-text pairs: demo, a .tsv, a folder, or webdataset shards
         PROMPTS="unigram",  # whose prompts: coop, cocoop, vpt, unigram
-        PREC=Limited("fp32", one_of("fp32", "bf16")),  # gradients of gradients are too small for float16
+        PREC=Limited("fp32", PRECISIONS),  # gradients of gradients are too small for float16
         BAD_LIMIT=0.05,  # share of unusable pairs that is accepted
         DOMAINS=Limited(64, at_least(2)), CLASSES=100,  # k of the two levels of clustering
         SAMPLE=32768,  # pairs that k-means is fitted on

@@ -238,7 +238,7 @@ def test_every_config_names_a_dataset():
         cfg = get_cfg_default()
         cfg.merge_from_file(str(path))
         module = datasets.CLASSES[cfg.DATASET.NAME].__module__
-        assert module == f"datasets.{path.stem}"
+        assert module == ("datasets.emoji" if path.stem.startswith("emoji_") else f"datasets.{path.stem}")
 
 
 # ---------------------------------------------------------------- errors
