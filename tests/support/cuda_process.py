@@ -17,8 +17,8 @@ from trainers.training import distributed
 def main(name, precision, weights, output):
     with PretendCuda() as gpu:
         gpu.gpus = 2
+        distributed.start("cuda")  # first, as in a run: it decides whether the step is captured
         trainer = made(TRAINERS.entries[name], precision, Path(weights), output, device="cuda", batches=2)
-        distributed.start(trainer.device)
         share = distributed.rank()
         trainer.train_loader_x = [{"img": batch["img"][share:share + 1].pin_memory(), "impath": ["a.jpg"],
                                    "label": batch["label"][share:share + 1].pin_memory()}
