@@ -1,4 +1,4 @@
-"""Runs a method's script: what the files below scripts/ call, ``promptreg script ROOT FILE [ARGUMENT …]``."""
+"""Runs a method's script: what the files below scripts/ call, ``promptreg script ROOT FILE NAME [ARGUMENT …]``."""
 import argparse
 import os
 import shlex
