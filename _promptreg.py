@@ -9,9 +9,21 @@ import sys
 
 def main(argv=None):
     """Run one command; returns its exit code."""
-    return importlib.import_module("promptreg.cli.main").main(argv)
+    return _run("promptreg", argv)
+
+
+def _run(package, argv=None):
+    try:
+        command = importlib.import_module(f"{package}.cli.main").main
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == package:
+            raise
+        print(f"error: this Python ({sys.executable}) has no {error.name}: activate the environment that has it (. "
+              ".venv/bin/activate), or install PromptReg here (pip install -e .)", file=sys.stderr)
+        return 3
+    return command(argv)
 
 
 if __name__ == "__main__":  # in a checkout, as scripts start it
     sys.modules["_promptreg"] = sys.modules["__main__"]
-    sys.exit(importlib.import_module("trainers.cli.main").main())
+    sys.exit(_run("trainers"))

@@ -3,6 +3,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -359,3 +360,13 @@ def test_paths_given_to_test_sh_are_all_that_it_runs(tmp_path):
                           text=True, env={**os.environ, "PYTHON": str(python)})
     words = done.stdout.splitlines()[-1].split()
     assert words[:2] == ["-m", "pytest"] and [w for w in words if w.startswith("tests")] == ["tests/unit/regulate"]
+
+
+def test_a_python_without_the_packages_is_one_line(tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')  # no site-packages
+    python.chmod(0o755)
+    done = subprocess.run(["bash", ROOT / "scripts/promptsrc/few_shot.sh", "digits", "1"], capture_output=True,
+                          text=True, env={**os.environ, "PYTHON": str(python)})
+    assert (done.returncode, done.stdout) == (3, "") and done.stderr.count("\n") == 1
+    assert re.match(r"error: this Python \(.*\) has no \w+: activate the environment", done.stderr)
