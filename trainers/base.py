@@ -25,7 +25,7 @@ from .clip import FrozenCLIP, load_clip
 from .clip.tokens import PackedPrompts, Rows
 from .clip.zero_shot import template_features
 from .compat.registry import TRAINERS
-from .config.defaults import HOUSE, declare, set_keys, settings
+from .config.defaults import GENERAL, declare, section_cfg, set_keys
 from .config.limits import Limit, Limited
 from .errors import InputError
 from .prompts import Prompts, check_prompts, check_rows, check_sizes
@@ -36,7 +36,7 @@ from .training.trainer import PromptTrainer, trainer_of
 
 __all__ = ["PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
 
-declare(HOUSE,
+declare(GENERAL,
         # GiB of the classes' activations; what does not fit is chunked, recomputed. Negative: as fits the machine
         TEXT_MEMORY=Limited(-1.0, Limit("a positive number, or negative to be chosen", lambda value: value != 0)),
         CACHE=True,  # keep frozen text features on disk
@@ -107,7 +107,7 @@ class PromptMethod(nn.Module):
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
         super().__init__()
         self.cfg, self.clip, self.device, self.classnames = cfg, clip, clip.device, list(classnames)
-        self.method_cfg, self.general_cfg = settings(cfg, self.SECTION), settings(cfg, HOUSE)
+        self.method_cfg, self.general_cfg = section_cfg(cfg, self.SECTION), section_cfg(cfg, GENERAL)
         self.notes = Notes() if notes is None else notes
         self.prompts = Prompts()
         self.rows: Rows = []
@@ -136,7 +136,7 @@ class PromptMethod(nn.Module):
         cfg = get_cfg_default()
         cfg.MODEL.BACKBONE.NAME = backbone
         set_keys(cfg, cls.SECTION, keys)
-        return cls(cfg, load_clip(backbone, settings(cfg, cls.SECTION).PREC, device), classnames)
+        return cls(cfg, load_clip(backbone, section_cfg(cfg, cls.SECTION).PREC, device), classnames)
 
     # ---- what a method says
 

@@ -13,11 +13,11 @@ from yacs.config import CfgNode
 from .base import Gradients, PromptMethod, compose, register
 from .clip import weights
 from .cocoop import CoCoOp
-from .config.defaults import settings
+from .config.defaults import section_cfg
 from .coop import CoOp
 from .errors import InputError
 from .ivlp import IVLP
-from .meta import file, options  # noqa: F401  the latter declares TRAINER.GRAM
+from .meta import checkpoint, options  # noqa: F401  the latter declares TRAINER.GRAM
 from .meta.learner import METHODS
 from .prograd import ProGrad
 from .promptsrc import PromptSRC
@@ -41,12 +41,12 @@ class GRAM(PromptMethod):
     def prepare_training(self) -> None:
         """Take the start and the regulating function from the file; features and logits need neither."""
         command = f"bash scripts/gram/meta_train.sh CORPUS {self.kind_of_prompts()}"
-        if not settings(self.cfg, "GRAM").META:
+        if not section_cfg(self.cfg, "GRAM").META:
             raise InputError(f"{type(self).__name__} starts from a meta-trained file and TRAINER.GRAM.META is empty: "
                              f"make one with {command}, then add TRAINER.GRAM.META FILE (demo names the one that comes "
                              "along)")
         path = self.meta_path(self.cfg)
-        start, self.regulator, about = file.read(path, command)
+        start, self.regulator, about = checkpoint.read_meta(path, command)
         self.compare_places(path, about.get("method", {}))
         here = dict(self.prompts.named_parameters())
         if {n: v.shape for n, v in here.items()} != {n: v.shape for n, v in start.items()}:
@@ -78,8 +78,8 @@ class GRAM(PromptMethod):
     @classmethod
     def meta_path(cls, cfg: CfgNode) -> str | Path:
         """Return the path of the meta-trained file that TRAINER.GRAM.META names."""
-        name = settings(cfg, "GRAM").META
-        return file.DEMO / f"{cls.kind_of_prompts()}.safetensors" if name == "demo" else name
+        name = section_cfg(cfg, "GRAM").META
+        return checkpoint.DEMO / f"{cls.kind_of_prompts()}.safetensors" if name == "demo" else name
 
     @classmethod
     def method_identity(cls, cfg: CfgNode) -> Mapping[str, str | None]:

@@ -18,7 +18,7 @@ from datasets.fewshot import few_shot
 from datasets.splits import Item, Splits, lines_of_json, read_split_file
 from trainers.config.build import setup_cfg
 from trainers.errors import InputError, PromptRegError
-from trainers.meta import file as meta_file
+from trainers.meta import checkpoint as meta_checkpoint
 from trainers.regulate.regulator import Regulator
 from trainers.results.collect import read_run
 from trainers.training import checkpoint
@@ -179,7 +179,7 @@ def dassls(path):
 
 def gram(path):
     regulator = Regulator({"prompt_learner.ctx": (4, 16)}, rank=2, seed=1)
-    meta_file.write(path, {"prompt_learner.ctx": torch.ones(4, 16)}, regulator, {"config": "x"})
+    meta_checkpoint.write_meta(path, {"prompt_learner.ctx": torch.ones(4, 16)}, regulator, {"config": "x"})
 
 
 def exported(path):
@@ -200,7 +200,7 @@ def coops(path):
 
 
 FORMATS = {"dassl": ("model.pth.tar-3", dassls, checkpoint.read_checkpoint),
-           "gram": ("meta.safetensors", gram, meta_file.read),
+           "gram": ("meta.safetensors", gram, meta_checkpoint.read_meta),
            "export": ("x.safetensors", exported, read_trained),
            "split": ("split.json", lambda path: path.write_text(lines_of_json(SPLITS._asdict())),
                      lambda path: read_split_file(str(path), "delete it")),

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from support import reference, stand_in
 from support.paths import ROOT
 
-from trainers.meta import file
+from trainers.meta import checkpoint
 from trainers.regulate.regulator import Regulator
 
 HERE = ROOT / "tests"
@@ -47,7 +47,7 @@ def material(tmp_path_factory):
             picture = Image.fromarray(draw.randint(0, 256, (40, 40, 3), dtype=np.uint8))
             picture.save(folder / "data" / "pets" / breed / f"{i}.png")
     start = {"prompt_learner.ctx": torch.full((4, 64), 0.1)}
-    file.write(folder / "meta.safetensors", start, Regulator({n: v.shape for n, v in start.items()}, 2), {})
+    checkpoint.write_meta(folder / "meta.safetensors", start, Regulator({n: v.shape for n, v in start.items()}, 2), {})
     return folder
 
 

@@ -79,9 +79,9 @@ def test_gram_wraps_it_by_one_line(folder):
     assert done["identity"]["start"] and done["trainer"] == "GRAMAnchoredCoOp"
     python(folder, "-c", """
 import torch
-from trainers.meta import file
+from trainers.meta.checkpoint import DEMO, read_meta
 from trainers.training import checkpoint
-start = file.read(file.DEMO / "coop.safetensors")[0]["prompt_learner.ctx"]
+start = read_meta(DEMO / "coop.safetensors")[0]["prompt_learner.ctx"]
 end = checkpoint.read_prompts("gram/prompt_learner/model.pth.tar-2")[0]["prompt_learner.ctx"]
 assert 0 < (end - start).norm() < start.norm() / 2
 """)

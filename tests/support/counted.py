@@ -66,11 +66,13 @@ def build(method, precision, classes, backbone="ViT-B/16", settings=()):
     cfg = get_cfg_default()
     cfg.merge_from_list(["MODEL.BACKBONE.NAME", backbone, "USE_CUDA", True, "TRAINER.NAME", method, "OPTIM.NAME", "sgd",
                          "OPTIM.MAX_EPOCH", 20, "TRAINER.PROMPTREG.CACHE", False, "TRAINER.GRAM.META", "demo"])
-    if "GRAPH" in cfg.TRAIN:  # versions before it are counted by benchmarks/launches.py, too
+    if "GRAPH" in cfg.TRAIN:  # earlier versions are counted by benchmarks/launches.py, too
         cfg.TRAIN.GRAPH = False
     cfg.TRAINER[Method.SECTION].PREC = precision
     cfg.merge_from_list(list(settings))
-    with mock.patch("trainers.training.trainer.load_clip", load), mock.patch("trainers.gram.file.read", meta_trained), \
+    reader = "checkpoint.read_meta" if hasattr(trainers.gram, "checkpoint") else "file.read"
+    with mock.patch("trainers.training.trainer.load_clip", load), \
+            mock.patch(f"trainers.gram.{reader}", meta_trained), \
             mock.patch.object(trainers.base.PromptMethod, "template_features", stand_in), \
             mock.patch("trainers.clip.load.computes_in_half", lambda device: True):
         return Counted(cfg)

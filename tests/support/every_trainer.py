@@ -10,7 +10,7 @@ from support import reference
 from trainers.base import PromptMethod, PromptTrainer
 from trainers.compat.registry import TRAINERS
 from trainers.gram import GRAM
-from trainers.meta import file
+from trainers.meta import checkpoint
 from trainers.regulate.regulator import Regulator
 
 METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
@@ -66,5 +66,5 @@ def meta_file(cls, weights, folder, kind="vit"):
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=0.5)
-    file.write(folder / "meta.safetensors", own, regulator, {"prompts": "test"})
+    checkpoint.write_meta(folder / "meta.safetensors", own, regulator, {"prompts": "test"})
     return folder / "meta.safetensors"

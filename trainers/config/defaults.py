@@ -9,7 +9,7 @@ from ..compat import host_config
 from ..errors import InputError
 from .limits import Limit, Limited
 
-HOUSE = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
+GENERAL = "PROMPTREG"  # our own keys: cfg.TRAINER.PROMPTREG
 KINDS = dict, str, (list, tuple), (int, float)  # a default of one of these kinds wants a value of the same
 _DECLARED: dict[str, dict[str, Any]] = {}  # section -> {key: default}; below TRAINER but for those in _AT_ROOT
 _AT_ROOT: set[str] = set()
@@ -33,7 +33,7 @@ def declare(section: str, *, at_root: bool = False, **keys: Any) -> None:
     _fill(defaults._C)
 
 
-def settings(cfg: CfgNode, section: str) -> CfgNode:
+def section_cfg(cfg: CfgNode, section: str) -> CfgNode:
     """Return cfg.TRAINER.<section> over our defaults: a host repository may know fewer keys, or have replaced them.
 
     Raises:
@@ -54,7 +54,7 @@ def limits() -> dict[str, Limit]:
 
 def set_keys(cfg: CfgNode, section: str, keys: dict[str, Any]) -> None:
     """Set keys of cfg.TRAINER.<section>, {key: value}. Raises InputError for one that it does not have."""
-    known = settings(cfg, section)
+    known = section_cfg(cfg, section)
     for key, value in keys.items():
         if key not in known:
             raise InputError(f"TRAINER.{section} has no key {key}: choose from {', '.join(sorted(known))}")
@@ -78,7 +78,7 @@ def complete(config: dict[str, Any], section: str) -> CfgNode:
     """
     cfg, empty = CfgNode(config), CfgNode({"TRAINER": CfgNode()})
     needed = {"MODEL": {"BACKBONE": {"NAME": ""}}, "INPUT": get_cfg_default().INPUT,
-              "TRAINER": {name: settings(empty, name) for name in (section, HOUSE)}}
+              "TRAINER": {name: section_cfg(empty, name) for name in (section, GENERAL)}}
     _complete(cfg, CfgNode(needed))
     return cfg
 

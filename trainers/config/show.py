@@ -7,7 +7,7 @@ import yaml
 
 from ..compat.registry import TRAINERS
 from .checks import COMMAND_LINE
-from .defaults import HOUSE
+from .defaults import GENERAL
 from .flags import FLAGS, parser
 from .yaml_text import dumped
 
@@ -27,7 +27,7 @@ def with_origins(cfg: Mapping[str, Any], origin: Mapping[str, str], args: argpar
     trainer = TRAINERS.entries.get(cfg["TRAINER"]["NAME"])
     own = getattr(trainer, "SECTION", None)  # None of a host's trainer, or a meta-training, which reads several
     others = {f"TRAINER.{name}" for name, node in cfg["TRAINER"].items() if isinstance(node, dict)
-              and name not in (own, HOUSE) and not (name == "GRAM" and "GRAM" in cfg["TRAINER"]["NAME"])}
+              and name not in (own, GENERAL) and not (name == "GRAM" and "GRAM" in cfg["TRAINER"]["NAME"])}
     return "\n".join(_lines(cfg, origin, "", others if own else set()))
 
 
@@ -48,7 +48,7 @@ def of_command_line(args: argparse.Namespace) -> dict[str, str]:
             found[key] = next((flag for flag in sorted(known, key=len) if any(flag.startswith(word) for word in flags)),
                               NAMED if named else known[0])
     found |= {key: COMMAND_LINE if key in typed or not named else NAMED for key in args.opts[::2]}
-    return found | ({f"TRAINER.{HOUSE}.CACHE": "--no-cache"} if args.no_cache else {})
+    return found | ({f"TRAINER.{GENERAL}.CACHE": "--no-cache"} if args.no_cache else {})
 
 
 def _lines(node: Mapping[str, Any], origin: Mapping[str, str], prefix: str, left_out: set[str]) -> Iterable[str]:

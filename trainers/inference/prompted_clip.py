@@ -19,7 +19,7 @@ from yacs.config import CfgNode
 from ..clip import FrozenCLIP, load_clip
 from ..compat.registry import PREFIX, TRAINERS
 from ..config.build import setup_cfg
-from ..config.defaults import complete, settings
+from ..config.defaults import complete, section_cfg
 from ..errors import InputError
 from ..training.compatibility import load_into
 from ..training.identity import digest
@@ -86,7 +86,7 @@ class PromptedCLIP:
         if not names:
             raise InputError(f"{path} does not name its classes: give classnames")
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read, not from the caller's draws
-            clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, method.SECTION).PREC, torch.device(device))
+            clip = load_clip(cfg.MODEL.BACKBONE.NAME, section_cfg(cfg, method.SECTION).PREC, torch.device(device))
         built = _build(method, cfg, clip, names)
         if not trained.state_dict and list(built.prompts.parameters()):
             raise InputError(f"there is no checkpoint of trained prompts in {path}: train first, or correct the folder")

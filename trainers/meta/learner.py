@@ -8,7 +8,7 @@ from yacs.config import CfgNode
 from ..base import PromptMethod
 from ..clip import FrozenCLIP
 from ..cocoop import CoCoOp
-from ..config.defaults import settings
+from ..config.defaults import section_cfg
 from ..coop import CoOp
 from ..errors import InputError
 from ..ivlp import IVLP
@@ -52,7 +52,7 @@ class Learner:
         self.kind, self.method, self.cfg, self.clip = kind, METHODS[kind], cfg.clone(), clip
         self.cfg.defrost()
         self.cfg.TRAINER.PROMPTREG.CACHE = False  # episodes' names do not come back
-        if settings(cfg, self.method.SECTION).get("CSC"):
+        if section_cfg(cfg, self.method.SECTION).get("CSC"):
             raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, "
                              "set it False")
         self.sees = "pixels" if self._build(["thing"]).prompts.vision is not None else "features"

@@ -15,8 +15,8 @@ from ..config.yaml_text import difference
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 from ..training import checkpoint, distributed, signals
-from . import file
 from .bilevel import meta_gradients, twice_differentiable
+from .checkpoint import write_meta
 from .episodes import Episodes, Inputs, Part
 from .learner import Learner
 
@@ -82,7 +82,7 @@ class BilevelLoop:
         signals.allow_signals("all outer steps are saved")
         if distributed.rank() == 0:
             rates = {name: float(value.detach()) for name, value in self.rates().items()}
-            file.write(self.path, self.start, self.regulator, {**about, "rates": rates})
+            write_meta(self.path, self.start, self.regulator, {**about, "rates": rates})
         distributed.barrier()
 
     def set_rates(self, step: int) -> None:

@@ -15,7 +15,7 @@ from dassl.data.transforms import build_transform
 from ..clip import load_clip
 from ..clip.weights import is_file_name
 from ..compat.registry import TRAINERS
-from ..config.defaults import HOUSE, settings
+from ..config.defaults import GENERAL, section_cfg
 from ..training import distributed
 from ..training.machine import image_memory, text_memory
 from ..training.result import peak_memory
@@ -44,7 +44,7 @@ class GRAM:
     NEEDS_DATASET = False
 
     def __init__(self, cfg: CfgNode) -> None:
-        self.cfg, self.options, self.general_cfg = cfg, settings(cfg, "GRAM"), settings(cfg, HOUSE)
+        self.cfg, self.options, self.general_cfg = cfg, section_cfg(cfg, "GRAM"), section_cfg(cfg, GENERAL)
         self.results: dict[str, Any] = {}
         options.check(self.options)
         self.device = torch.device("cuda" if torch.cuda.is_available() and cfg.USE_CUDA else "cpu")
@@ -87,7 +87,7 @@ class GRAM:
     @staticmethod
     def data_identity(cfg: CfgNode) -> dict[str, str | None]:
         """Return what stands for the data in a meta-training's identity (see ``training.identity``): its corpus."""
-        name = settings(cfg, "GRAM").CORPUS
+        name = section_cfg(cfg, "GRAM").CORPUS
         return {"dataset": name if name == "demo" else Corpus(name).fingerprint(times=False)}
 
     def extract(self, corpus: Corpus) -> Features:
@@ -116,7 +116,7 @@ class GRAM:
                 "clip": self.clip.fingerprint, "corpus": features.digest, "pairs": features.pairs,
                 "seed": self.cfg.SEED, "domains": len(tree.domains),
                 "config": {k: v for k, v in self.options.items() if k not in passing},
-                "method": dict(settings(self.cfg, self.learner.method.SECTION).items())}
+                "method": dict(section_cfg(self.cfg, self.learner.method.SECTION).items())}
 
     def evaluate(self, loop: BilevelLoop, tasks: Episodes) -> dict[str, Any]:
         """Adapt to tasks of held-out domains three ways; returns {way: {"loss": of queries, "accuracy": percent}}."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from dassl.optim import build_lr_scheduler, build_optimizer
 
 from ..clip import load_clip
-from ..config.defaults import HOUSE, declare, defaults_of, settings
+from ..config.defaults import GENERAL, declare, defaults_of, section_cfg
 from ..config.limits import Limited, at_least
 from ..errors import InputError
 from . import checkpoint, distributed, graph, input_checks, signals, validation
@@ -26,7 +26,7 @@ from .result import figures
 from .resumable import ResumableTrainer
 from .step import Step, check_gradients, loss_and_figures
 
-declare(HOUSE, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
+declare(GENERAL, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
 declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
         COMPILE=False,  # let torch.compile fuse the forward and backward of the step: minutes at the start
@@ -76,7 +76,7 @@ class PromptTrainer(ResumableTrainer):
             self.state.initial_rng_state = checkpoint.random_state()
         super().build_data_loader()
         validation.check_split(self)
-        gib = image_memory(settings(self.cfg, HOUSE).IMAGE_MEMORY)
+        gib = image_memory(section_cfg(self.cfg, GENERAL).IMAGE_MEMORY)
         self.train_loader_x = train_loader(self.cfg, self.dm, self.train_loader_x, gib * 2 ** 30)
         workers = getattr(getattr(self.train_loader_x, "loader", self.train_loader_x), "num_workers", 0)
         print(f"Loading images: {workers} workers of {num_cpus()} cores, up to {gib:g} GiB of decoded images kept "
@@ -87,7 +87,7 @@ class PromptTrainer(ResumableTrainer):
         """Build the method on its CLIP and, where it has something to train, the optimizer."""
         cfg = self.cfg
         input_checks.check_normalized(self.test_loader)
-        clip = load_clip(cfg.MODEL.BACKBONE.NAME, settings(cfg, self.METHOD.SECTION).PREC, self.device)
+        clip = load_clip(cfg.MODEL.BACKBONE.NAME, section_cfg(cfg, self.METHOD.SECTION).PREC, self.device)
         clip.compare_normalization(cfg.INPUT)
         self.model = self.METHOD(cfg, clip, self.dm.dataset.classnames, self.state.notes)
         input_checks.report(self)

@@ -9,7 +9,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import Registry
 from trainers.compat.registry import SharedRegistry
-from trainers.config.defaults import settings
+from trainers.config.defaults import section_cfg
 
 
 def classes(*names):
@@ -100,9 +100,9 @@ def test_what_is_no_key_or_of_another_type_is_still_refused():
 
 def test_the_hosts_values_win_over_our_defaults():
     cfg = host_cfg("", N_CTX=3)
-    assert settings(cfg, "COOP").N_CTX == 3 and settings(cfg, "COOP").CLASS_TOKEN_POSITION == "end"
+    assert section_cfg(cfg, "COOP").N_CTX == 3 and section_cfg(cfg, "COOP").CLASS_TOKEN_POSITION == "end"
     del cfg.TRAINER["PROMPTSRC"]
-    assert settings(cfg, "PROMPTSRC").GPA_MEAN == 15
+    assert section_cfg(cfg, "PROMPTSRC").GPA_MEAN == 15
     cfg.LOSS = CfgNode({"NAME": "xe"})
     cfg.merge_from_list(["LOSS.NAME", "prograd"])
     assert cfg.LOSS.T == 1.0 and cfg.LOSS.NAME == "prograd"

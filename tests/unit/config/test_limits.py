@@ -6,7 +6,7 @@ import trainers  # noqa: F401  (brings minidassl where there is no Dassl)
 from dassl.config import get_cfg_default
 from trainers.compat.registry import TRAINERS
 from trainers.config import checks
-from trainers.config.defaults import _DECLARED, _LIMITS, declare, defaults_of, limits, settings
+from trainers.config.defaults import _DECLARED, _LIMITS, declare, defaults_of, limits, section_cfg
 from trainers.config.limits import PRECISIONS, Limited, at_least, one_of
 from trainers.errors import InputError
 
@@ -24,11 +24,11 @@ def config(section, **keys):
 
 def test_a_section_is_checked_where_it_is_read(section):
     assert defaults_of(section) == {"SIZE": 3, "FREE": 1, "PREC": "fp32"}
-    assert settings(config(section, SIZE=2, FREE=-9), section) == {"SIZE": 2, "FREE": -9, "PREC": "fp32"}
+    assert section_cfg(config(section, SIZE=2, FREE=-9), section) == {"SIZE": 2, "FREE": -9, "PREC": "fp32"}
     with pytest.raises(InputError, match=r"^TRAINER.LIMITED_KEYS.SIZE is 1: it must be at least 2 \(two ends\)$"):
-        settings(config(section, SIZE=1), section)
+        section_cfg(config(section, SIZE=1), section)
     with pytest.raises(InputError, match="PREC is 'fp8': it must be one of fp32, fp16, amp, bf16"):
-        settings(config(section, PREC="fp8"), section)
+        section_cfg(config(section, PREC="fp8"), section)
 
 
 def test_train_py_names_where_the_value_came_from(section):

@@ -9,7 +9,7 @@ from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM
 from trainers.maple import MaPLe
-from trainers.meta import file
+from trainers.meta import checkpoint
 from trainers.promptsrc import PromptSRC
 from trainers.regulate.regulator import Regulator
 from trainers.training.run import main
@@ -42,7 +42,7 @@ def meta_file(trainer, path, up=0.0, start=None, **about):
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=4, seed=1)
     for bend in regulator.bends.values():
         torch.nn.init.normal_(bend.up, std=up)
-    file.write(path, start or own, regulator, {"prompts": "test", **about})
+    checkpoint.write_meta(path, start or own, regulator, {"prompts": "test", **about})
     return path
 
 
@@ -137,18 +137,18 @@ def test_a_file_with_what_is_no_number_is_damaged(part, weights, tmp_path, monke
     tensors = own.values() if part == "start" else regulator.parameters()
     with torch.no_grad():
         next(iter(tensors)).view(-1)[0] = float("inf")
-    file.write(tmp_path / "meta.safetensors", own, regulator, {})
+    checkpoint.write_meta(tmp_path / "meta.safetensors", own, regulator, {})
     with pytest.raises(InputError, match=f"damaged one .its {part} has entries that are not finite"):
-        file.read(tmp_path / "meta.safetensors")
+        checkpoint.read_meta(tmp_path / "meta.safetensors")
 
 
 def test_file_is_the_same_bytes_each_time(tmp_path):
     start = {"prompt_learner.ctx": torch.ones(4, 8), "image_encoder.VPT": torch.zeros(2, 8)}
     regulator = Regulator({n: v.shape for n, v in start.items()}, 3, seed=2)
     for name in ("a", "b"):
-        file.write(tmp_path / name, start, regulator, {"prompts": "unigram", "seed": 1})
+        checkpoint.write_meta(tmp_path / name, start, regulator, {"prompts": "unigram", "seed": 1})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-    back, again, about = file.read(tmp_path / "a")
+    back, again, about = checkpoint.read_meta(tmp_path / "a")
     assert list(back) == list(start) and about["prompts"] == "unigram"
     assert all(torch.equal(v, again.state_dict()[n]) for n, v in regulator.state_dict().items())
 

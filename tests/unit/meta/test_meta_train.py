@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from support.paths import ROOT
 
 from trainers.errors import InputError
-from trainers.meta import file
+from trainers.meta import checkpoint
 from trainers.meta.loop import STATE, BilevelLoop
 from trainers.meta.trainer import GRAM
 from trainers.training.run import main
@@ -52,7 +52,7 @@ def whole(ground):
 
 
 def test_leaves_a_file_and_a_report(whole, ground, capsys):
-    start, regulator, about = file.read(whole / "meta.safetensors")
+    start, regulator, about = checkpoint.read_meta(whole / "meta.safetensors")
     assert list(start) == ["prompt_learner.ctx"] and about["prompts"] == "coop" and about["pairs"] == 120
     assert about["config"]["STEPS"] == 6 and about["clip"] and about["corpus"]
     assert any(bend.up.abs().max() > 0 for bend in regulator.bends.values())  # it has learned something
@@ -95,7 +95,7 @@ def test_two_processes_come_to_the_same(whole, ground):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-2000:]
     folders = (whole, ground / "two")
-    a, b = (file.read(folder / "meta.safetensors")[0] for folder in folders)
+    a, b = (checkpoint.read_meta(folder / "meta.safetensors")[0] for folder in folders)
     assert a.keys() == b.keys() and all(torch.allclose(a[n], b[n], atol=2e-4) for n in a)
     one, two = (json.loads((folder / "result.json").read_text())["results"]["held_out"] for folder in folders)
     assert one["plain start"]["loss"] == pytest.approx(two["plain start"]["loss"], abs=1e-4)
@@ -106,7 +106,7 @@ def test_other_prompts_and_options(prompts, ground):
     output = ground / prompts
     changes = {"vpt": {"FIRST_ORDER": True, "GATE": 3}, "cocoop": {"LEARN_LR": True}}.get(prompts, {"REGULATE": False})
     assert main(arguments(ground, output, PROMPTS=prompts, STEPS=1, EVALUATE=1, WAYS=2, **changes)) == 0
-    start, regulator, about = file.read(output / "meta.safetensors")
+    start, regulator, about = checkpoint.read_meta(output / "meta.safetensors")
     assert regulator.gate == (3 if prompts == "vpt" else 16)
     assert ("image_encoder.VPT" in start) == (prompts != "cocoop")
     assert ("prompt_learner.ctx" in start) == (prompts != "vpt")

@@ -19,7 +19,8 @@ FORMAT = "promptreg gram 1"
 DEMO = PACKAGE_ROOT / "meta" / "demo"
 
 
-def write(path: str | Path, start: Mapping[str, torch.Tensor], regulator: Regulator, about: Mapping[str, Any]) -> None:
+def write_meta(path: str | Path, start: Mapping[str, torch.Tensor], regulator: Regulator,
+               about: Mapping[str, Any]) -> None:
     """Write a meta-trained file; the same arguments give the same bytes.
 
     Args:
@@ -36,7 +37,7 @@ def write(path: str | Path, start: Mapping[str, torch.Tensor], regulator: Regula
     atomic.write_file(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
 
 
-def read(path: str | Path, fetch: str = "bash scripts/gram/meta_train.sh CORPUS PROMPTS") -> Meta:
+def read_meta(path: str | Path, fetch: str = "bash scripts/gram/meta_train.sh CORPUS PROMPTS") -> Meta:
     """Return (start {name: tensor}, frozen ``Regulator``, about) of a meta-trained file.
 
     Raises:
