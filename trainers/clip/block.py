@@ -68,7 +68,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
     return _join(F.scaled_dot_product_attention(q, k, v, is_causal=causal))
 
 
-def _join(heads):
+def _join(heads: Tensor) -> Tensor:
     """[..., H, N, d] -> [..., N, H * d]"""
     return heads.transpose(-2, -3).flatten(-2)
 

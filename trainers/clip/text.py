@@ -7,16 +7,17 @@ last layer only the end-of-text tokens go on.
 """
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from . import packed_attention
 from .block import Block, attend, attend_after_prefix, linear
 from .fused import norm
 from .packed_attention import attend_last, attend_packed
-from .tokens import PackedPrompts, Rows, pack
+from .tokens import Chunk, PackedPrompts, Rows, pack
 from .vectors import check_vectors
 
 
@@ -38,7 +39,7 @@ class TextEncoder:
         self.residual_dtype = torch.float32  # dtype of the residual stream
         self.budget = 1 << 30  # bytes that the classes' activations may take at a time
 
-    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+    def embed(self, tokens: Tensor) -> Tensor:
         """Return token embeddings [..., D] of ``tokens`` [...], without position."""
         return self.embedding[tokens]
 
@@ -70,8 +71,8 @@ class TextEncoder:
         """The dtype of matrix products."""
         return self.blocks[0].attn.in_proj_weight.dtype
 
-    def __call__(self, layout: PackedPrompts, context: torch.Tensor | None = None,
-                 deep: Sequence[torch.Tensor | None] = ()) -> torch.Tensor:
+    def __call__(self, layout: PackedPrompts, context: Tensor | None = None,
+                 deep: Sequence[Tensor | None] = ()) -> Tensor:
         """Encode prompts.
 
         Args:
@@ -105,7 +106,7 @@ class TextEncoder:
         features = torch.cat(features, 1).index_select(1, layout.order)
         return features if batched else features[0]
 
-    def _check_vectors(self, layout, context, deep):
+    def _check_vectors(self, layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None]) -> None:
         check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
         slots = len(layout.prefix_context_positions)
         if context is None and (slots or any(len(chunk.context_positions) for chunk in layout.chunks)):
@@ -117,15 +118,15 @@ class TextEncoder:
                                  "all classes share before their names: make them as many")
 
     @staticmethod
-    def _fill(x, slots, sets):
+    def _fill(x: Tensor, slots: Tensor, sets: Tensor | None) -> Tensor:
         """Put learned vectors [G, K, D] at their slots of ``x`` [T, D]; returns [G, T, D]."""
         x = x.unsqueeze(0)
-        if len(slots) == 0:
+        if len(slots) == 0 or sets is None:
             return x
         x = x.expand(len(sets), -1, -1)
         return x.index_copy(1, slots[:, 0], sets[:, slots[:, 1]].to(x.dtype))
 
-    def _run(self, layout, chunk, sets, *deep):
+    def _run(self, layout: PackedPrompts, chunk: Chunk, sets: Tensor | None, *deep: Tensor | None) -> Tensor:
         """Return features [G, c, E] of one chunk's c sequences, in packed order.
 
         The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
@@ -140,8 +141,8 @@ class TextEncoder:
         x = x.to(self.residual_dtype)
         masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
-            if 0 < i <= len(deep) and deep[i - 1] is not None:
-                x = x.index_copy(1, where, deep[i - 1].to(x.dtype).expand(len(x), -1, -1))
+            if 0 < i <= len(deep) and (vectors := deep[i - 1]) is not None:
+                x = x.index_copy(1, where, vectors.to(x.dtype).expand(len(x), -1, -1))
             last = i == len(self.blocks) - 1
             if x.is_cuda:
                 x, mixed = self._attend_on_cuda(block, x, p, chunk, masks, last)
@@ -151,7 +152,8 @@ class TextEncoder:
         return linear(norm(x, self.tower.ln_final, self.projection.dtype), self.projection.T)
 
     @staticmethod
-    def _attend_on_cuda(block, x, p, chunk, masks, last):
+    def _attend_on_cuda(block: Block, x: Tensor, p: int, chunk: Chunk, masks: Sequence[tuple[Tensor, Tensor | None]],
+                        last: bool) -> tuple[Tensor, Tensor]:
         """Return (residual stream, attention's output): of all tokens, or in the last layer of the last ones."""
         y = block.project_together(x, "kv" if last else "qkv")
         if not last:
@@ -159,7 +161,7 @@ class TextEncoder:
         x = x.index_select(1, p + chunk.ends)
         return x, attend_last(block.project_together(x, "q"), y, p, chunk, masks)
 
-    def _attend_on_cpu(self, block, x, p, chunk, last):
+    def _attend_on_cpu(self, block: Block, x: Tensor, p: int, chunk: Chunk, last: bool) -> tuple[Tensor, Tensor]:
         """Return the same, of sequences without padding."""
         # each group's share of the tokens, behind the prefix's; split, whose backward is one concatenation
         sizes = [p, *(count * length for count, length in chunk.groups)]
@@ -176,7 +178,8 @@ class TextEncoder:
         return x, torch.cat(mixed, 1)
 
     @staticmethod
-    def _mix(groups, q, k, v, prefix_k, prefix_v):
+    def _mix(groups: Sequence[tuple[int, int]], q: Sequence[Tensor], k: Sequence[Tensor], v: Sequence[Tensor],
+             prefix_k: Tensor, prefix_v: Tensor) -> list[Tensor]:
         """Attention of packed sequences to the prefix and to themselves, for each group of one length.
 
         Args:
@@ -195,7 +198,7 @@ class TextEncoder:
         return mixed
 
 
-def _check(tower):
+def _check(tower: torch.nn.Module) -> None:
     """Raise TypeError for a tower that would run and compute something else than CLIP's."""
     if getattr(tower, "attn_mask", None) is None:
         raise TypeError("its attention is not causal")
@@ -207,7 +210,7 @@ def _check(tower):
 
 
 @functools.cache
-def _trim():
+def _trim() -> Callable[[int], int]:
     """glibc's malloc_trim, or nothing to call where the C library is another."""
     try:
         return ctypes.CDLL(None).malloc_trim

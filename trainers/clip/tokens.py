@@ -80,10 +80,11 @@ class Chunk:
     tokens: torch.Tensor  # [T]
     position_ids: torch.Tensor  # [T] position in the sequence
     context_positions: torch.Tensor  # [S, 2]: (index into T, learned context vector)
-    groups: list  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
+    groups: list[tuple[int, int]]  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
     ends: torch.Tensor  # [sequences] index into T of each end-of-text token
     lengths: torch.Tensor  # [sequences] tokens up to and with the end-of-text token; less than the group's: padded
-    masks: list | None = None  # of each group's attention (see ``packed_attention``), where they are made once
+    # of each group's attention (see ``packed_attention``), where they are made once
+    masks: list[tuple[torch.Tensor, torch.Tensor | None]] | None = None
 
 
 @dataclass
@@ -92,7 +93,7 @@ class PackedPrompts:
 
     prefix: torch.Tensor  # [P] tokens shared by all rows
     prefix_context_positions: torch.Tensor  # [S, 2]: (position, learned context vector)
-    chunks: list
+    chunks: list[Chunk]
     order: torch.Tensor  # [C]: row c is the order[c]-th of the packed sequences
     size: int
 
@@ -105,7 +106,7 @@ class PackedPrompts:
         return self
 
 
-def _slots(pairs):
+def _slots(pairs: list[tuple[int, int]]) -> torch.Tensor:
     found = [(i, slot) for i, (_, slot) in enumerate(pairs) if slot >= 0]
     return torch.tensor(found, dtype=torch.long).reshape(-1, 2)
 
@@ -142,7 +143,7 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True, groups
     return PackedPrompts(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
 
 
-def _pack(rows, first_place, most_groups=None):
+def _pack(rows: Rows, first_place: int, most_groups: int | None = None) -> Chunk:
     lengths = [len(row) for row in rows]
     padded = lengths if most_groups is None else padded_lengths(lengths, most_groups)
     pairs = [pair for row, n in zip(rows, padded, strict=True) for pair in (*row, *[(row[-1][0], -1)] * (n - len(row)))]
