@@ -38,8 +38,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("trainers/regulate", "trainers/clip")
 TESTS = ["tests/unit/regulate/test_regulate.py", "tests/unit/clip", "tests/faults/test_weights_by_path.py",
          "tests/faults/test_open_clip_config.py", "tests/faults/test_transformers_files.py",
-         "tests/golden/test_golden_trainers.py",
-         "tests/unit/gram/test_gram.py",
+         "tests/golden/test_golden_trainers.py", "tests/unit/gram/test_gram.py", "tests/cuda/test_kernels.py",
+         "tests/cuda/test_budgets.py",
          "tests/unit/meta/test_meta_gradients.py", "tests/security/test_malicious.py::test_checkpoint",
          "tests/security/test_malicious.py::test_open_clip_unpickles_nothing",
          "tests/unit/training/test_training.py::test_low_precision_stays_near_float32",
