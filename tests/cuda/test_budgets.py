@@ -43,7 +43,7 @@ def test_without_triton_a_step_still_runs(monkeypatch):
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "amp", "bf16"])
 @pytest.mark.parametrize("name", ["PromptSRC", "GRAMProGrad"])
 def test_nothing_waits_between_two_printed_lines(name, precision, tmp_path):
-    """Once the optimizer has state: before, amp asks whether the first step may be made."""
+    """Once the graph is tried and the optimizer has state: before, amp asks whether the first step may be made."""
     weights, cls = low_weights(tmp_path, layers=2), TRAINERS.entries[name]
     meta = meta_file(cls, weights, tmp_path) if issubclass(cls.METHOD, GRAM) else ""
     with PretendCuda() as gpu:
@@ -59,7 +59,7 @@ def test_nothing_waits_between_two_printed_lines(name, precision, tmp_path):
         trainer.train()
     waits = [b - a for a, b in zip(seen, seen[1:], strict=False)]
     assert waits[1:4] == [0, 0, 0] and waits[5:] == [0, 0], waits
-    assert waits[0] <= (1 if precision == "amp" else 0) and waits[4] > 0, "the fifth is printed"
+    assert waits[0] <= (2 if precision == "amp" else 1) and waits[4] > 0, "the fifth is printed"
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw", "rmsprop", "radam"])
