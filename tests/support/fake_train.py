@@ -1,8 +1,8 @@
 """Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
 
 FAKE_KILL, FAKE_FAIL, FAKE_STOP, FAKE_LATE: part of the output folder of the run that, the first time, is killed, fails,
-is interrupted, or is killed when all is done. FAKE_SLEEP: seconds each run takes; FAKE_UNTIL: a file that it waits for; FAKE_SAVE:
-seconds it takes to leave on SIGTERM.
+is interrupted, or is killed when all is done. FAKE_SLEEP: seconds each run takes; FAKE_UNTIL: a file that it waits for;
+FAKE_SAVE: seconds it takes to leave on SIGTERM.
 """
 import json
 import os
