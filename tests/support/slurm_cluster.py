@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
+PATIENCE = 240  # seconds: of a busy machine
 SBIN = "/usr/sbin"  # where Debian has the daemons
 CONF = """
 ClusterName=tests
@@ -143,12 +144,13 @@ class Cluster:
         lines = self.ask("squeue", "-h", "--array", "--format=%i %T").splitlines()
         return dict(line.split() for line in lines)
 
-    def restart(self, job_id: str) -> None:
+    def restart(self, job_id: str, seconds: float = PATIENCE) -> None:
         """Spare a job that was put back into the queue SLURM's two minutes before it may start."""
-        self.wait(lambda: self.states().get(job_id) == "PENDING", f"{job_id} in the queue")
+        self.wait(lambda: "BeginTime" in self.ask("squeue", "-h", f"--jobs={job_id}", "--format=%r"),
+                  f"{job_id} in the queue again", seconds)
         self.call("scontrol", "update", f"JobId={job_id}", "StartTime=now")
 
-    def wait(self, condition, what: str, seconds: float = 60) -> None:
+    def wait(self, condition, what: str, seconds: float = PATIENCE) -> None:
         """Wait until a condition is true; fails where it does not become so."""
         deadline = time.time() + seconds
         while not condition():

@@ -78,7 +78,7 @@ exec "{sys.executable}" -S -E "{ROOT}/tests/support/fake_train.py" "$@"
         return self.ended(self.begin(seeds, *more, **environment))
 
     @staticmethod
-    def ended(process: multiprocessing.Process, seconds: float = 150) -> tuple[int, str]:
+    def ended(process: multiprocessing.Process, seconds: float = slurm_cluster.PATIENCE) -> tuple[int, str]:
         process.join(seconds)
         out = Path(process.name).read_text()
         assert process.exitcode is not None, out
@@ -101,7 +101,7 @@ exec "{sys.executable}" -S -E "{ROOT}/tests/support/fake_train.py" "$@"
 
     def at_work(self, count: int) -> None:
         """Wait until runs have been started so many times."""
-        self.cluster.wait(lambda: sum(map(len, self.logs().values())) >= count, f"{count} runs at work", 100)
+        self.cluster.wait(lambda: sum(map(len, self.logs().values())) >= count, f"{count} runs at work")
 
 
 def sweep(flags: list[str], folder: Path, out: Path, environment: dict[str, str]) -> None:
