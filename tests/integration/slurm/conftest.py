@@ -62,6 +62,7 @@ exec "{sys.executable}" -S -E "{ROOT}/tests/support/fake_train.py" "$@"
         out = self.folder / f"out{len(self.begun)}.txt"
         process = multiprocessing.get_context("fork").Process(
             target=sweep, args=(self.flags(seeds, *more), self.folder, out, environment), name=str(out))
+        out.touch()
         process.start()
         self.begun.append(process)
         return process
