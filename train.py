@@ -4,7 +4,7 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    for name in ("SIGTERM", "SIGUSR1"):  # amid the imports there is nothing to save yet
+    for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):  # amid the imports there is nothing to save yet
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: os._exit(75))
 

@@ -1,8 +1,8 @@
 """Stands in for Python in tests of scripts: called as "train.py FLAGS…", it leaves behind what a run does, in no time.
 
 FAKE_KILL, FAKE_FAIL, FAKE_STOP, FAKE_LATE: part of the output folder of the run that, the first time, is killed, fails,
-is interrupted, or is killed when all is done. FAKE_SLEEP: seconds each run takes; FAKE_SAVE: seconds it takes to leave
-on SIGTERM.
+is interrupted, or is killed when all is done. FAKE_SLEEP: seconds each run takes; FAKE_UNTIL: a file that it waits for;
+FAKE_SAVE: seconds it takes to leave on SIGTERM.
 """
 import json
 import os
@@ -34,6 +34,8 @@ if "FAKE_SAVE" in os.environ:
             sys.exit(75)
     signal.signal(signal.SIGTERM, save)
 time.sleep(float(os.environ.get("FAKE_SLEEP", 0)))
+while "FAKE_UNTIL" in os.environ and not os.path.exists(os.environ["FAKE_UNTIL"]):
+    time.sleep(0.1)
 name = {"digits": "Digits", "dtd": "DescribableTextures"}[os.path.basename(flags["--dataset-config-file"])[:-5]]
 content = {"trainer": flags["--trainer"], "dataset": name, "classes": keys.get("DATASET.SUBSAMPLE_CLASSES", "all"),
            "shots": int(keys.get("DATASET.NUM_SHOTS", -1)), "seed": int(flags["--seed"]), "command": sys.argv[1:],

@@ -1,10 +1,13 @@
 """Runs a method's script: what the files below scripts/ call, ``promptreg script ROOT FILE NAME [ARGUMENT …]``."""
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import InputError, SetupError
@@ -52,8 +55,21 @@ def perform(words: list[str], environment: dict[str, str]) -> int:
     """Run one command; returns its exit code, 128 and the signal's number where one ended it."""
     if not shutil.which(words[0]):
         raise SetupError(f"there is no PYTHON {words[0]}: name another, PYTHON=python3")
-    code = subprocess.call(words, env=environment)
+    with subprocess.Popen(words, env=environment) as process, handed_on(process):
+        code = process.wait()
     return 128 - code if code < 0 else code
+
+
+@contextlib.contextmanager
+def handed_on(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Hand a signal upon which a run saves and leaves on to it, and wait: its exit code is what its caller needs."""
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+    before = [signal.signal(number, lambda number, _: process.send_signal(number)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 main = command(parser, run)

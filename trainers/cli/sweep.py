@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> int:
     try:
         return command.run(args)
     except Stopped as signal:
-        print(f"stopped by {signal}: nothing is left running; the same command goes on where this left off",
+        print(f"stopped by {signal}: {signal.left or 'nothing is left running'}; the same command goes on where this "
+              "left off",
               file=sys.stderr)
         return 130
 

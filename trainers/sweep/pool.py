@@ -20,8 +20,19 @@ WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished"
 INTERRUPTED = "interrupted"  # by a signal of its own: saved, neither failed nor to be begun again by this sweep
 
 
+ASKING = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}  # those upon which a run saves and leaves
+
+
 class Stopped(Exception):
-    """A signal, which the message names, asked the sweep to stop."""
+    """A signal asked the sweep to stop.
+
+    Attributes:
+        left: what is left running, if anything.
+    """
+
+    def __init__(self, name: str, left: str = "") -> None:
+        super().__init__(name)
+        self.left = left
 
 
 class Pool:
@@ -122,7 +133,7 @@ class Pool:
         tidy(worker.step)
         if worker.step.finished:  # its results are whole, whatever has hit it after that
             self.next_step(worker)
-        elif code == Interrupted.exit_code:
+        elif code == Interrupted.exit_code or {-code, code - 128} & ASKING:  # the latter before a run takes signals
             self.job_ended(worker, INTERRUPTED)
         else:
             self.fail(worker, worker.step, code)
@@ -148,22 +159,9 @@ class Pool:
                 self.reaper.discard(worker.process.pid)
                 tidy(worker.step)
 
-    def seconds_left(self) -> float | None:
-        """Return an estimate of the time until all is done, or None before anything has ended."""
-        def typical(method: str) -> float | None:
-            own = [s for slug, s in self.seconds.items() if method_of[slug] == method and self.states[slug] == FINISHED]
-            every = own or [s for slug, s in self.seconds.items() if self.states[slug] == FINISHED]
-            return sum(every) / len(every) if every else None
-
-        method_of = {job.slug: job.method for job in self.jobs}
-        ahead = [typical(job.method) for job in self.queue]
-        for worker in self.workers:
-            if worker.job:
-                passed, share = time.time() - worker.begin, worker.share
-                whole = passed / share if share > 0.05 else typical(worker.job.method)
-                ahead.append(None if whole is None else max(0.0, whole - passed))
-        known = [seconds for seconds in ahead if seconds is not None]
-        return sum(known) / len(self.workers) if len(known) == len(ahead) else None
+    @property
+    def places(self) -> int:
+        return len(self.workers)
 
 
 def tidy(step: Step) -> None:

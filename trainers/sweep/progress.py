@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .array import Array
 from .pool import ELSEWHERE, FAILED, FINISHED, INTERRUPTED, RUNNING, WAITING, Pool
 
 STATES = {FINISHED: "green", RUNNING: "cyan", WAITING: "dim", FAILED: "bold red", INTERRUPTED: "yellow",
@@ -21,7 +22,27 @@ def duration(seconds: float | None) -> str:
     return "?" if seconds is None else str(datetime.timedelta(seconds=round(seconds))).removeprefix("0:")
 
 
-def states_table(pool: Pool) -> Table:
+def seconds_left(pool: Pool | Array) -> float | None:
+    """Return an estimate of the time until all is done, or None before anything has ended, or where nothing runs."""
+    def typical(method: str) -> float | None:
+        own = [s for slug, s in pool.seconds.items() if method_of[slug] == method and pool.states[slug] == FINISHED]
+        every = own or [s for slug, s in pool.seconds.items() if pool.states[slug] == FINISHED]
+        return sum(every) / len(every) if every else None
+
+    method_of = {job.slug: job.method for job in pool.jobs}
+    ahead = [typical(job.method) for job in pool.jobs if pool.states[job.slug] == WAITING]
+    for worker in pool.workers:
+        if worker.job:
+            passed, share = time.time() - worker.begin, worker.share
+            whole = passed / share if share > 0.05 else typical(worker.job.method)
+            ahead.append(None if whole is None else max(0.0, whole - passed))
+    known = [seconds for seconds in ahead if seconds is not None]
+    if len(known) < len(ahead) or ahead and not pool.places:
+        return None
+    return sum(known) / max(1, pool.places)
+
+
+def states_table(pool: Pool | Array) -> Table:
     """Return a table of how many of each method's jobs are in which state."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("Method", no_wrap=True, overflow="ellipsis")
@@ -53,7 +74,7 @@ def bar(total: float, done: float, width: int) -> ProgressBar:
     return ProgressBar(total, done, width=width, complete_style="cyan", finished_style="green")
 
 
-def running_table(pool: Pool) -> Table:
+def running_table(pool: Pool | Array) -> Table:
     """Return a table of the jobs at work, with a bar for each."""
     table = one_line_table(5, shrinks=2)
     for worker in pool.workers:
@@ -64,25 +85,25 @@ def running_table(pool: Pool) -> Table:
     return table
 
 
-def view(pool: Pool, begin: float) -> Group:
+def view(pool: Pool | Array, begin: float) -> Group:
     """Return all that is shown of a pool at work since ``begin`` (seconds since the epoch)."""
     share = sum(worker.share for worker in pool.workers if worker.job)
     ended = sum(state in (FINISHED, FAILED, INTERRUPTED, ELSEWHERE) for state in pool.states.values())
     whole = one_line_table(4)
-    times = f"{duration(time.time() - begin)} passed, {duration(pool.seconds_left())} left"
+    times = f"{duration(time.time() - begin)} passed, {duration(seconds_left(pool))} left"
     whole.add_row("All", bar(len(pool.jobs), ended + share, 28), f"{ended}/{len(pool.jobs)}", times)
     return Group(states_table(pool), Text(), running_table(pool), Text(), whole)
 
 
 @contextmanager
-def watching(console: Console) -> Iterator[Callable[[Pool], None]]:
+def watching(console: Console) -> Iterator[Callable[[Pool | Array], None]]:
     """Yield the function that shows a pool."""
     begin = time.time()
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
             last = [0.0]
 
-            def show(pool: Pool) -> None:
+            def show(pool: Pool | Array) -> None:
                 if time.time() - last[0] > 0.5 or RUNNING not in pool.states.values():
                     last[0] = time.time()
                     live.update(view(pool, begin), refresh=True)
@@ -90,12 +111,12 @@ def watching(console: Console) -> Iterator[Callable[[Pool], None]]:
         return
     told = set()
 
-    def tell(pool: Pool) -> None:
+    def tell(pool: Pool | Array) -> None:
         for job in pool.jobs:
             if job.slug in pool.seconds and job.slug not in told:
                 told.add(job.slug)
                 ended = sum(state in (FINISHED, FAILED, INTERRUPTED) for state in pool.states.values())
                 console.print(f"[{ended}/{len(pool.jobs)}] {pool.states[job.slug]}: {job.name} "
-                              f"({duration(pool.seconds[job.slug])}), {duration(pool.seconds_left())} left",
+                              f"({duration(pool.seconds[job.slug])}), {duration(seconds_left(pool))} left",
                               markup=False, highlight=False, soft_wrap=True)
     yield tell

@@ -1,6 +1,7 @@
 """What a sweep keeps in OUTPUT/.sweep: jobs' consoles, failures and locks."""
 import fcntl
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -45,10 +46,30 @@ class SweepState:
         file = open(path, "a", opener=atomic.no_link)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return file
         except OSError:
             file.close()
             return None
+        with suppress(OSError):
+            os.utime(file.fileno())  # tells other machines when the job began
+        return file
+
+    def began(self, job: Job) -> float:
+        """Return when the job was last begun, in seconds since the epoch; 0 where it never was."""
+        try:
+            return (self.folder / "locks" / f"{job.slug}.lock").stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def busy(self, job: Job) -> bool:
+        """Return whether a process, here or on another machine, holds the job's lock."""
+        try:
+            with open(self.folder / "locks" / f"{job.slug}.lock", "r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
 
 
 def last_lines(path: Path, count: int = 4) -> list[str]:

@@ -11,7 +11,7 @@ EPOCH = re.compile(rb"epoch \[(\d{1,9})/([1-9]\d{0,8})\] batch \[(\d{1,9})/([1-9
 class Worker:
     """A place where one job runs at a time; what is None here is set while one does."""
 
-    environment: dict
+    environment: dict[str, str]
     job: Any = None
     step: Any = None
     process: Any = None

@@ -19,7 +19,7 @@ from ..errors import InputError, Interrupted
 from ..utils import lock
 from ..utils.console import exit_code, one_line, print_stderr, setup_streams
 from ..utils.startup import load_package
-from . import checkpoint, distributed, finished_calls, identity, result
+from . import checkpoint, distributed, finished_calls, identity, result, srun
 from .execution import build_and_run, logged
 
 
@@ -170,6 +170,7 @@ def execute(args: argparse.Namespace) -> int:
     """
     console = sys.stdout
     try:
+        srun.set_variables()
         with logged(console if distributed.launched()[0] == 0 else open(os.devnull, "w")):
             run(args)
         return 0

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGUSR1 (SLURM's warning before the time limit): finish the step, save, leave with a code of its own.
+"""SIGTERM, SIGUSR1, SIGUSR2 (SLURM's warnings): finish the step, save, leave with a code of its own.
 
 The command line alone installs the handler (``watched``). While a trainer holds (from an epoch's first batch until its
 checkpoint is written) a signal waits until the trainer asks; at any other time it ends the run where it is, for what is
@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from ..errors import Interrupted
 
-NAMES = ("SIGTERM", "SIGUSR1")
+NAMES = ("SIGTERM", "SIGUSR1", "SIGUSR2")
 PATIENCE = 5.0  # seconds in which a run that leaves is not disturbed; Python may also have swallowed what was raised
 _holding = False
 _came = None  # name of the signal that came

@@ -184,10 +184,8 @@ def _alive(holder: Holder | None) -> bool:
     """Return whether the process that a lock names may still be running; False only where that is certain."""
     if holder is None:
         return True
-    if holder.get("job") and holder["job"] == _job() and holder.get("restart") != _restart():
-        return False  # SLURM has put the job back into the queue, maybe onto another machine
-    if not _same_machine(holder):
-        return True
+    if not _same_machine(holder):  # SLURM may have put the job back into the queue, onto this machine
+        return not (holder.get("job") and holder["job"] == _job() and holder.get("restart") != _restart())
     if holder.get("boot") != _boot():
         return False
     if holder.get("space") != _pid_space():  # another container's numbers

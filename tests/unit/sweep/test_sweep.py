@@ -410,12 +410,12 @@ def test_what_makes_failures_one_reason(one, other, same):
 def test_time_left():
     jobs = plan(["CoOp"], "few_shot", ["digits"], [1, 2, 3], [1], {"CFG": "demo"})
     two = Pool(jobs, SweepState("output"), 2)
-    assert two.seconds_left() is None
+    assert progress.seconds_left(two) is None
     two.queue.pop(0)
     two.states[jobs[0].slug], two.seconds[jobs[0].slug] = FINISHED, 10.0
-    assert two.seconds_left() == 10.0  # two of 10 s, two at a time
+    assert progress.seconds_left(two) == 10.0  # two of 10 s, two at a time
     two.states[jobs[0].slug] = FAILED
-    assert two.seconds_left() is None and two.states[jobs[1].slug] == WAITING
+    assert progress.seconds_left(two) is None and two.states[jobs[1].slug] == WAITING
 
 
 # ---- SLURM, with stand-ins for its command line tools
@@ -442,9 +442,11 @@ SRUN = """#!/bin/bash
 while [[ $1 == -* ]]; do case $1 in --output | --error) shift 2 ;; *) shift ;; esac; done
 exec "$@"
 """
-SACCT = """#!/bin/bash
-echo "JobID|State|NodeList"
-for file in "$SLURM_STAND_IN"/state*; do [ -f "$file" ] && echo "${file##*state}|$(cat "$file")|node1"; done
+SQUEUE = """#!/bin/bash
+comment=$(sed -n 's/^#SBATCH --comment=//p' "$SLURM_STAND_IN/batch.sh" 2> /dev/null)
+for file in "$SLURM_STAND_IN"/state*; do
+  [ -f "$file" ] && echo "${file##*state}|$(cat "$file")|1-02:00:00|$comment"
+done
 exit 0
 """
 SCANCEL = """#!/bin/bash
@@ -458,15 +460,14 @@ def slurm(tmp_path, monkeypatch):
     from trainers.sweep import slurm
     folder = tmp_path / "slurm"
     folder.mkdir()
-    for name, text in {"sbatch": SBATCH, "srun": SRUN, "sacct": SACCT, "scancel": SCANCEL, "squeue": SACCT}.items():
+    for name, text in {"sbatch": SBATCH, "srun": SRUN, "scancel": SCANCEL, "squeue": SQUEUE}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_STAND_IN", str(folder))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(slurm, "POLL", 0.3)
-    import submitit
-    monkeypatch.setattr(submitit.SlurmJob.watcher, "_delay_s", 0.2, raising=False)
+    monkeypatch.setattr(slurm, "ASK", 0.3)
+    monkeypatch.setattr(slurm, "LOOK", 0.1)
     return folder
 
 
@@ -479,7 +480,7 @@ def test_slurm_array(slurm, monkeypatch, capsys):
     monkeypatch.setenv("FAKE_FAIL", "PromptSRC/demo_1shots/seed2")
     assert main(ARRAY) == 1
     out = capsys.readouterr().out
-    assert "array 70 of 2 elements submitted" in out
+    assert "submitted array 70: 2 elements, 4 jobs" in out
     assert "failed: PromptSRC digits 1 shots seed 2 (exit code 1)\n    error: no room on the disk: free some" in out
     batch = (slurm / "batch.sh").read_text().splitlines()
     for line in ("#SBATCH --array=0-1%2", "#SBATCH --gpus-per-node=1", "#SBATCH --time=90", "#SBATCH --partition=gpu",
@@ -502,10 +503,12 @@ def test_slurm_array_is_cancelled(slurm, monkeypatch):
     assert_gone(running)
 
 
-def test_no_slurm_here_is_one_line(monkeypatch, capsys):
+def test_no_slurm_here_is_one_line(tmp_path, monkeypatch, capsys):
     pytest.importorskip("submitit", reason="submitit is not installed (the extra [cluster])")
-    if shutil.which("srun"):
-        pytest.skip("this machine has SLURM")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "bash").symlink_to(shutil.which("bash"))
+    monkeypatch.setenv("PATH", str(programs))
     assert main(ARRAY) == 3
     err = capsys.readouterr().err
     assert "there is no srun here" in err and err.count("\n") == 1
