@@ -12,6 +12,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from support import plain
 
+ADAM = ["OPTIM.NAME", "adam", "OPTIM.ADAM_EPS", 1e-3]
 # golden file -> trainer, kind of tiny CLIP, config
 CASES = {
     "promptsrc": ("PromptSRC", "vit", ["TRAINER.PROMPTSRC.GPA_MEAN", 2, "TRAINER.PROMPTSRC.GPA_STD", 1]),
@@ -31,6 +32,9 @@ CASES = {
     "prograd": ("ProGrad", "rn", ["TRAINER.COOP.CTX_INIT", True]),
     "prograd_lambda0": ("ProGrad", "rn", ["TRAINER.COOP.CTX_INIT", True, "LOSS.LAMBDA", 0.0]),
     "prograd_lambda08": ("ProGrad", "vit", ["LOSS.LAMBDA", 0.8]),
+    "tcp": ("TCP", "vit", ADAM),
+    "tcp_eps1e8": ("TCP", "vit", ADAM[:2]),
+    "tcp_ucf101": ("TCP", "vit", [*ADAM, "DATASET.NAME", "UCF101"]),
 }
 LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035}
 
@@ -60,7 +64,7 @@ def config(case, weights, output, new=False):
                          "OPTIM.NAME", "sgd", "OPTIM.LR", LR.get(name, 0.002), "OPTIM.MAX_EPOCH", 3,
                          "OPTIM.LR_SCHEDULER", "cosine", "OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant",
                          "OPTIM.WARMUP_CONS_LR", 1e-5, "TEST.NO_TEST", True, "TRAIN.PRINT_FREQ", 1])
-    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE"):
+    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE", "TCP"):
         cfg.TRAINER[section].PREC = "fp32"
     cfg.merge_from_list(own)
     return name, cfg
