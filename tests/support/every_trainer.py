@@ -15,7 +15,7 @@ from trainers.regulate.regulator import Regulator
 
 METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
 BATCH = 2
-LOW = {"LAYER": 1}  # of keys whose defaults are for more layers
+LOW = {"LAYER": 1, "ADAPTER_START": 1, "ADAPTER_END": 2, "ADAPTER_DIM": 4}  # of keys whose defaults are for more layers
 
 
 def low_weights(folder, kind="vit", layers=3):
