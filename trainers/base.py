@@ -119,7 +119,7 @@ class PromptMethod(nn.Module):
         usual = type(self).text_features is PromptMethod.text_features
         check_rows(self.rows, len(self.classnames), self.prompts.context if usual else None)
         if self.rows:
-            self.layout = clip.text.pack(self.rows)
+            self.layout = self.pack()
         self.prompts.to(self.device)
 
     @classmethod
@@ -143,6 +143,10 @@ class PromptMethod(nn.Module):
     def build_prompts(self) -> None:
         """Fill ``self.prompts`` and set ``self.rows``."""
         raise NotImplementedError(f"{type(self).__name__} has no build_prompts: fill self.prompts there, set self.rows")
+
+    def pack(self) -> PackedPrompts:
+        """Return the rows laid out for the text tower."""
+        return self.clip.text.pack(self.rows)
 
     def prepare_training(self) -> None:
         """Compute what training alone needs: the frozen features that the loss compares with, another start."""

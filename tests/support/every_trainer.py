@@ -15,6 +15,7 @@ from trainers.regulate.regulator import Regulator
 
 METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
 BATCH = 2
+LOW = {"LAYER": 1, "ADAPTER_START": 1, "ADAPTER_END": 2, "ADAPTER_DIM": 4}  # of keys whose defaults are for more layers
 
 
 def low_weights(folder, kind="vit", layers=3):
@@ -32,6 +33,7 @@ def config(cls, precision, weights, output, meta="", device="cpu"):
     section.PREC = precision
     for key in [key for key in section if key.startswith("PROMPT_DEPTH")]:
         section[key] = 2
+    section.update({key: value for key, value in LOW.items() if key in section})
     return cfg
 
 

@@ -6,11 +6,16 @@ concatenation, every position through the last layer. Used to prove the fast pat
 import torch
 import torch.nn.functional as F
 
+from trainers.clip.vectors import NO_ADAPTERS
+
 CONTEXT_LENGTH = 77
 
 
-def text_features(clip, rows, context=None, deep=()):
-    """Return unnormalized features [C, E] of C ``rows`` of (token, slot); context [K, D], deep [n, D] each."""
+def text_features(clip, rows, context=None, deep=(), own=None, adapters=NO_ADAPTERS):
+    """Return unnormalized features [C, E] of C ``rows`` of (token, slot); context [K, D], deep [n, D] each.
+
+    own: (layer, vectors [C, n, D]); adapters: {block: function of the normed input}.
+    """
     tower = getattr(clip.model, "text", clip.model)
     tokens = torch.zeros(len(rows), CONTEXT_LENGTH, dtype=torch.long)
     for c, row in enumerate(rows):
@@ -23,10 +28,10 @@ def text_features(clip, rows, context=None, deep=()):
                                       for i in range(len(row))] + list(x[c, len(row):]))
                          if where[c] else x[c] for c, row in enumerate(rows)])
     x = x + tower.positional_embedding
-    return tail(clip, tokens, x, deep)
+    return tail(clip, tokens, x, deep, own, adapters)
 
 
-def tail(clip, tokens, x, deep=()):
+def tail(clip, tokens, x, deep=(), own=None, adapters=NO_ADAPTERS):
     """From the input sequences ``x`` [C, 77, D] of ``tokens`` [C, 77] to features [C, E]."""
     tower = getattr(clip.model, "text", clip.model)
     dtype = next(tower.transformer.parameters()).dtype
@@ -36,20 +41,23 @@ def tail(clip, tokens, x, deep=()):
         if 0 < i <= len(deep):
             n = len(deep[i - 1])
             x = torch.cat([x[:, :1], deep[i - 1].to(x.dtype).expand(len(x), -1, -1), x[:, 1 + n:]], 1)
-        x = block_forward(block, x, mask)
+        if own is not None and i == own[0]:
+            x = torch.cat([x[:, :1], own[1].to(x.dtype), x[:, 1 + own[1].shape[1]:]], 1)
+        x = block_forward(block, x, mask, adapters.get(i))
     x = tower.ln_final(x)
     return x[torch.arange(len(x)), tokens.argmax(-1)] @ tower.text_projection
 
 
-def block_forward(block, x, mask=None):
+def block_forward(block, x, mask=None, adapter=None):
     """nn.MultiheadAttention and QuickGELU as the published code calls them; x [B, L, D]."""
     y = block.ln_1(x)
+    more = adapter(y) if adapter else 0
     x = x + block.attn(y, y, y, need_weights=False, attn_mask=mask)[0]
     y = block.mlp.c_fc(block.ln_2(x))
-    return x + block.mlp.c_proj(y * torch.sigmoid(1.702 * y))
+    return x + block.mlp.c_proj(y * torch.sigmoid(1.702 * y)) + more
 
 
-def image_features(clip, images, prompts=None, deep=()):
+def image_features(clip, images, prompts=None, deep=(), adapters=NO_ADAPTERS):
     """Return unnormalized features [B, E]; prompts and deep [n, D_v] each."""
     tower = clip.model.visual
     if not hasattr(tower, "class_embedding"):
@@ -62,7 +70,7 @@ def image_features(clip, images, prompts=None, deep=()):
     for i, block in enumerate(tower.transformer.resblocks):
         if prompts is not None and 0 < i <= len(deep):
             x = torch.cat([x[:, :-len(prompts)], deep[i - 1].to(x.dtype).expand(len(x), -1, -1)], 1)
-        x = block_forward(block, x)
+        x = block_forward(block, x, adapter=adapters.get(i))
     return tower.ln_post(x[:, 0]) @ tower.proj
 
 
@@ -75,10 +83,10 @@ class PlainText:
     def __getattr__(self, name):
         return getattr(self.fast, name)
 
-    def __call__(self, layout, context=None, deep=()):
+    def __call__(self, layout, context=None, deep=(), own=None, adapters=NO_ADAPTERS):
         if context is not None and context.dim() == 3:
-            return torch.stack([text_features(self.clip, self.rows, c, deep) for c in context])
-        return text_features(self.clip, self.rows, context, deep)
+            return torch.stack([text_features(self.clip, self.rows, c, deep, own, adapters) for c in context])
+        return text_features(self.clip, self.rows, context, deep, own, adapters)
 
 
 class PlainVision:
@@ -90,8 +98,8 @@ class PlainVision:
     def embed(self, images):
         return images
 
-    def __call__(self, images, prompts=None, deep=()):
-        return image_features(self.clip, images, prompts, deep)
+    def __call__(self, images, prompts=None, deep=(), adapters=NO_ADAPTERS):
+        return image_features(self.clip, images, prompts, deep, adapters)
 
 
 def make_plain(trainer):

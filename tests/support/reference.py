@@ -12,6 +12,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from support import plain
 
+ADAM = ["OPTIM.NAME", "adam", "OPTIM.ADAM_EPS", 1e-3]
 # golden file -> trainer, kind of tiny CLIP, config
 CASES = {
     "promptsrc": ("PromptSRC", "vit", ["TRAINER.PROMPTSRC.GPA_MEAN", 2, "TRAINER.PROMPTSRC.GPA_STD", 1]),
@@ -31,8 +32,16 @@ CASES = {
     "prograd": ("ProGrad", "rn", ["TRAINER.COOP.CTX_INIT", True]),
     "prograd_lambda0": ("ProGrad", "rn", ["TRAINER.COOP.CTX_INIT", True, "LOSS.LAMBDA", 0.0]),
     "prograd_lambda08": ("ProGrad", "vit", ["LOSS.LAMBDA", 0.8]),
+    "mma": ("MultiModalAdapter", "vit", ["OPTIM.WARMUP_EPOCH", 0]),
+    "mma_scale1": ("MultiModalAdapter", "vit", ["OPTIM.WARMUP_EPOCH", 0, "TRAINER.MMADAPTER.ADAPTER_START", 11,
+                                                "TRAINER.MMADAPTER.ADAPTER_DIM", 16,
+                                                "TRAINER.MMADAPTER.ADAPTER_SCALE", 1.0]),
+    "tcp": ("TCP", "vit", ADAM),
+    "tcp_eps1e8": ("TCP", "vit", ADAM[:2]),
+    "tcp_ucf101": ("TCP", "vit", [*ADAM, "DATASET.NAME", "UCF101"]),
 }
-LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035}
+START_SIZE = {"MultiModalAdapter": 0.2}
+LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035, "MultiModalAdapter": 0.0015}
 
 
 def openai_state(kind, layers=99):
@@ -60,7 +69,7 @@ def config(case, weights, output, new=False):
                          "OPTIM.NAME", "sgd", "OPTIM.LR", LR.get(name, 0.002), "OPTIM.MAX_EPOCH", 3,
                          "OPTIM.LR_SCHEDULER", "cosine", "OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant",
                          "OPTIM.WARMUP_CONS_LR", 1e-5, "TEST.NO_TEST", True, "TRAIN.PRINT_FREQ", 1])
-    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE"):
+    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE", "TCP", "MMADAPTER"):
         cfg.TRAINER[section].PREC = "fp32"
     cfg.merge_from_list(own)
     return name, cfg
@@ -128,14 +137,15 @@ def make(case, weights, output, new=False, path="fast", settings=()):
 
 @torch.no_grad()
 def start_from(trainer, golden):
-    """Set the prompts to the golden initial ones (MaPLe's by the recipe in the golden README)."""
-    named = sorted(trainer.model.prompts.named_parameters())
-    draws = np.random.RandomState(7)
-    for name, parameter in named:
-        if f"init/{name}" in golden and type(trainer).__mro__[1].__name__ != "MaPLe":
-            parameter.copy_(torch.tensor(golden[f"init/{name}"]))
-        elif name != "prompt_learner.ctx":
-            parameter.copy_(torch.tensor(0.02 * draws.standard_normal(tuple(parameter.shape))))
+    """Set the prompts to the golden initial ones: those that are not recorded by the recipe in the golden README."""
+    draws, size = np.random.RandomState(7), START_SIZE.get(type(trainer.model).__name__, 0.02)
+    for name, parameter in sorted(trainer.model.prompts.named_parameters()):
+        start = golden.get(f"init/{name}")
+        if name != "prompt_learner.ctx":  # from the words, or recorded
+            drawn = size * draws.standard_normal(tuple(parameter.shape))
+            start = drawn if start is None else start
+        if start is not None:
+            parameter.copy_(torch.tensor(start))
 
 
 def evaluate(trainer, images):

@@ -6,6 +6,8 @@ asked for separately: keys and values of some tokens, the output at some tokens 
 Precision: linear layers compute in the dtype of their weights; layer norms compute in float32; the residual
 stream keeps the dtype it came with (float16 under PREC fp16, float32 under fp32, amp and bf16).
 """
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -46,13 +48,19 @@ class Block:
         y = linear(norm(x, self.ln_1, weight.dtype), weight, self.attn.in_proj_bias[rows])
         return y.unflatten(-1, (len(parts), self.heads, -1))
 
-    def output_and_mlp(self, x: Tensor, mixed: Tensor) -> Tensor:
-        """Add attention's output ``mixed`` and the MLP to the residual stream ``x``, both [..., N, D]."""
+    def output_and_mlp(self, x: Tensor, mixed: Tensor, adapter: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Add attention's output ``mixed`` and the MLP to the residual stream ``x``, both [..., N, D].
+
+        Args:
+            adapter: adds what it makes of the normed ``x``, in the matrix products' dtype.
+        """
         fc, proj = self.mlp.c_fc, self.mlp.c_proj
+        more = None if adapter is None else adapter(norm(x, self.ln_1, fc.weight.dtype))
         out = self.scale_1(linear(mixed, self.attn.out_proj.weight, self.attn.out_proj.bias))
         x, normed = add_norm(x, out, self.ln_2, fc.weight.dtype)
         hidden = self.activation(linear(normed, fc.weight, fc.bias))
-        return x + self.scale_2(linear(hidden, proj.weight, proj.bias))
+        x = x + self.scale_2(linear(hidden, proj.weight, proj.bias))
+        return x if more is None else x + more
 
     def activation(self, x: Tensor) -> Tensor:
         """Return the activation of ``x``, a fresh tensor that may be written over."""

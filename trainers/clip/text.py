@@ -3,7 +3,8 @@
 In a causal encoder the feature at the end-of-text token depends on no later position, and tokens before the class
 name see only each other. So the prefix (start-of-text and shared context; a new set of context vectors at each deep
 layer) is run once, not once per class; the classes' own tokens attend to its keys and values and to themselves. At the
-last layer only the end-of-text tokens go on.
+last layer only the end-of-text tokens go on. Where classes have vectors of their own from a middle layer on, the prefix
+is shared up to there.
 """
 import ctypes
 import functools
@@ -15,10 +16,11 @@ from torch.utils.checkpoint import checkpoint
 
 from . import packed_attention
 from .block import Block, attend, attend_after_prefix, linear
+from .class_vectors import ClassVectors, check_class_vectors, enter, share_kept, unshare
 from .fused import norm
 from .packed_attention import attend_last, attend_packed
 from .tokens import Chunk, PackedPrompts, Rows, pack
-from .vectors import check_vectors
+from .vectors import NO_ADAPTERS, Adapters, check_adapters, check_vectors
 
 
 class TextEncoder:
@@ -56,14 +58,26 @@ class TextEncoder:
         size = stream * self.residual_dtype.itemsize + (vectors - stream) * self.compute_dtype.itemsize
         return max(16, self.budget // (size * self.width * sets))
 
-    def pack(self, rows: Rows, grad: bool = True, sets: int = 1) -> PackedPrompts:
-        """Return rows laid out for this encoder, on its device, in chunks that fit ``budget``: see ``chunk_tokens``."""
-        on_cuda = self.embedding.is_cuda
-        layout = pack(rows, self.chunk_tokens(grad, sets), groups=packed_attention.GROUPS if on_cuda else None)
+    def pack(self, rows: Rows, grad: bool = True, sets: int = 1, unshared_from: int | None = None) -> PackedPrompts:
+        """Return rows laid out for this encoder, on its device, in chunks that fit ``budget``: see ``chunk_tokens``.
+
+        Args:
+            rows: of the classes.
+            grad, sets: see ``chunk_tokens``.
+            unshared_from: the layer of ``ClassVectors``, if the classes have any.
+        """
+        on_cuda, most = self.embedding.is_cuda, self.chunk_tokens(grad, sets)
+        groups = packed_attention.GROUPS if on_cuda else None
+        if unshared_from is not None:  # from that layer on each class has the prefix's tokens besides
+            most = max(16, int(most * share_kept(rows, unshared_from / len(self.blocks))))
+        layout = pack(rows, most, groups=groups)
+        for chunk in layout.chunks if unshared_from is not None else ():
+            chunk.unshared = unshare(chunk, len(layout.prefix))
         layout.to(self.embedding.device)
-        if on_cuda:
-            for chunk in layout.chunks:
-                chunk.masks = packed_attention.masks(chunk, len(layout.prefix), self.compute_dtype)
+        for chunk in layout.chunks if on_cuda else ():
+            chunk.masks = packed_attention.masks(chunk, len(layout.prefix), self.compute_dtype)
+            if chunk.unshared is not None:
+                chunk.unshared.masks = packed_attention.masks(chunk.unshared, 1, self.compute_dtype)
         return layout
 
     @property
@@ -71,8 +85,8 @@ class TextEncoder:
         """The dtype of matrix products."""
         return self.blocks[0].attn.in_proj_weight.dtype
 
-    def __call__(self, layout: PackedPrompts, context: Tensor | None = None,
-                 deep: Sequence[Tensor | None] = ()) -> Tensor:
+    def __call__(self, layout: PackedPrompts, context: Tensor | None = None, deep: Sequence[Tensor | None] = (),
+                 own: ClassVectors | None = None, adapters: Adapters = NO_ADAPTERS) -> Tensor:
         """Encode prompts.
 
         Args:
@@ -81,6 +95,8 @@ class TextEncoder:
                 image). None where the rows have no slots.
             deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
                 there; at most ``len(blocks) - 1``. Later layers, and those with None, leave these positions alone.
+            own: of each class, of a layout that was packed for them (``unshared_from``), behind the last deep layer.
+            adapters: of some blocks, for all tokens.
 
         Returns:
             Unnormalized features [C, E], or [G, C, E] for G sets.
@@ -88,17 +104,16 @@ class TextEncoder:
         Raises:
             ValueError: vectors of another form, for more layers than there are, or none where the rows have slots.
         """
-        self._check_vectors(layout, context, deep)
+        self._check_vectors(layout, context, deep, own)
+        check_adapters("text tower", len(self.blocks), adapters)
         batched = context is not None and context.dim() == 3
         sets = context if batched or context is None else context.unsqueeze(0)
         recompute = len(layout.chunks) > 1 and torch.is_grad_enabled()
         features = []
         for chunk in layout.chunks:
-            if recompute:  # memory of one chunk at a time: its inside is computed again in the backward
-                features.append(checkpoint(self._run, layout, chunk, sets, *deep, use_reentrant=False,
-                                           preserve_rng_state=False))  # nothing in it is random
-            else:
-                features.append(self._run(layout, chunk, sets, *deep))
+            run = functools.partial(self._run, layout, chunk, sets, deep, own, adapters)
+            # memory of one chunk at a time: its inside, in which nothing is random, is computed again in the backward
+            features.append(checkpoint(run, use_reentrant=False, preserve_rng_state=False) if recompute else run())
             if len(layout.chunks) > 1 and not features[-1].is_cuda:
                 give_back()
                 if features[-1].requires_grad:
@@ -106,7 +121,8 @@ class TextEncoder:
         features = torch.cat(features, 1).index_select(1, layout.order)
         return features if batched else features[0]
 
-    def _check_vectors(self, layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None]) -> None:
+    def _check_vectors(self, layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None],
+                       own: ClassVectors | None) -> None:
         check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
         slots = len(layout.prefix_context_positions)
         if context is None and (slots or any(len(chunk.context_positions) for chunk in layout.chunks)):
@@ -116,6 +132,8 @@ class TextEncoder:
             if vectors is not None and vectors.shape[-2] != slots:
                 raise ValueError(f"text tower: layer {layer} has {vectors.shape[-2]} vectors for {slots} slots that "
                                  "all classes share before their names: make them as many")
+        if own is not None:
+            check_class_vectors(own, self.width, len(self.blocks), layout, len(deep))
 
     @staticmethod
     def _fill(x: Tensor, slots: Tensor, sets: Tensor | None) -> Tensor:
@@ -126,29 +144,33 @@ class TextEncoder:
         x = x.expand(len(sets), -1, -1)
         return x.index_copy(1, slots[:, 0], sets[:, slots[:, 1]].to(x.dtype))
 
-    def _run(self, layout: PackedPrompts, chunk: Chunk, sets: Tensor | None, *deep: Tensor | None) -> Tensor:
+    def _run(self, layout: PackedPrompts, chunk: Chunk, sets: Tensor | None, deep: Sequence[Tensor | None],
+             own: ClassVectors | None, adapters: Adapters) -> Tensor:
         """Return features [G, c, E] of one chunk's c sequences, in packed order.
 
         The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
         """
         p, where = len(layout.prefix), layout.prefix_context_positions[:, 0]
-        own = self._fill(self.embed(chunk.tokens), chunk.context_positions, sets)
-        own = own + self.positional_embedding[chunk.position_ids]
+        rest = self._fill(self.embed(chunk.tokens), chunk.context_positions, sets)
+        rest = rest + self.positional_embedding[chunk.position_ids]
         prefix = self._fill(self.embed(layout.prefix), layout.prefix_context_positions, sets)
         prefix = prefix + self.positional_embedding[:p]
-        both = max(len(prefix), len(own))  # G, where only one of them holds learned vectors
-        x = torch.cat([prefix.expand(both, -1, -1), own.expand(both, -1, -1)], 1)  # [G, P + T, D]
+        both = max(len(prefix), len(rest))  # G, where only one of them holds learned vectors
+        x = torch.cat([prefix.expand(both, -1, -1), rest.expand(both, -1, -1)], 1)  # [G, P + T, D]
         x = x.to(self.residual_dtype)
         masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep) and (vectors := deep[i - 1]) is not None:
                 x = x.index_copy(1, where, vectors.to(x.dtype).expand(len(x), -1, -1))
+            if own is not None and i == own.layer:
+                x, p, chunk = enter(x, chunk, own.vectors)
+                masks = chunk.masks or []
             last = i == len(self.blocks) - 1
             if x.is_cuda:
                 x, mixed = self._attend_on_cuda(block, x, p, chunk, masks, last)
             else:
                 x, mixed = self._attend_on_cpu(block, x, p, chunk, last)
-            x = block.output_and_mlp(x, mixed)
+            x = block.output_and_mlp(x, mixed, adapters.get(i))
         return linear(norm(x, self.tower.ln_final, self.projection.dtype), self.projection.T)
 
     @staticmethod

@@ -83,8 +83,11 @@ class Chunk:
     groups: list[tuple[int, int]]  # [(sequences, length)], in the order of the packing; sum of sequences * length is T
     ends: torch.Tensor  # [sequences] index into T of each end-of-text token
     lengths: torch.Tensor  # [sequences] tokens up to and with the end-of-text token; less than the group's: padded
+    rows: torch.Tensor  # [sequences] the number of each one's row
     # of each group's attention (see ``packed_attention``), where they are made once
     masks: list[tuple[torch.Tensor, torch.Tensor | None]] | None = None
+    unshared: "Chunk | None" = None  # the same sequences, with a prefix of its own each (``class_vectors``)
+    source: torch.Tensor | None = None  # of such a chunk: [1 + T] where its tokens lie among the prefix's and chunk's
 
 
 @dataclass
@@ -99,7 +102,8 @@ class PackedPrompts:
 
     def to(self, device: torch.device | str) -> "PackedPrompts":
         """Move all index tensors to ``device``, once, and return self."""
-        for part in (self, *self.chunks):
+        unshared = [chunk.unshared for chunk in self.chunks if chunk.unshared is not None]
+        for part in (self, *self.chunks, *unshared):
             for name, value in vars(part).items():
                 if torch.is_tensor(value):
                     setattr(part, name, value.to(device))
@@ -135,7 +139,7 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True, groups
         while end < len(rows) and total < share_of:
             total += len(rows[by_length[end]]) - shared
             end += 1
-        chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared, groups))
+        chunks.append(_pack([rows[c][shared:] for c in by_length[start:end]], shared, by_length[start:end], groups))
         start = end
     order = torch.empty(len(rows), dtype=torch.long)
     order[torch.tensor(by_length)] = torch.arange(len(rows))
@@ -143,7 +147,7 @@ def pack(rows: Rows, chunk_tokens: int | None = None, share: bool = True, groups
     return PackedPrompts(torch.tensor([token for token, _ in prefix]), _slots(prefix), chunks, order, len(rows))
 
 
-def _pack(rows: Rows, first_place: int, most_groups: int | None = None) -> Chunk:
+def _pack(rows: Rows, first_place: int, numbers: list[int], most_groups: int | None = None) -> Chunk:
     lengths = [len(row) for row in rows]
     padded = lengths if most_groups is None else padded_lengths(lengths, most_groups)
     pairs = [pair for row, n in zip(rows, padded, strict=True) for pair in (*row, *[(row[-1][0], -1)] * (n - len(row)))]
@@ -152,7 +156,7 @@ def _pack(rows: Rows, first_place: int, most_groups: int | None = None) -> Chunk
                  position_ids=torch.tensor([first_place + i for n in padded for i in range(n)]),
                  context_positions=_slots(pairs),
                  groups=[(padded.count(n), n) for n in sorted(set(padded))],
-                 ends=behind.cumsum(0) - behind + own - 1, lengths=own)
+                 ends=behind.cumsum(0) - behind + own - 1, lengths=own, rows=torch.tensor(numbers))
 
 
 def padded_lengths(lengths: list[int], most: int) -> list[int]:

@@ -1,7 +1,12 @@
 """The form of learned vectors: what a tower cannot take, or would pass over, is an error and not a riddle."""
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from torch import Tensor
+
+# {block, from 0: what is added to its output, a function of its normed input [..., N, D]}, of any tokens alike
+Adapters = Mapping[int, Callable[[Tensor], Tensor]]
+NO_ADAPTERS: Adapters = MappingProxyType({})
 
 
 def check_vectors(tower: str, width: int, layers: int, first: Tensor | None, deep: Sequence[Tensor | None],
@@ -24,3 +29,10 @@ def check_vectors(tower: str, width: int, layers: int, first: Tensor | None, dee
         if vectors.dim() not in ((2, 3) if sets else (2,)) or vectors.shape[-1] != width:
             raise ValueError(f"{tower}: the vectors of layer {layer} (0: the input) must be [n, {width}], got "
                              f"{list(vectors.shape)}")
+
+
+def check_adapters(tower: str, layers: int, adapters: Adapters) -> None:
+    """Raise ValueError for an adapter of a block that a tower does not have."""
+    for block in adapters:
+        if not 0 <= block < layers:
+            raise ValueError(f"{tower}: an adapter for block {block}, and the blocks are 0 to {layers - 1}")

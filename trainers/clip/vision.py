@@ -8,7 +8,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from ..errors import InputError
 from .block import Block, attend, linear
 from .fused import norm
-from .vectors import check_vectors
+from .vectors import NO_ADAPTERS, Adapters, check_adapters, check_vectors
 
 
 def check_size(images: Tensor, tower: nn.Module) -> None:
@@ -44,7 +44,8 @@ class VisionEncoder:
         x = torch.cat([tower.class_embedding.to(x.dtype).expand(x.shape[0], 1, -1), x], 1) + tower.positional_embedding
         return norm(x, tower.ln_pre, self.residual_dtype)
 
-    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = ()) -> Tensor:
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = (),
+                 adapters: Adapters = NO_ADAPTERS) -> Tensor:
         """Encode an embedded batch.
 
         Args:
@@ -52,6 +53,7 @@ class VisionEncoder:
             prompts: learned vectors [n, D], appended before ``ln_pre``; None for the frozen features.
             deep: for each layer from the second on, vectors [n, D] that replace those of the layers before, or are the
                 first; None for a layer that has none, and leaves those that are there.
+            adapters: of some blocks, for all tokens.
 
         Returns:
             Unnormalized features [B, E].
@@ -59,6 +61,7 @@ class VisionEncoder:
         Raises:
             ValueError: vectors of another form, or for more layers than there are.
         """
+        check_adapters("vision tower", len(self.blocks), adapters)
         check_vectors("vision tower", self.width, len(self.blocks), prompts, deep)
         length = x.shape[1]
         n = 0 if prompts is None else len(prompts)
@@ -69,12 +72,12 @@ class VisionEncoder:
             if vectors is not None:
                 x = torch.cat([x[:, :length], vectors.to(x.dtype).expand(x.shape[0], -1, -1)], 1)
             if i < len(self.blocks) - 1:
-                x = block.output_and_mlp(x, attend(*block.project(x)))
+                x = block.output_and_mlp(x, attend(*block.project(x)), adapters.get(i))
             else:  # only the class token goes on
                 k, v = block.project(x, "kv")
                 x = x[:, :1]
                 q, = block.project(x, "q")
-                x = block.output_and_mlp(x, attend(q, k, v))
+                x = block.output_and_mlp(x, attend(q, k, v), adapters.get(i))
         return linear(norm(x.squeeze(1), self.tower.ln_post, self.tower.proj.dtype), self.tower.proj.T)
 
 
@@ -99,9 +102,10 @@ class PlainVision:
         check_size(images, self.tower)
         return images.to(self.dtype, memory_format=torch.channels_last)
 
-    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = ()) -> Tensor:
+    def __call__(self, x: Tensor, prompts: Tensor | None = None, deep: Sequence[Tensor | None] = (),
+                 adapters: Adapters = NO_ADAPTERS) -> Tensor:
         """Return unnormalized features [B, E] of images [B, 3, S, S]. Raises ValueError where prompts are given."""
-        if prompts is not None or len(deep):
+        if prompts is not None or len(deep) or len(adapters):
             raise ValueError("this vision tower takes no prompts: ask for its width by require_vit(), which says so")
         return self.tower(x)
 

@@ -27,11 +27,13 @@ from ..utils.untrusted import read_untrusted
 from . import distributed
 
 log = logging.getLogger("promptreg")
-FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner")
+FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner", "adapter_learner")
 STEM = "model.pth.tar-"
 INTERIM = "interim.pth.tar"
 # Names of learned tensors in the published implementations' files, which may hold the whole model besides.
-LEARNED = re.compile(r"(prompt_learner\.)?(ctx$|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$")
+LEARNED = re.compile(r"(prompt_learner\.)?(ctx$|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$|"
+                     r"(adapter_learner\.)?(text|visual|shared)_adapter\.")
+LEARNER = re.compile(r"(prompt|adapter)_learner\.")  # what files of the learner alone leave out of the names
 
 
 class Missing(InputError):
@@ -158,9 +160,14 @@ def digest(state: Mapping[str, Any]) -> str:
     return found.hexdigest()
 
 
+def short(name: str) -> str:
+    """Return a tensor's name as published files of a method's learner alone have it."""
+    return LEARNER.sub("", name, count=1) if LEARNER.match(name) else name
+
+
 def published(state: Mapping[str, Any], whole_model: bool) -> dict[str, Any]:
     """Return {name: tensor} under the names in a method's published files: of the whole model, or of its learner."""
-    return {name if whole_model else name.removeprefix("prompt_learner."): value for name, value in state.items()}
+    return {name if whole_model else short(name): value for name, value in state.items()}
 
 
 def export(state: Mapping[str, Any], epoch: int | None, target: str | Path, whole_model: bool) -> None:

@@ -14,7 +14,7 @@ from ..clip import weights
 from ..config.yaml_text import flatten
 from ..errors import InputError
 from . import identity
-from .checkpoint import LEARNED
+from .checkpoint import LEARNED, short
 from .trained import TrainedPrompts
 
 OVERRIDE = "TRAINER.PROMPTREG.ALLOW_MISMATCH"
@@ -125,7 +125,8 @@ def other_tensors(prompts: Any, trained: TrainedPrompts) -> list[str]:
     """
     own, state = prompts.state_dict(), trained.state_dict
     missing = [name for name in own if not torch.is_tensor(_named(state, name))]
-    surplus = [name for name in state if name not in own and f"prompt_learner.{name}" not in own
+    short_names = {short(name) for name in own}
+    surplus = [name for name in state if name not in own and name not in short_names
                and (LEARNED.match(name) or not trained.published)]
     deep = all(DEEP.search(name) for name in missing + surplus)
     if missing:
@@ -138,7 +139,7 @@ def other_tensors(prompts: Any, trained: TrainedPrompts) -> list[str]:
 
 def _named(state: dict[str, Any], name: str) -> Any:
     """Return a state dict's value of a published name, which a file of the prompt learner alone shortens."""
-    return state.get(name, state.get(name.removeprefix("prompt_learner.")))
+    return state.get(name, state.get(short(name)))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from dassl.optim import build_lr_scheduler, build_optimizer
 
 from ..clip import load_clip
 from ..config.defaults import GENERAL, declare, defaults_of, section_cfg
-from ..config.limits import Limited, at_least
+from ..config.limits import POSITIVE, Limited, at_least
 from ..errors import InputError
 from . import checkpoint, distributed, graph, input_checks, signals, validation
 from .epoch import EpochReport, check_prompts, note_left_out
@@ -27,6 +27,7 @@ from .resumable import ResumableTrainer
 from .step import Step, check_gradients, loss_and_figures
 
 declare(GENERAL, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
+declare("OPTIM", at_root=True, ADAM_EPS=Limited(1e-8, POSITIVE))  # added to the root of the squares' mean (adam, …)
 declare("TRAIN", at_root=True,
         CHECKPOINT_MINUTES=Limited(0, at_least(0)),  # above 0: save within an epoch too; its end is saved anyway
         COMPILE=False,  # let torch.compile fuse the forward and backward of the step: minutes at the start
@@ -100,6 +101,9 @@ class PromptTrainer(ResumableTrainer):
             self.load_prompts(cfg.MODEL.INIT_WEIGHTS, as_start=True)
         distributed.broadcast(self.trainable)
         self.optim = build_optimizer(self.model.prompts, cfg.OPTIM)
+        for group in self.optim.param_groups:
+            if "eps" in group:  # of optimizers that have one; Dassl gives PyTorch's default
+                group["eps"] = cfg.OPTIM.get("ADAM_EPS", group["eps"])
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model(self.model.FOLDER, self.model.prompts, self.optim, self.sched)
         loss = self.model.loss
