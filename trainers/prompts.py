@@ -94,7 +94,7 @@ def check_prompts(prompts: Prompts, clip: FrozenCLIP) -> None:
                          f"classes, got {list(context.shape)}")
     check_vectors("text_encoder", clip.text.width, len(clip.text.blocks), None, prompts.deep_text)
     if clip.vision.width is not None:
-        check_vectors("image_encoder", clip.vision.width, len(getattr(clip.vision, "blocks", ())), prompts.vision,
+        check_vectors("image_encoder", clip.vision.width, len(clip.vision.blocks), prompts.vision,
                       prompts.deep_vision)
     check_layers(prompts)
 
@@ -137,7 +137,7 @@ def check_layers(prompts: Prompts) -> None:
 
 def check_sizes(section: str, cfg: CfgNode, clip: FrozenCLIP) -> None:
     """Raise InputError for numbers of vectors or layers, among a method's keys, that a CLIP cannot have."""
-    text, vision = (len(getattr(tower, "blocks", ())) for tower in (clip.text, clip.vision))
+    text, vision = (len(tower.blocks) for tower in (clip.text, clip.vision))
     layers = {"PROMPT_DEPTH_TEXT": text, "PROMPT_DEPTH_VISION": vision, "PROMPT_DEPTH": min(text, vision)}
     for key, value in cfg.items():
         if key == "N_CTX_VISION" and cfg.get("PROMPT_DEPTH_VISION") == 0:

@@ -15,6 +15,7 @@ VERBS = {
     "experiments": {
         "train": ("train", "train or evaluate: METHOD/CONFIG DATASET, or CoOp's flags"),
         "sweep": ("sweep", "methods x datasets x shots x seeds, resumable, then the table"),
+        "study": ("study", "the papers' settings and claims on emoji, within the hour"),
         "results": ("results", "tables, pictures and a report of finished runs"),
         "linear-probe": ("linear_probe", "CoOp's linear probe"),
         "gram": ("gram", "GRAM's meta-training: meta-train, report, browse")},

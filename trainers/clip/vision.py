@@ -91,6 +91,7 @@ class PlainVision:
     def __init__(self, tower: nn.Module) -> None:
         self.tower = tower.to(memory_format=torch.channels_last)
         self.width = None
+        self.blocks: list[Block] = []  # none that takes prompts
         self.dtype = next(tower.parameters()).dtype
 
     def embed(self, images: Tensor) -> Tensor:

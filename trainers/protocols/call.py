@@ -119,10 +119,10 @@ class Call:
         folder = f"{self.output}/{dataset}/{trainer}/{cfg}_{shots}shots{below}/seed{seed}"
         self.run(trainer, cfg, dataset, seed, folder, *keys, "DATASET.NUM_SHOTS", shots)
 
-    def transfer(self, trainer: str, cfg: str, shots: str, dataset: str, seed: str, *keys: str, below: str = "",
-                 epoch: str | None = None) -> None:
+    def transfer(self, trainer: str, cfg: str, shots: str, dataset: str, seed: str, *keys: str,
+                 below: str = "") -> None:
         """Evaluate what was trained on ImageNet (SOURCE) on another dataset, or on a variant of ImageNet."""
         name = f"{trainer}/{cfg}_{shots}shots{below}"
         self.run(trainer, cfg, dataset, seed, f"{self.output}/evaluation/{name}/{dataset}/seed{seed}",
                  "--model-dir", f"{self.output}/{self.get('SOURCE', 'imagenet')}/{name}/seed{seed}",
-                 "--load-epoch", epoch or self.last_epoch(trainer, cfg), "--eval-only", *keys)
+                 "--load-epoch", self.last_epoch(trainer, cfg), "--eval-only", *keys)

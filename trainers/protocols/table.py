@@ -115,8 +115,7 @@ def coop_scripts(trainer: str, xd_shots: str, few_shot_name: str,
         shots, (n_ctx, csc, position) = call.get("SHOTS", xd_shots), context(call)
         for seed in call.seeds:
             call.transfer(trainer, cfg, shots, dataset, seed, *own(call, "imagenet", shots),
-                          *context_keys(n_ctx, csc, position), below=f"/nctx{n_ctx}_csc{csc}_ctp{position}",
-                          epoch=call.get("LOADEP", "50"))
+                          *context_keys(n_ctx, csc, position), below=f"/nctx{n_ctx}_csc{csc}_ctp{position}")
     return {"base2new_train": Script("DATASET", base2new("base2new_train"), (1,)),
             "base2new_test": Script("DATASET", base2new("base2new_test"), (1,)),
             few_shot_name: Script("DATASET SHOTS, or DATASET CFG CTP NCTX SHOTS CSC", few_shot, (2, 6)),

@@ -3,8 +3,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import IO, Any
 
 from ..errors import Interrupted, SetupError
 from ..training import checkpoint
@@ -18,9 +19,13 @@ from .worker import Worker
 
 WAITING, RUNNING, FINISHED, FAILED, ELSEWHERE = "waiting", "running", "finished", "failed", "elsewhere"
 INTERRUPTED = "interrupted"  # by a signal of its own: saved, neither failed nor to be begun again by this sweep
-
-
 ASKING = {signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}  # those upon which a run saves and leaves
+
+
+def start_script(step: Step, console: IO[Any], environment: Mapping[str, str]) -> subprocess.Popen:
+    """Start a step's script, in a process group of its own."""
+    return subprocess.Popen(step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
+                            start_new_session=True, env={**os.environ, **environment})
 
 
 class Stopped(Exception):
@@ -38,13 +43,16 @@ class Stopped(Exception):
 class Pool:
     """Runs jobs on ``workers`` processes.
 
+    Args:
+        start: starts a step with (step, console's open file, environment); ``forked.start`` saves the imports.
+
     Attributes:
         states: {job's slug: state}; failures: {slug: what is noted}; seconds: {slug: wall time of a job that ended}.
     """
 
     def __init__(self, jobs: list[Job], state: SweepState, workers: int, per_gpu: int = 1,
-                 gpus: Sequence[str] = ()) -> None:
-        self.jobs, self.state, self.reaper = jobs, state, ChildReaper()
+                 gpus: Sequence[str] = (), start: Callable[..., Any] = start_script) -> None:
+        self.jobs, self.state, self.reaper, self.start = jobs, state, ChildReaper(), start
         self.states, self.failures, self.seconds = {}, {}, {}
         threads = str(max(1, len(os.sched_getaffinity(0)) // workers))
         self.workers = []
@@ -114,9 +122,7 @@ class Pool:
         worker.step = step
         try:
             with open(worker.console, "ab", opener=atomic.no_link) as console:
-                worker.process = subprocess.Popen(
-                    step.argv, stdin=subprocess.DEVNULL, stdout=console, stderr=subprocess.STDOUT,
-                    start_new_session=True, env={**os.environ, **worker.environment, **step.environment})
+                worker.process = self.start(step, console, {**worker.environment, **step.environment})
         except OSError as error:
             self.cannot_begin(worker, step, error)
             return

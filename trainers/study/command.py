@@ -1,0 +1,108 @@
+"""What the command ``study`` does with its parsed flags: plan, check, run in forks, tables, claims and page."""
+import argparse
+import os
+import sys
+import time
+
+from ..errors import InputError, Interrupted
+from ..results import render
+from ..sweep import command, forked
+from ..sweep.methods import check_names
+from ..sweep.plan import Job, check_configs, check_finished
+from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Pool
+from ..sweep.progress import watching
+from ..sweep.state import SweepState
+from . import report
+from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder
+
+
+def seeds(args: argparse.Namespace) -> list[int]:
+    """Return the seeds: the flag's, else of SEEDS, else 1 to 3 (--quick: 1).
+
+    Raises:
+        InputError: SEEDS are no whole numbers.
+    """
+    if args.seeds:
+        return list(args.seeds)
+    given = os.environ.get("SEEDS", "").split()
+    try:
+        return [int(word) for word in given] or ([1] if args.quick else [1, 2, 3])
+    except ValueError:
+        raise InputError(f"SEEDS='{' '.join(given)}': give whole numbers, SEEDS='1 2 3' say") from None
+
+
+def methods(args: argparse.Namespace) -> list[str]:
+    """Return the methods that run: those named, and what they are compared with.
+
+    Raises:
+        InputError: a method that no sweep knows (names the nearest), a GRAM method without --meta, or a missing file.
+    """
+    chosen = args.methods or [*METHODS, *(GRAM_METHODS if args.meta else ())]
+    found = list(dict.fromkeys(["ZeroshotCLIP", *([args.against] if args.against else []), *chosen]))
+    check_names(found, [], "emoji_things")
+    lacking = [name for name in found if name in GRAM_METHODS and not args.meta]
+    if lacking:
+        raise InputError(f"--methods {lacking[0]}: it starts from a meta-trained file: give --meta FILE")
+    if args.meta and not os.path.isfile(args.meta):
+        raise InputError(f"--meta {args.meta}: there is no such file: bash scripts/gram/meta_train.sh makes one")
+    return found
+
+
+def pair(args: argparse.Namespace) -> tuple[str, str] | None:
+    """Return the two methods to compare, None where the papers' claims are asked for.
+
+    Raises:
+        InputError: --against without one other method.
+    """
+    if not args.against:
+        return None
+    others = [name for name in args.methods or () if name != args.against]
+    if len(others) != 1:
+        raise InputError(f"--against {args.against}: name one method to compare with it, --methods NAME")
+    return others[0], args.against
+
+
+def planned(args: argparse.Namespace) -> list[Job]:
+    """Return the jobs that flags ask for."""
+    ablations = () if args.methods or args.quick else ABLATIONS
+    return jobs(args.output, args.root, methods(args), seeds(args), QUICK if args.quick else SETTINGS, ablations,
+                args.meta and os.path.abspath(args.meta))
+
+
+def run_jobs(found: list[Job], args: argparse.Namespace) -> Pool:
+    """Run jobs in forks of this process; returns the pool."""
+    forked.prepare()
+    console = render.console()
+    pool = Pool(found, SweepState(args.output), args.jobs or len(os.sched_getaffinity(0)), start=forked.start)
+    console.print(f"{len(found)} jobs, {len(found) - len(pool.queue)} finished already, {len(pool.workers)} at a time",
+                  highlight=False)
+    if pool.queue:
+        with watching(console) as show:
+            pool.run(show, pause=0.05)
+    command.report(pool, console)
+    return pool
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what parsed flags say; returns the exit code."""
+    begin, compared = time.monotonic(), pair(args)
+    if args.jobs is not None and args.jobs < 1:
+        raise InputError(f"--jobs {args.jobs}: give 1 or more")
+    command.check(args)
+    found = planned(args)
+    check_configs(found)
+    if args.dry_run:
+        command.dry_run(found)
+        return 0
+    check_finished(found)
+    if command.check_first(args, found)[1]:
+        return command.check_first(args, found)[1]
+    fresh = not any(step.finished for job in found for step in job.steps)
+    states = set(run_jobs(found, args).states.values())
+    if os.path.isdir(main_folder(args.output)):
+        study = report.read(args.output, compared)
+        method = compared[0] if compared else "PromptSRC"
+        report.show(study, method)
+        report.write(study, args.output, method, round(time.monotonic() - begin) if fresh else None)
+        print(f"wrote {args.output}/study.html, study.json and pictures/", file=sys.stderr)
+    return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0

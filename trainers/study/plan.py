@@ -1,0 +1,102 @@
+"""What the study runs: its settings, methods and ablations, as jobs of a sweep."""
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..sweep.plan import Job, plan
+
+METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
+GRAM_METHODS = ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM")  # need a meta-trained file
+DATASETS = ("emoji_animals", "emoji_food", "emoji_travel", "emoji_activities", "emoji_objects", "emoji_signs")
+SOURCE, VARIANTS = "emoji_things", ("emoji_things_flat", "emoji_things_line")
+# The config "study" was chosen on emoji_people, which is in no setting.
+COMMON = {"CFG": "study", "NCTX": "4"}
+# Epochs of few-shot and of the source: fewer or more pictures than base-to-new's. Other methods: their config's.
+FEW_SHOT_EPOCHS = {"CoOp": 20, "KgCoOp": 20, "ProGrad": 20, "CoCoOp": 1, "VPT": 6, "IVLP": 6, "MaPLe": 6,
+                   "PromptSRC": 6}
+SOURCE_EPOCHS = {"CoOp": 8, "KgCoOp": 8, "ProGrad": 8, "CoCoOp": 1, "VPT": 3, "IVLP": 3, "MaPLe": 3, "PromptSRC": 3}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting's share of the study; ``xd`` holds domain generalization too, whose training is the same."""
+
+    name: str
+    datasets: tuple[str, ...]
+    shots: tuple[int, ...]
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+
+SETTINGS = (Setting("base2new", DATASETS, (16,)),
+            Setting("few_shot", ("emoji_animals", "emoji_food", "emoji_objects"), (1, 4), FEW_SHOT_EPOCHS),
+            Setting("xd", (*DATASETS, *VARIANTS), (2,), SOURCE_EPOCHS))
+QUICK = (Setting("base2new", DATASETS[:3], (16,)), Setting("few_shot", DATASETS[:1], (1, 4), FEW_SHOT_EPOCHS),
+         Setting("xd", (*DATASETS[:2], *VARIANTS), (1,), SOURCE_EPOCHS))
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A row of an ablation: a method with other keys, on base-to-new, in a folder of its own.
+
+    Attributes:
+        name: what the row is called in tables and claims.
+        folder: below OUT/ablation.
+    """
+
+    name: str
+    folder: str
+    method: str
+    opts: tuple[str, ...]
+
+
+ABLATIONS = (
+    Ablation("PromptSRC without agreement of features", "promptsrc_no_agreement", "PromptSRC",
+             ("TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "0", "TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT", "0")),
+    Ablation("PromptSRC without aggregation", "promptsrc_no_aggregation", "PromptSRC",  # the last epoch has all weight
+             ("TRAINER.PROMPTSRC.GPA_MEAN", "30", "TRAINER.PROMPTSRC.GPA_STD", "1")),
+    Ablation("ProGrad, lambda 0", "prograd_lambda_0", "ProGrad", ("LOSS.LAMBDA", "0.0")),
+    Ablation("ProGrad, lambda 0.5", "prograd_lambda_0.5", "ProGrad", ("LOSS.LAMBDA", "0.5")))
+
+
+def main_folder(out: str) -> str:
+    """Return OUTPUT of the four settings' runs."""
+    return str(Path(out) / "runs")
+
+
+def ablation_folder(out: str, ablation: Ablation) -> str:
+    """Return OUTPUT of an ablation's runs."""
+    return str(Path(out) / "ablation" / ablation.folder)
+
+
+def jobs(out: str, root: str, methods: Sequence[str], seeds: Iterable[int], settings: Sequence[Setting],
+         ablations: Sequence[Ablation], meta: str = "") -> list[Job]:
+    """Return the study's jobs, seed by seed, so that a study that is cut short is whole for its first seeds.
+
+    Args:
+        meta: file of GRAM's meta-trained prompts, for GRAM's methods.
+
+    Raises:
+        InputError: as of ``sweep.plan.plan``.
+    """
+    found: list[Job] = []
+    for seed in seeds:
+        given = {**COMMON, "DATA": root, "OUTPUT": main_folder(out), **({"META": meta} if meta else {})}
+        for setting in settings:
+            for method in methods:
+                if setting.name == "base2new" or method not in GRAM_METHODS:
+                    found += plan([method], setting.name, setting.datasets, [seed], setting.shots, given, SOURCE,
+                                  epochs(setting, method))
+        for ablation in ablations:
+            found += plan([ablation.method], "base2new", settings[0].datasets, [seed], settings[0].shots,
+                          {**given, "OUTPUT": ablation_folder(out, ablation)}, SOURCE, ablation.opts)
+    return list({job.slug: job for job in found}.values())  # zero-shot CLIP has no seed but in base-to-new
+
+
+def epochs(setting: Setting, method: str) -> list[str]:
+    """Return the config keys that a setting changes of a method's config."""
+    if method not in setting.epochs:
+        return []
+    number = setting.epochs[method]
+    more = [] if method != "PromptSRC" else [
+        "TRAINER.PROMPTSRC.GPA_MEAN", str(max(1, round(0.75 * number))), "TRAINER.PROMPTSRC.GPA_STD", "1"]
+    return ["OPTIM.MAX_EPOCH", str(number), *more]
