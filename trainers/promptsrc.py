@@ -28,9 +28,10 @@ class PromptSRC(IVLP):
 
     SECTION = "PROMPTSRC"
     CAPTURABLE = True
+    TEMPLATES = DIVERSE  # of the frozen text
 
     def prepare_training(self) -> None:
-        self.frozen_text = self.template_features(DIVERSE, exact=True)  # [C, E], in float32 as published
+        self.frozen_text = self.template_features(self.TEMPLATES, exact=True)  # [C, E], in float32 as published
         try:
             self.aggregation = Aggregation(self.cfg.OPTIM.MAX_EPOCH, self.method_cfg.GPA_MEAN, self.method_cfg.GPA_STD)
         except ValueError as error:

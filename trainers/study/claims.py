@@ -38,7 +38,7 @@ class Claim:
         return f"{self.first} {words} {self.second}"
 
 
-NO_AGREEMENT, NO_AGGREGATION = (ablation.name for ablation in ABLATIONS[:2])
+AGREEMENT, AGGREGATION = (ablation.name for ablation in ABLATIONS[:2])
 CLAIMS = (
     Claim("CoCoOp", "new", "ZeroshotCLIP", "CoOp"), Claim("CoOp", "base", "CoOp", "ZeroshotCLIP"),
     Claim("CoCoOp", "new", "CoCoOp", "CoOp"), Claim("KgCoOp", "new", "KgCoOp", "CoOp"),
@@ -48,7 +48,8 @@ CLAIMS = (
     *(Claim("PromptSRC", "H", "PromptSRC", other)
       for other in ("ZeroshotCLIP", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe")),
     Claim("PromptSRC", "new", "PromptSRC", "ZeroshotCLIP", ">="),
-    Claim("PromptSRC", "H", "PromptSRC", NO_AGREEMENT), Claim("PromptSRC", "H", "PromptSRC", NO_AGGREGATION),
+    Claim("PromptSRC", "H", AGREEMENT, "IVLP"), Claim("PromptSRC", "H", AGGREGATION, AGREEMENT),
+    Claim("PromptSRC", "H", "PromptSRC", AGGREGATION),  # with diverse text, its third part
     Claim("PromptSRC", "xd", "PromptSRC", "CoCoOp", ">="), Claim("PromptSRC", "dg", "PromptSRC", "CoCoOp", ">="),
     *(Claim("GRAM", "H", gram, base) for gram, base in (
         ("GRAMCoOp", "CoOp"), ("GRAMCoCoOp", "CoCoOp"), ("GRAMVPT", "VPT"), ("UNIGRAM", "IVLP"))))

@@ -14,6 +14,7 @@ from ..sweep.progress import watching
 from ..sweep.state import SweepState
 from . import report
 from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder
+from .variants import register_variants
 
 
 def seeds(args: argparse.Namespace) -> list[int]:
@@ -90,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--jobs {args.jobs}: give 1 or more")
     command.check(args)
     found = planned(args)
+    register_variants()
     check_configs(found)
     if args.dry_run:
         command.dry_run(found)

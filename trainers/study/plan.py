@@ -1,5 +1,6 @@
 """What the study runs: its settings, methods and ablations, as jobs of a sweep."""
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,9 +13,9 @@ SOURCE, VARIANTS = "emoji_things", ("emoji_things_flat", "emoji_things_line")
 # The config "study" was chosen on emoji_people, which is in no setting.
 COMMON = {"CFG": "study", "NCTX": "4"}
 # Epochs of few-shot and of the source: fewer or more pictures than base-to-new's. Other methods: their config's.
-FEW_SHOT_EPOCHS = {"CoOp": 20, "KgCoOp": 20, "ProGrad": 20, "CoCoOp": 1, "VPT": 6, "IVLP": 6, "MaPLe": 6,
-                   "PromptSRC": 6}
-SOURCE_EPOCHS = {"CoOp": 8, "KgCoOp": 8, "ProGrad": 8, "CoCoOp": 1, "VPT": 3, "IVLP": 3, "MaPLe": 3, "PromptSRC": 3}
+FEW_SHOT_EPOCHS = {"CoOp": 20, "KgCoOp": 20, "ProGrad": 20, "CoCoOp": 1, "VPT": 4, "IVLP": 4, "MaPLe": 4,
+                   "PromptSRC": 4}
+SOURCE_EPOCHS = {"CoOp": 8, "KgCoOp": 8, "ProGrad": 8, "CoCoOp": 1, "VPT": 2, "IVLP": 2, "MaPLe": 2, "PromptSRC": 2}
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,21 @@ class Ablation:
     Attributes:
         name: what the row is called in tables and claims.
         folder: below OUT/ablation.
+        trainer: one of ``variants`` that runs in the method's place.
     """
 
     name: str
     folder: str
     method: str
-    opts: tuple[str, ...]
+    opts: tuple[str, ...] = ()
+    trainer: str = ""
 
 
+LAST_EPOCH_ALONE = ("TRAINER.PROMPTSRC.GPA_MEAN", "30", "TRAINER.PROMPTSRC.GPA_STD", "1")  # has all of the weight
+# PromptSRC's rows as its paper has them, a part more in each: IVLP, these two, PromptSRC.
 ABLATIONS = (
-    Ablation("PromptSRC without agreement of features", "promptsrc_no_agreement", "PromptSRC",
-             ("TRAINER.PROMPTSRC.TEXT_LOSS_WEIGHT", "0", "TRAINER.PROMPTSRC.IMAGE_LOSS_WEIGHT", "0")),
-    Ablation("PromptSRC without aggregation", "promptsrc_no_aggregation", "PromptSRC",  # the last epoch has all weight
-             ("TRAINER.PROMPTSRC.GPA_MEAN", "30", "TRAINER.PROMPTSRC.GPA_STD", "1")),
+    Ablation("IVLP + agreement", "promptsrc_agreement", "PromptSRC", LAST_EPOCH_ALONE, "PromptSRCOneTemplate"),
+    Ablation("IVLP + agreement + aggregation", "promptsrc_aggregation", "PromptSRC", (), "PromptSRCOneTemplate"),
     Ablation("ProGrad, lambda 0", "prograd_lambda_0", "ProGrad", ("LOSS.LAMBDA", "0.0")),
     Ablation("ProGrad, lambda 0.5", "prograd_lambda_0.5", "ProGrad", ("LOSS.LAMBDA", "0.5")))
 
@@ -68,9 +71,9 @@ def ablation_folder(out: str, ablation: Ablation) -> str:
     return str(Path(out) / "ablation" / ablation.folder)
 
 
-def jobs(out: str, root: str, methods: Sequence[str], seeds: Iterable[int], settings: Sequence[Setting],
+def jobs(out: str, root: str, methods: Sequence[str], seeds: Sequence[int], settings: Sequence[Setting],
          ablations: Sequence[Ablation], meta: str = "") -> list[Job]:
-    """Return the study's jobs, seed by seed, so that a study that is cut short is whole for its first seeds.
+    """Return the study's jobs, seed by seed, the ablations last: a study that is cut short is whole for some seeds.
 
     Args:
         meta: file of GRAM's meta-trained prompts, for GRAM's methods.
@@ -79,17 +82,26 @@ def jobs(out: str, root: str, methods: Sequence[str], seeds: Iterable[int], sett
         InputError: as of ``sweep.plan.plan``.
     """
     found: list[Job] = []
+    given = {**COMMON, "DATA": root, "OUTPUT": main_folder(out), **({"META": meta} if meta else {})}
     for seed in seeds:
-        given = {**COMMON, "DATA": root, "OUTPUT": main_folder(out), **({"META": meta} if meta else {})}
         for setting in settings:
             for method in methods:
                 if setting.name == "base2new" or method not in GRAM_METHODS:
                     found += plan([method], setting.name, setting.datasets, [seed], setting.shots, given, SOURCE,
                                   epochs(setting, method))
-        for ablation in ablations:
-            found += plan([ablation.method], "base2new", settings[0].datasets, [seed], settings[0].shots,
-                          {**given, "OUTPUT": ablation_folder(out, ablation)}, SOURCE, ablation.opts)
+    for seed, ablation in itertools.product(seeds, ablations):
+        given = {**given, "OUTPUT": ablation_folder(out, ablation)}
+        found += [renamed(job, ablation) for job in plan([ablation.method], "base2new", settings[0].datasets, [seed],
+                                                         settings[0].shots, given, SOURCE, ablation.opts)]
     return list({job.slug: job for job in found}.values())  # zero-shot CLIP has no seed but in base-to-new
+
+
+def renamed(job: Job, ablation: Ablation) -> Job:
+    """Return a job of an ablation's method under its row's name, with its trainer."""
+    for command in (command for step in job.steps for command in step.commands):
+        if ablation.trainer:
+            command[command.index("--trainer") + 1] = ablation.trainer
+    return Job(job.name.replace(ablation.method, ablation.name, 1), ablation.name, job.steps)
 
 
 def epochs(setting: Setting, method: str) -> list[str]:

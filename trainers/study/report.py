@@ -72,7 +72,8 @@ def ablation_table(rows: Rows, ablations: Sequence[Ablation] = ABLATIONS) -> lis
     """Return the ablations as rows of text: name, base, new and H, means over the pairs that all rows have."""
     found = []
     for method in dict.fromkeys(ablation.method for ablation in ablations):
-        names = [method, *(ablation.name for ablation in ablations if ablation.method == method)]
+        names = [*(ablation.name for ablation in ablations if ablation.method == method), method]
+        names = ["IVLP", *names] if method == "PromptSRC" else names
         held = [{measure: values(rows, name, measure) for measure in ("base", "new", "H")} for name in names]
         shared = set.intersection(*(set(one["H"]) for one in held))
         if shared:
