@@ -7,6 +7,7 @@ time of the rounds is the one that it hit least, the median is kept beside it. O
 way beside it.
 """
 import argparse
+import json
 import os
 import statistics
 import subprocess
@@ -132,8 +133,11 @@ def main():
         finally:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
     if args.out:
-        keep(args.out, {"before": args.before, "rounds": args.rounds,
-                        "load_average": [*load, round(os.getloadavg()[0], 1)], "cases": found})
+        kept = HERE / "results" / f"{args.out}.json"  # --cases renews these alone
+        other = json.loads(kept.read_text())["cases"] if kept.is_file() and len(found) < len(CASES) else {}
+        keep(args.out, {"before": args.before, "cases": {**other, **{name: {
+            **each, "rounds": args.rounds, "load_average": load + [round(os.getloadavg()[0], 1)]}
+            for name, each in found.items()}}})
     return 0
 
 

@@ -56,9 +56,10 @@ class Block:
         """
         fc, proj = self.mlp.c_fc, self.mlp.c_proj
         more = None if adapter is None else adapter(norm(x, self.ln_1, fc.weight.dtype))
-        out = self.scale_1(linear(mixed, self.attn.out_proj.weight, self.attn.out_proj.bias))
-        x, normed = add_norm(x, out, self.ln_2, fc.weight.dtype)
-        hidden = self.activation(linear(normed, fc.weight, fc.bias))
+        # names are taken anew, so that an evaluation's memory is free, and in the cache, as soon as nobody needs it
+        x, hidden = add_norm(x, self.scale_1(linear(mixed, self.attn.out_proj.weight, self.attn.out_proj.bias)),
+                             self.ln_2, fc.weight.dtype)
+        hidden = self.activation(linear(hidden, fc.weight, fc.bias))
         x = x + self.scale_2(linear(hidden, proj.weight, proj.bias))
         return x if more is None else x + more
 
