@@ -1,4 +1,4 @@
-"""Every wrapper over every method: two steps, saved, resumed to the bit, evaluated on its own classes and on new ones."""
+"""Every wrapper over every method: two steps, saved, resumed to the bit, evaluated on its classes and on new ones."""
 import pytest
 import torch
 from golden import tiny_clip
