@@ -32,6 +32,7 @@ from .prompts import Prompts, check_prompts, check_rows, check_sizes
 from .training.compatibility import OVERRIDE
 from .training.machine import text_memory
 from .training.state import Notes
+from .training.trained import TrainedPrompts
 from .training.trainer import PromptTrainer, trainer_of
 
 __all__ = ["PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
@@ -69,9 +70,14 @@ def compose(wrapper: type, method: type, name: str = "", doc: str = "") -> type:
         method: any other method.
         name: of the result, if not both names in a row.
         doc: its docstring.
+
+    Raises:
+        InputError: the wrapper does not fit the method (its ``check_composition``).
     """
-    return type(name or wrapper.__name__ + method.__name__, (wrapper, method), {
+    made = type(name or wrapper.__name__ + method.__name__, (wrapper, method), {
         "__doc__": doc or f"{wrapper.__name__} over {method.__name__}.", "__module__": method.__module__})
+    made.check_composition()  # type: ignore[attr-defined]
+    return made
 
 
 class PromptMethod(nn.Module):
@@ -102,6 +108,7 @@ class PromptMethod(nn.Module):
     # Whether all steps of a run do the same operations, whatever Python's numbers are: then a CUDA graph may hold them.
     # To be declared by each class that has a loss, features or gradient rule of its own.
     CAPTURABLE = True
+    WRAPPER = ""  # of a mix-in that ``composition.wrapper`` enters: its name
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
@@ -116,7 +123,7 @@ class PromptMethod(nn.Module):
         check_sizes(self.SECTION, self.method_cfg, clip)
         self.build_prompts()
         check_prompts(self.prompts, clip)
-        usual = type(self).text_features is PromptMethod.text_features
+        usual = not type(self).overrides("text_features", "encode_text")
         check_rows(self.rows, len(self.classnames), self.prompts.context if usual else None)
         if self.rows:
             self.layout = self.pack()
@@ -151,18 +158,27 @@ class PromptMethod(nn.Module):
     def prepare_training(self) -> None:
         """Compute what training alone needs: the frozen features that the loss compares with, another start."""
 
+    def encode_text(self, image: Tensor | None = None) -> Tensor:
+        """Return the prompted features [C, E] of all classes, in float32, of the length that CLIP gives them.
+
+        Where the prompts depend on the image: features [B, C, E] for unit image features [B, E].
+        """
+        if not self.rows:
+            raise ValueError(f"{type(self).__name__}: set self.rows in build_prompts, or override encode_text")
+        return self.clip.text(self.layout, self.prompts.context, self.prompts.deep_text).float()
+
+    def encode_image(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Return the prompted features [B, E] of ``images`` [B, 3, S, S], or of their embedding, as ``encode_text``."""
+        embedded = self.clip.vision.embed(images) if embedded is None else embedded
+        return self.clip.vision(embedded, self.prompts.vision, self.prompts.deep_vision).float()
+
     def text_features(self) -> Tensor:
         """Return the prompted unit features [C, E] of all classes."""
-        if not self.rows:
-            raise ValueError(f"{type(self).__name__}: set self.rows in build_prompts, or override text_features")
-        features = self.clip.text(self.layout, self.prompts.context, self.prompts.deep_text)
-        return F.normalize(features.float(), dim=-1)
+        return F.normalize(self.encode_text(), dim=-1)
 
     def image_features(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
         """Return the prompted unit features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
-        embedded = self.clip.vision.embed(images) if embedded is None else embedded
-        features = self.clip.vision(embedded, self.prompts.vision, self.prompts.deep_vision)
-        return F.normalize(features.float(), dim=-1)
+        return F.normalize(self.encode_image(images, embedded), dim=-1)
 
     def logits_of(self, image: Tensor) -> Tensor:
         """Return logits [B, C] of unit image features [B, E]."""
@@ -175,8 +191,12 @@ class PromptMethod(nn.Module):
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """Return (loss, {name: figure to report}) of one batch; cross-entropy unless a method says otherwise."""
         logits = self.logits(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = self.cross_entropy(logits, labels)
         return loss, {"loss": loss, "acc": accuracy(logits, labels)}
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy of logits [B, C], for ``loss``: a wrapper may add a classifier of its own."""
+        return F.cross_entropy(logits, labels)
 
     def compute_gradients(self, loss: Any, gradients: Callable[..., Gradients]) -> Gradients:
         """Return the gradients for the optimizer, one per parameter of ``self.prompts`` (None where it has no part).
@@ -188,6 +208,10 @@ class PromptMethod(nn.Module):
         """
         return gradients(loss)
 
+    def optimizer_groups(self, optim: CfgNode) -> Any:
+        """Return what Dassl's ``build_optimizer`` takes: a module, or parameter groups, given the config's OPTIM."""
+        return self.prompts
+
     def end_epoch(self, epoch: int, epochs: int) -> None:
         """Do something with the prompts after ``epoch`` (from 0) of ``epochs``, before they are saved."""
 
@@ -198,12 +222,26 @@ class PromptMethod(nn.Module):
     def load_extra_state(self, state: dict[str, Tensor]) -> None:
         """Take back what ``extra_state`` gave."""
 
+    def fit_classes(self, trained: TrainedPrompts, as_start: bool = False) -> TrainedPrompts:
+        """Return ``trained`` with what it has of each class made to fit the classes here (see ``compatibility``)."""
+        return trained
+
     @classmethod
     def method_identity(cls, cfg: CfgNode) -> Mapping[str, str | None]:
         """Return what the method adds to its runs' identity: {part of ``identity.PARTS``: hash}."""
         return {}
 
+    @classmethod
+    def check_composition(cls) -> None:
+        """Raise InputError where a wrapper in ``cls`` does not fit the method below; a wrapper calls ``super()``."""
+
     # ---- what it finds
+
+    @classmethod
+    def overrides(cls, *names: str) -> bool:
+        """Return whether the method, wrappers aside, has a function of its own in place of one of ``names``."""
+        return any(name in vars(c) for c in cls.__mro__[:cls.__mro__.index(PromptMethod)] for name in names
+                   if not vars(c).get("WRAPPER"))
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, C] of ``images`` [B, 3, S, S]."""

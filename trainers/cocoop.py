@@ -53,26 +53,27 @@ class CoCoOp(PromptMethod):
         self.rows = prompt_tokens(self.classnames, self.clip.tokenizer, words, n_ctx)
         self.layouts: dict[int, PackedPrompts] = {}  # for so many images at once
 
-    def text_features(self) -> Tensor:
-        """Refuse: each image has its own.
+    def encode_text(self, image: Tensor | None = None) -> Tensor:
+        """Return features [B, C, E] for unit image features [B, E].
 
         Raises:
-            InputError: always.
+            InputError: no image: each has its own.
         """
-        raise InputError("CoCoOp's text features depend on the image: there are none of the classes alone")
-
-    def logits_of(self, image: Tensor) -> Tensor:
-        """Return logits [B, C] of unit image features [B, E]; every image needs the features [C, E] of its prompts."""
+        if image is None:
+            raise InputError("CoCoOp's text features depend on the image: there are none of the classes alone")
         learner = self.prompts.prompt_learner
         contexts = learner.ctx + learner.meta_net(image).unsqueeze(1)  # [B, M, D]
         if self.training:
-            text = F.normalize(self.clip.text(self.layout_for(len(image)), contexts).float(), dim=-1)  # [B, C, E]
+            return self.clip.text(self.layout_for(len(image)), contexts).float()
+        return torch.stack([self.clip.text(self.layout_for(1), context).float()  # memory of one image's at a time
+                            for context in contexts])
+
+    def logits_of(self, image: Tensor) -> Tensor:
+        """Return logits [B, C] of unit image features [B, E]; every image needs the features [C, E] of its prompts."""
+        text = F.normalize(self.encode_text(image), dim=-1)  # [B, C, E]
+        if self.training:
             return self.clip.logit_scale * torch.einsum("be,bce->bc", image, text)
-        rows = []
-        for one_image, context in zip(image, contexts, strict=True):  # memory of one image's prompts at a time
-            text = F.normalize(self.clip.text(self.layout_for(1), context).float(), dim=-1)
-            rows.append(self.clip.logit_scale * text @ one_image)
-        return torch.stack(rows)
+        return torch.stack([self.clip.logit_scale * own @ one for own, one in zip(text, image, strict=True)])
 
     def layout_for(self, images: int) -> PackedPrompts:
         """Return the rows packed in chunks that fit the memory budget for so many images at once."""
@@ -81,5 +82,5 @@ class CoCoOp(PromptMethod):
         return self.layouts[images]
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        loss = F.cross_entropy(self.logits(images), labels)
+        loss = self.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

@@ -13,6 +13,7 @@ from yacs.config import CfgNode
 from .base import Gradients, PromptMethod, compose, register
 from .clip import weights
 from .cocoop import CoCoOp
+from .composition import GRADIENT, wrapper
 from .config.defaults import section_cfg
 from .coop import CoOp
 from .errors import InputError
@@ -27,6 +28,7 @@ from .vpt import VPT
 __all__ = ["GRAM", "GRAMCoCoOp", "GRAMCoOp", "GRAMProGrad", "GRAMPromptSRC", "GRAMVPT", "UNIGRAM"]
 
 
+@wrapper(GRADIENT)
 class GRAM(PromptMethod):
     """Mix-in before a prompt method: in training its prompts start from the meta-trained file TRAINER.GRAM.META, and
     the file's regulating function, frozen, stands between the method's gradient and the optimizer.
@@ -36,7 +38,14 @@ class GRAM(PromptMethod):
     """
 
     regulator: Regulator
+    SECTIONS = ("GRAM",)
     CAPTURABLE = True
+
+    @classmethod
+    def check_composition(cls) -> None:
+        """Refuse methods whose prompts no meta-training learns."""
+        super().check_composition()
+        cls.kind_of_prompts()
 
     def prepare_training(self) -> None:
         """Take the start and the regulating function from the file; features and logits need neither."""
@@ -48,7 +57,7 @@ class GRAM(PromptMethod):
         path = self.meta_path(self.cfg)
         start, self.regulator, about = checkpoint.read_meta(path, command)
         self.compare_places(path, about.get("method", {}))
-        here = dict(self.prompts.named_parameters())
+        here = dict(self.prompts.own_parameters())
         if {n: v.shape for n, v in here.items()} != {n: v.shape for n, v in start.items()}:
             raise InputError(f"{path} was made for {_describe(start)}, and {type(self).__name__} has {_describe(here)} "
                              f"here: set {self.SECTION}'s context length and depth, and the backbone, to the file's, "

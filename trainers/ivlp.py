@@ -2,7 +2,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import PromptMethod, declare, register
@@ -42,5 +41,5 @@ class IVLP(PromptMethod):
             self.prompts.put_deep("image_encoder", depth, n, width)
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        loss = F.cross_entropy(self.logits(images), labels)
+        loss = self.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

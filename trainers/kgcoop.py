@@ -1,7 +1,6 @@
 """KgCoOp: context words kept near the hand-written ones (Yao et al., arXiv 2303.13283)."""
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from .base import accuracy, register
@@ -29,5 +28,5 @@ class KgCoOp(CoOp):
         text = self.text_features()
         logits = self.clip.logit_scale * self.image_features(images) @ text.T
         cosine = (text * self.frozen_text).sum(-1).mean()
-        loss = F.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
+        loss = self.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
         return loss, {"loss": loss, "acc": accuracy(logits, labels)}

@@ -3,7 +3,6 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import PromptMethod, declare, register
@@ -40,20 +39,19 @@ class MaPLe(PromptMethod):
         self.prompts.put("prompt_learner.compound_prompt_projections",
                          nn.ModuleList(copy.deepcopy(start) for _ in deep))
 
-    def text_features(self) -> Tensor:
-        """Return the prompted unit features [C, E] of all classes."""
+    def encode_text(self, image: Tensor | None = None) -> Tensor:
+        """Return the prompted features [C, E] of all classes."""
         learner = self.prompts.prompt_learner
-        features = self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text))
-        return F.normalize(features.float(), dim=-1)
+        return self.clip.text(self.layout, learner.ctx, list(learner.compound_prompts_text)).float()
 
-    def image_features(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
-        """Return the prompted unit features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
+    def encode_image(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Return the prompted features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
         learner = self.prompts.prompt_learner
         deep = [project(x) for project, x in zip(learner.compound_prompt_projections, learner.compound_prompts_text,
                                                  strict=True)]
         embedded = self.clip.vision.embed(images) if embedded is None else embedded
-        return F.normalize(self.clip.vision(embedded, learner.proj(learner.ctx), deep).float(), dim=-1)
+        return self.clip.vision(embedded, learner.proj(learner.ctx), deep).float()
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        loss = F.cross_entropy(self.logits(images), labels)
+        loss = self.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

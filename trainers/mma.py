@@ -85,15 +85,15 @@ class MultiModalAdapter(PromptMethod):
             return Scale.apply(affine(F.relu(affine(hidden, between)), up), scale, 1)
         return added
 
-    def text_features(self) -> Tensor:
-        """Return the adapted unit features [C, E] of all classes."""
-        return F.normalize(self.clip.text(self.layout, adapters=self.adapters("text")).float(), dim=-1)
+    def encode_text(self, image: Tensor | None = None) -> Tensor:
+        """Return the adapted features [C, E] of all classes."""
+        return self.clip.text(self.layout, adapters=self.adapters("text")).float()
 
-    def image_features(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
-        """Return the adapted unit features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
+    def encode_image(self, images: Tensor, embedded: Tensor | None = None) -> Tensor:
+        """Return the adapted features [B, E] of ``images`` [B, 3, S, S], or of their embedding."""
         embedded = self.clip.vision.embed(images) if embedded is None else embedded
-        return F.normalize(self.clip.vision(embedded, adapters=self.adapters("visual")).float(), dim=-1)
+        return self.clip.vision(embedded, adapters=self.adapters("visual")).float()
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        loss = F.cross_entropy(self.logits(images), labels)
+        loss = self.cross_entropy(self.logits(images), labels)
         return loss, {"loss": loss}

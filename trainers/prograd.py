@@ -52,7 +52,7 @@ class ProGrad(CoOp):
         image = self.image_features(images)
         logits = self.clip.logit_scale * image @ self.text_features().T
         teacher = self.clip.logit_scale * self.teacher_features(images, image) @ self.frozen_text.T
-        xe, kl = F.cross_entropy(logits, labels), distillation(logits, teacher, self.cfg.LOSS.T)
+        xe, kl = self.cross_entropy(logits, labels), distillation(logits, teacher, self.cfg.LOSS.T)
         return (xe, kl), {"xe_loss": xe, "kl_loss": kl, "acc": accuracy(logits, labels)}
 
     def teacher_features(self, images: Tensor, image: Tensor) -> Tensor:

@@ -19,11 +19,13 @@ class Prompts(nn.Module):
 
     Attributes:
         per_class: names of the parameters whose first axis counts the classes, in the order of the labels.
+        added: names of the children that a wrapper has added to the method's.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.per_class: set[str] = set()
+        self.added: set[str] = set()
 
     def put(self, name: str, value: Tensor | nn.Module, per_class: bool = False) -> "Prompts":
         """Add the parameter or module ``value`` under the dotted ``name``; returns self.
@@ -58,6 +60,11 @@ class Prompts(nn.Module):
         for layer in range(1, depth):
             self.put(f"{tower}.transformer.resblocks.{layer}.VPT_shallow", torch.empty(n, width).normal_(std=0.02))
         return self
+
+    def own_parameters(self, added: bool = False) -> list[tuple[str, nn.Parameter]]:
+        """Return (name, parameter) of the method's own, or of those that wrappers have added."""
+        return [(name, parameter) for name, parameter in self.named_parameters()
+                if (name.partition(".")[0] in self.added) == added]
 
     def _deep(self, tower: str) -> list[Tensor]:
         node = getattr(getattr(self, tower, None), "transformer", None)

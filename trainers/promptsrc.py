@@ -44,7 +44,7 @@ class PromptSRC(IVLP):
             frozen_image = F.normalize(self.clip.vision(embedded).float(), dim=-1)
             frozen_logits = self.clip.logit_scale * frozen_image @ self.frozen_text.T
         logits = self.clip.logit_scale * image @ text.T
-        loss = (F.cross_entropy(logits, labels)
+        loss = (self.cross_entropy(logits, labels)
                 + self.method_cfg.TEXT_LOSS_WEIGHT * agreement(text, self.frozen_text)
                 + self.method_cfg.IMAGE_LOSS_WEIGHT * agreement(image, frozen_image)
                 + logit_agreement(logits, frozen_logits))

@@ -2,7 +2,6 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import PromptMethod, accuracy, declare, register
@@ -81,15 +80,15 @@ class TCP(PromptMethod):
         """Return the rows laid out, for tokens of the classes from LAYER on."""
         return self.clip.text.pack(self.rows, unshared_from=self.method_cfg.LAYER)
 
-    def text_features(self) -> Tensor:
-        """Return the prompted unit features [C, E] of all classes."""
+    def encode_text(self, image: Tensor | None = None) -> Tensor:
+        """Return the prompted features [C, E] of all classes."""
         learner = self.prompts.prompt_learner
         own = ClassVectors(self.method_cfg.LAYER, learner.meta_net(self.frozen_text))
-        return F.normalize(self.clip.text(self.layout, learner.ctx, own=own).float(), dim=-1)
+        return self.clip.text(self.layout, learner.ctx, own=own).float()
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         text = self.text_features()
         logits = self.clip.logit_scale * self.image_features(images) @ text.T
         cosine = (text * self.frozen_text).sum(-1).mean()
-        loss = F.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
+        loss = self.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
         return loss, {"loss": loss, "acc": accuracy(logits, labels)}

@@ -33,6 +33,7 @@ def test_equals_published_code(case, path, weights, tmp_path):
     assert len(trainer.record) == 9
     for i, step in enumerate(trainer.record):
         assert step["lr"] == pytest.approx(float(golden[f"lr/{i}"]), rel=1e-9)
+        assert step["lr_last"] == pytest.approx(float(golden.get(f"lr_new/{i}", golden[f"lr/{i}"])), rel=1e-9)
         figures = {key.split("/")[1] for key in golden.files if key.startswith("summary/")}
         assert figures <= set(step["summary"])
         for figure in figures:
@@ -43,6 +44,12 @@ def test_equals_published_code(case, path, weights, tmp_path):
         assert_state(trainer.record[i]["param"], golden, f"param/{i}/", all_of_them=(case, i) != ("mma", 4))
     assert_state(trainer.model.prompts.state_dict(), golden, "final/")
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after")
+
+    if "eval_linear_after" in golden:
+        trainer.model.probe.TEST_TIME_FUSION = False
+        assert_close(reference.evaluate(trainer, images), golden["eval_linear_after"], "the head's logits")
+        trainer.model.own_classes = False
+        assert_close(reference.evaluate(trainer, images), golden["eval_similarity_after"], "logits without the head")
 
     if "eval_logits_new" in golden:
         other = reference.make(case, weights(kind), tmp_path / "new", new=True, path=path)

@@ -7,9 +7,9 @@ from golden import tiny_clip
 import trainers  # noqa: F401  finds Dassl
 from dassl.config import get_cfg_default
 from support import reference
-from trainers.base import PromptMethod, PromptTrainer
+from trainers.base import PromptTrainer
 from trainers.compat.registry import TRAINERS
-from trainers.gram import GRAM
+from trainers.composition import WRAPPERS
 from trainers.meta import checkpoint
 from trainers.regulate.regulator import Regulator
 
@@ -23,7 +23,7 @@ def low_weights(folder, kind="vit", layers=3):
     return reference.weights_file(kind, folder, layers)
 
 
-def config(cls, precision, weights, output, meta="", device="cpu"):
+def config(cls, precision, weights, output, meta="", device="cpu", keys=()):
     cfg = get_cfg_default()
     cfg.merge_from_list(["DATASET.NAME", "OxfordPets", "MODEL.BACKBONE.NAME", str(weights), "USE_CUDA", device != "cpu",
                          "OUTPUT_DIR", str(output), "TRAINER.NAME", cls.__name__, "TRAINER.PROMPTREG.CACHE", False,
@@ -34,6 +34,7 @@ def config(cls, precision, weights, output, meta="", device="cpu"):
     for key in [key for key in section if key.startswith("PROMPT_DEPTH")]:
         section[key] = 2
     section.update({key: value for key, value in LOW.items() if key in section})
+    cfg.merge_from_list(list(keys))
     return cfg
 
 
@@ -60,13 +61,13 @@ def made(cls, *words, kind="vit", classnames=tiny_clip.CLASSNAMES, batches=1, **
     return trainer
 
 
-def meta_file(cls, weights, folder, kind="vit"):
+def meta_file(cls, weights, folder, kind="vit", trained=True):
     """Write a meta-trained file for the prompts of a GRAM trainer's base method; returns its path."""
-    base = next(c for c in cls.METHOD.__mro__ if issubclass(c, PromptMethod) and not issubclass(c, GRAM))
+    base = next(c for c in cls.METHOD.__mro__ if not issubclass(c, tuple(WRAPPERS.values())))
     plain = made(TRAINERS.entries[base.__name__], "fp32", weights, folder, kind=kind)
     own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
     regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1)
-    for bend in regulator.bends.values():
+    for bend in regulator.bends.values() if trained else ():
         torch.nn.init.normal_(bend.up, std=0.5)
     checkpoint.write_meta(folder / "meta.safetensors", own, regulator, {"prompts": "test"})
     return folder / "meta.safetensors"

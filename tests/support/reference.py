@@ -11,6 +11,7 @@ import trainers  # noqa: F401
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from support import plain
+from trainers.compat.registry import TRAINERS
 
 ADAM = ["OPTIM.NAME", "adam", "OPTIM.ADAM_EPS", 1e-3]
 # golden file -> trainer, kind of tiny CLIP, config
@@ -39,9 +40,14 @@ CASES = {
     "tcp": ("TCP", "vit", ADAM),
     "tcp_eps1e8": ("TCP", "vit", ADAM[:2]),
     "tcp_ucf101": ("TCP", "vit", [*ADAM, "DATASET.NAME", "UCF101"]),
+    "dept_coop": ("DePT+CoOp", "vit", []),
+    "dept_cocoop": ("DePT+CoCoOp", "vit", ["TRAINER.COCOOP.CTX_INIT", "a photo of a"]),
+    "dept_kgcoop": ("DePT+KgCoOp", "vit", ["TRAINER.COOP.CTX_INIT", True, "TRAINER.COOP.W", 2.0]),
+    "dept_maple": ("DePT+MaPLe", "wide", ["TRAINER.MAPLE.PROMPT_DEPTH", 3]),
 }
 START_SIZE = {"MultiModalAdapter": 0.2}
-LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035, "MultiModalAdapter": 0.0015}
+LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035, "MultiModalAdapter": 0.0015,
+      "DePT+CoOp": 0.0035, "DePT+KgCoOp": 0.0035, "DePT+MaPLe": 0.0035}
 
 
 def openai_state(kind, layers=99):
@@ -77,7 +83,7 @@ def config(case, weights, output, new=False):
 
 def batches(kind, name):
     """The golden batches as Dassl's batch dicts."""
-    size = 1 if name == "CoCoOp" else 4
+    size = 1 if name.endswith("CoCoOp") else 4
     return [{"img": torch.tensor(images), "label": torch.tensor(labels),
              "impath": [f"{i}-{j}.jpg" for j in range(size)]}
             for i, (images, labels) in enumerate(tiny_clip.batches(kind, batch_size=size))]
@@ -100,7 +106,7 @@ def make(case, weights, output, new=False, path="fast", settings=()):
     kind = CASES[case][1]
     classnames = tiny_clip.NEW_CLASSNAMES if new else tiny_clip.CLASSNAMES
 
-    trainer_class = TRAINER_REGISTRY.get(name)
+    trainer_class = TRAINER_REGISTRY.get(TRAINERS.find(name))
 
     class Method(trainer_class.METHOD):
         def template_features(self, templates, normalize_each=False, exact=False):
@@ -126,7 +132,8 @@ def make(case, weights, output, new=False, path="fast", settings=()):
             summary = super().forward_backward(batch)
             named = dict(self.model.prompts.named_parameters())
             self.record.append({
-                "lr": lr, "summary": {k: v.item() for k, v in summary.items()},
+                "lr": lr, "lr_last": self.optim.param_groups[-1]["lr"],
+                "summary": {k: v.item() for k, v in summary.items()},
                 "grad": {n: p.grad.clone() for n, p in named.items() if p.grad is not None},
                 "param": {n: p.detach().clone() for n, p in named.items()}})
             return summary

@@ -53,6 +53,9 @@ def methods() -> dict[str, str]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and any(getattr(d, "id", "") == "register" for d in node.decorator_list):
                 found[node.name] = (ast.get_docstring(node) or "").partition("\n")[0]
+            if isinstance(node, ast.ClassDef) and any(isinstance(d, ast.Call) and getattr(d.func, "id", "") == "wrapper"
+                                                      for d in node.decorator_list):
+                found[f"{node.name}+METHOD"] = (ast.get_docstring(node) or "").partition("\n")[0]
             found |= composed(node)
     return found | {"GRAM": "GRAM's meta-training itself (promptreg gram meta-train)"}
 

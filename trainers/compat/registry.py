@@ -1,4 +1,5 @@
 """Registration that leaves a host repository its names, whichever of the two is imported first."""
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dassl.engine import TRAINER_REGISTRY
@@ -16,6 +17,7 @@ class SharedRegistry:
 
     def __init__(self, registry: Any) -> None:
         self.registry, self.entries = registry, {}
+        self.find: Callable[[str], str] = lambda name: name  # the entry that another name means; may enter it
         self._register_in_dassl = registry.register
         registry.register = self._register_of_host
 

@@ -14,6 +14,7 @@ from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from dassl.evaluation.build import EVALUATOR_REGISTRY
 
+from ..compat.registry import TRAINERS
 from ..errors import InputError
 from .checks import COMMAND_LINE, check_name, check_sections, check_values
 from .flags import FLAGS, SEVERAL
@@ -36,6 +37,7 @@ def setup_cfg(args: argparse.Namespace) -> tuple[CfgNode, Origin]:
     apply_opts(cfg, origin, args.opts)
     if args.no_cache:
         cfg.TRAINER.PROMPTREG.CACHE = False
+    cfg.TRAINER.NAME = TRAINERS.find(cfg.TRAINER.NAME)
     check_name("--trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY)
     check_name("TEST.EVALUATOR", cfg.TEST.EVALUATOR, EVALUATOR_REGISTRY)
     check_values(cfg, origin)

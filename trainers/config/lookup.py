@@ -6,6 +6,11 @@ from pathlib import Path
 from ..errors import InputError
 from ..utils.paths import packaged
 
+# Another name of a composed trainer: its own. GRAM's are named as in the paper, DePT's published code has the others.
+ALIASES = {"GRAM+IVLP": "UNIGRAM", **{f"GRAM+{name}": f"GRAM{name}"
+                                      for name in ("CoOp", "CoCoOp", "VPT", "ProGrad", "PromptSRC")},
+           **{f"ExtrasLinearProbe{name}": f"DePT+{name}" for name in ("CoOp", "CoCoOp", "KgCoOp", "MaPLe")}}
+
 
 def datasets() -> dict[str, str]:
     """Return {config's name: DATASET.NAME} of all dataset configs, as ``ls datasets`` prints them."""
@@ -50,6 +55,8 @@ def dataset_config(word: str) -> str:
 def method_config(word: str) -> tuple[str, str]:
     """Return (trainer, path of its config) of ``TRAINER/CONFIG``, or of ``TRAINER`` where it has one config alone.
 
+    A composition that has no configs takes those of the one below its first wrapper: GRAM+DePT+CoOp DePT+CoOp's.
+
     Raises:
         InputError: there is none, or there are several.
     """
@@ -58,6 +65,10 @@ def method_config(word: str) -> tuple[str, str]:
         return path.absolute().parent.name, word
     trainer, _, config = word.removeprefix("configs/trainers/").removesuffix(".yaml").partition("/")
     names = {name.lower(): name for name in known}
+    trainer = {name.lower(): own for name, own in ALIASES.items()}.get(trainer.lower(), trainer)
+    if "+" in trainer and trainer.lower() not in names:
+        inner = method_config(f"{trainer.partition('+')[2]}/{config}".rstrip("/"))
+        return trainer, inner[1]
     if trainer.lower() not in names:
         near = difflib.get_close_matches(trainer.lower(), names, 1, 0.5)
         raise InputError(f"there is no config for a method {trainer}: "

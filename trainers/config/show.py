@@ -26,8 +26,9 @@ def with_origins(cfg: Mapping[str, Any], origin: Mapping[str, str], args: argpar
     origin = {**origin, **of_command_line(args)}
     trainer = TRAINERS.entries.get(cfg["TRAINER"]["NAME"])
     own = getattr(trainer, "SECTION", None)  # None of a host's trainer, or a meta-training, which reads several
-    others = {f"TRAINER.{name}" for name, node in cfg["TRAINER"].items() if isinstance(node, dict)
-              and name not in (own, GENERAL) and not (name == "GRAM" and "GRAM" in cfg["TRAINER"]["NAME"])}
+    wrappers = {name for cls in getattr(trainer, "METHOD", object).__mro__ for name in vars(cls).get("SECTIONS", ())}
+    others = {f"TRAINER.{name}" for name, node in cfg["TRAINER"].items()
+              if isinstance(node, dict) and name not in {own, GENERAL, *wrappers}}
     return "\n".join(_lines(cfg, origin, "", others if own else set()))
 
 

@@ -163,7 +163,7 @@ class PromptedCLIP:
 
 def method_of(trained: TrainedPrompts, trainer: str | None) -> Any:
     """Return the method of ``TrainedPrompts``: the one named, else the file's own. Raises InputError."""
-    name = str(trainer or trained.trainer).removeprefix(PREFIX)
+    name = TRAINERS.find(str(trainer or trained.trainer).removeprefix(PREFIX))
     if not hasattr(TRAINERS.entries.get(name), "METHOD"):
         raise InputError(f"{trained.path} does not say which method's it is: give trainer" if not name else
                          f"trainer {name!r} is not one of ours: {', '.join(sorted(TRAINERS.entries))}")

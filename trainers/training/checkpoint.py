@@ -27,12 +27,12 @@ from ..utils.untrusted import read_untrusted
 from . import distributed
 
 log = logging.getLogger("promptreg")
-FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner", "adapter_learner")
+FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner", "adapter_learner", "PromptLearner")
 STEM = "model.pth.tar-"
 INTERIM = "interim.pth.tar"
 # Names of learned tensors in the published implementations' files, which may hold the whole model besides.
 LEARNED = re.compile(r"(prompt_learner\.)?(ctx$|meta_net\.|proj\.|compound_prompt)|.*\.VPT(_shallow)?$|"
-                     r"(adapter_learner\.)?(text|visual|shared)_adapter\.")
+                     r"(adapter_learner\.)?(text|visual|shared)_adapter\.|film_lp_(img|text)\.|linear_probe_proj\.")
 LEARNER = re.compile(r"(prompt|adapter)_learner\.")  # what files of the learner alone leave out of the names
 
 

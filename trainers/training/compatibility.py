@@ -33,6 +33,7 @@ def load_into(method: Any, trained: TrainedPrompts, as_start: bool = False) -> N
     Raises:
         InputError: a difference, a tensor that is missing, left over, of another shape or not finite.
     """
+    trained = method.fit_classes(trained, as_start)
     different = [] if as_start else differences(method, trained)
     state, other_classes = for_classes(method, trained)
     different += other_classes + other_tensors(method.prompts, trained)

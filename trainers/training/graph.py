@@ -19,7 +19,8 @@ from . import distributed
 log = logging.getLogger("promptreg")
 WARM_UP = 3  # computations before the capture, on a stream of their own, as PyTorch asks for: they choose kernels
 MOST_OFF = 1e-2  # of a gradient's largest entry; kernels that add up in another order each time stay far below
-SEAMS = ("loss", "compute_gradients", "logits", "logits_of", "text_features", "image_features", "current_text_features")
+SEAMS = ("loss", "compute_gradients", "logits", "logits_of", "text_features", "image_features", "current_text_features",
+         "encode_text", "encode_image", "cross_entropy")
 
 
 class Computed(NamedTuple):

@@ -100,7 +100,7 @@ class PromptTrainer(ResumableTrainer):
         if cfg.MODEL.INIT_WEIGHTS:
             self.load_prompts(cfg.MODEL.INIT_WEIGHTS, as_start=True)
         distributed.broadcast(self.trainable)
-        self.optim = build_optimizer(self.model.prompts, cfg.OPTIM)
+        self.optim = build_optimizer(self.model.optimizer_groups(cfg.OPTIM), cfg.OPTIM)
         for group in self.optim.param_groups:
             if "eps" in group:  # of optimizers that have one; Dassl gives PyTorch's default
                 group["eps"] = cfg.OPTIM.get("ADAM_EPS", group["eps"])

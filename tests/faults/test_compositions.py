@@ -1,0 +1,121 @@
+"""Every wrapper over every method: two steps, saved, resumed to the bit, evaluated on its classes and on new ones."""
+import pytest
+import torch
+from golden import tiny_clip
+from support.every_trainer import METHODS, low_weights, made, meta_file
+from support.reference import evaluate
+
+from trainers.compat.registry import TRAINERS
+from trainers.composition import WRAPPERS, find
+from trainers.config.lookup import ALIASES
+from trainers.errors import InputError
+from trainers.gram import GRAM
+from trainers.meta.learner import METHODS as META_TRAINED
+from trainers.training import checkpoint
+
+PLAIN = [name for name in METHODS if not issubclass(TRAINERS.entries[name].METHOD, tuple(WRAPPERS.values()))]
+LEARNED = [name for name in PLAIN if not name.startswith("Zeroshot")]
+STARTS = [name for name in LEARNED if issubclass(TRAINERS.entries[name].METHOD, tuple(META_TRAINED.values()))]
+COMPOSED = [*(f"DePT+{name}" for name in LEARNED), *(f"GRAM+DePT+{name}" for name in STARTS),
+            *(f"GRAM+{name}" for name in STARTS if f"GRAM+{name}" not in ALIASES)]  # the others have tests as trainers
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    return low_weights(tmp_path_factory.mktemp("weights"))
+
+
+def build(name, weights, folder, **more):
+    cls = TRAINERS.entries[find(name)]
+    folder.mkdir(exist_ok=True)
+    if issubclass(cls.METHOD, GRAM):
+        more["meta"] = meta_file(cls, weights, folder, trained=more.pop("regulated", True))
+    return made(cls, "fp32", weights, folder, **more)
+
+
+class Stop(Exception):
+    """Ends a training where a process would have died."""
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_trains_saves_resumes_evaluates(name, weights, tmp_path):
+    whole = build(name, weights, tmp_path / "whole")
+    start = {n: p.clone() for n, p in whole.model.prompts.state_dict().items()}
+    whole.train()
+    stopped = build(name, weights, tmp_path / "parts")
+    stopped.before_epoch = lambda: (_ for _ in ()).throw(Stop) if stopped.epoch == 1 else None
+    with pytest.raises(Stop):
+        stopped.train()
+    resumed = build(name, weights, tmp_path / "parts")
+    resumed.train()
+    path = checkpoint.find_checkpoint(whole.output_dir, whole.model.FOLDER, 2)
+    assert checkpoint.read_checkpoint(path)["trainer"] == find(name)
+    trained = whole.model.prompts.state_dict()
+    assert all(torch.equal(value, trained[n]) for n, value in resumed.model.prompts.state_dict().items())
+    assert all(not torch.equal(value, start[n]) for n, value in trained.items() if "film" in n or "probe" in n)
+    assert whole.results == resumed.results
+
+    images = torch.cat([batch["img"] for batch in whole.test_loader])
+    base, new = (build(name, weights, tmp_path / "other", classnames=names)
+                 for names in (tiny_clip.CLASSNAMES, tiny_clip.NEW_CLASSNAMES))
+    for other in (base, new):
+        other.load_model(whole.output_dir, 2)
+    assert torch.equal(evaluate(base, images), evaluate(whole, images))
+    found = evaluate(new, images)
+    assert found.shape[1] == len(tiny_clip.NEW_CLASSNAMES) and found.isfinite().all()
+    if "DePT" in name:
+        assert base.model.own_classes and not new.model.own_classes
+        assert torch.equal(found, new.model.logits_of(new.model.image_features(images)))
+
+
+def same_run(one, other, among):
+    """Assert that two trainings end with the same prompts, of those that ``among`` names, and logits to the bit."""
+    for trainer in (one, other):
+        trainer.train()
+    ours = other.model.prompts.state_dict()
+    assert all(torch.equal(value, ours[n]) for n, value in one.model.prompts.state_dict().items() if n in among)
+    images = one.test_loader[0]["img"]
+    assert torch.equal(evaluate(one, images), evaluate(other, images))
+    assert one.results["test"]["accuracy"] == other.results["test"]["accuracy"]
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_dept_without_its_head_is_the_method(name, weights, tmp_path):
+    alone = build(name, weights, tmp_path / "alone")
+    wrapped = build(f"DePT+{name}", weights, tmp_path / "wrapped", keys=["TRAINER.LINEAR_PROBE.WEIGHT", 0.0])
+    same_run(alone, wrapped, set(alone.model.prompts.state_dict()))
+
+
+@pytest.mark.parametrize("name", [*STARTS, *(f"DePT+{name}" for name in STARTS)])
+def test_gram_untrained_is_the_method(name, weights, tmp_path):
+    alone, wrapped = (build(prefix + name, weights, tmp_path / f"{prefix}run", regulated=False)
+                      if prefix else build(name, weights, tmp_path / "alone") for prefix in ("", "GRAM+"))
+    with torch.no_grad():
+        for own, theirs in zip(alone.model.prompts.parameters(), wrapped.model.prompts.parameters(), strict=True):
+            own.copy_(theirs)
+    same_run(alone, wrapped, set(alone.model.prompts.state_dict()))
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("GRAM+CoOpp", "GRAM+CoOpp: there is no method CoOpp: did you mean CoOp?"),
+    ("DePTT+CoOp", "DePTT+CoOp: there is no wrapper DePTT: did you mean DePT?"),
+    ("CoOp+PromptSRC", "CoOp+PromptSRC: CoOp is a method, and wraps none: the wrappers are DePT, GRAM"),
+    ("GRAM+DePT", "GRAM+DePT: DePT is a wrapper: a method must stand behind it, GRAM+DePT+CoOp say"),
+    ("DePT+DePT+CoOp", "DePT+DePT+CoOp: DePT stands there twice, and once is all that it can do"),
+    ("DePT+GRAM+CoOp", "DePT+GRAM+CoOp: one composition has one name: write GRAM+DePT+CoOp"),
+    ("DePT+GRAMCoOp", "DePT+GRAMCoOp: GRAMCoOp is a composition already"),
+    ("GRAM+MaPLe", "GRAM+MaPLe: GRAM has a meta-training for the prompts of"),
+    ("DePT+ZeroshotCLIP", "DePT+ZeroshotCLIP: DePT reads features before they are normalized: the method needs"),
+    ("+CoOp", "+CoOp: there is no wrapper (empty): choose one of"),
+])
+def test_what_makes_no_sense_is_refused_in_one_line(name, reason):
+    with pytest.raises(InputError) as error:
+        find(name)
+    assert str(error.value).startswith(reason) and "\n" not in str(error.value)
+    assert name not in TRAINERS.entries
+
+
+def test_another_name_means_the_same_trainer():
+    assert [find(name) for name in ("GRAM+CoOp", "GRAM+IVLP", "ExtrasLinearProbeCoCoOp", "CoOp")] == [
+        "GRAMCoOp", "UNIGRAM", "DePT+CoCoOp", "CoOp"]
+    assert TRAINERS.entries["DePT+CoCoOp"].METHOD.__name__ == "DePT+CoCoOp"
