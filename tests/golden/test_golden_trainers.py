@@ -46,7 +46,9 @@ def test_equals_published_code(case, path, weights, tmp_path):
         assert trainer.record[i]["lr_vnet"] == golden[f"lr_vnet/{i}"]
     for i in (0, 4):
         assert_state(trainer.record[i]["param"], golden, f"param/{i}/", all_of_them=(case, i) != ("mma", 4))
-    assert_state(trainer.model.prompts.state_dict(), golden, "final/")
+    vnet = getattr(trainer.model, "vnet", None)
+    learned = {} if vnet is None else vnet.state_dict(prefix="vnet.")
+    assert_state(trainer.model.prompts.state_dict() | learned, golden, "final/")
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after")
 
     if "eval_logits_new" in golden:
