@@ -159,12 +159,12 @@ def mma_script(setting: str) -> Script:
         usual = MMA_IMAGENET if trained_on(call, setting, dataset) == "imagenet" else MMA
         call.env = {**call.env, "LOADEP": epoch} if epoch else call.env
         in_setting(call, setting, "MultiModalAdapter", cfg or call.get("CFG", usual), dataset, last)
-    return Script(f"{usage(setting)} [CFG{' [EPOCH]' * test}]", make, (2, 3, 4) if test else (2, 3))
+    return Script(f"{usage(setting)} [CFG]{' [EPOCH]' * test}", make, (2, 3, 4) if test else (2, 3))
 
 
 def prometar_script(setting: str) -> Script:
     """ProMetaR's: base-to-new takes the number of a GPU, and its test the word "new" behind that, as published."""
-    more = {"base2new_train": " [GPU]", "base2new_test": " [GPU new]"}.get(setting, "")
+    more = {"base2new_train": " [GPU]", "base2new_test": " [GPU] [new]"}.get(setting, "")
 
     def make(call: Call, dataset: str, last: str, gpu: str = "", classes: str = "new") -> None:
         if classes != "new":
@@ -172,7 +172,7 @@ def prometar_script(setting: str) -> Script:
                              "evaluated at its end")
         call.environment |= {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
         in_setting(call, setting, "ProMetaR", call.get("CFG", PROMETAR), dataset, last)
-    return Script(usage(setting) + more, make, (2, 2 + len(more.split())))
+    return Script(usage(setting) + more, make, tuple(range(2, 3 + len(more.split()))))
 
 
 # ---- methods named in the call
