@@ -34,8 +34,9 @@ def main():
     import trainers  # noqa: F401
     from dassl.config import get_cfg_default
     from trainers.clip import FrozenCLIP, load_clip
+    from trainers.clip.fused import twice_differentiable
     from trainers.meta import features
-    from trainers.meta.bilevel import meta_gradients, twice_differentiable
+    from trainers.meta.bilevel import meta_gradients
     from trainers.meta.learner import Learner
     from trainers.regulate.regulator import Regulator
     torch.set_num_threads(args.threads)

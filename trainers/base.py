@@ -14,6 +14,7 @@ itself, ``Mine.from_backbone("demo", ["cat", "dog"])`` or ``trainer.model``, is 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
@@ -109,6 +110,7 @@ class PromptMethod(nn.Module):
     # To be declared by each class that has a loss, features or gradient rule of its own.
     CAPTURABLE = True
     WRAPPER = ""  # of a mix-in that ``composition.wrapper`` enters: its name
+    second_optimizer: torch.optim.Optimizer | None = None  # of what ``second_step`` learns besides the prompts
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
@@ -211,6 +213,17 @@ class PromptMethod(nn.Module):
     def optimizer_groups(self, optim: CfgNode) -> Any:
         """Return what Dassl's ``build_optimizer`` takes: a module, or parameter groups, given the config's OPTIM."""
         return self.prompts
+
+    def second_step(self, images: Tensor, labels: Tensor, classes: Sequence[int], gradients: Callable[..., Gradients],
+                    ) -> tuple[Gradients, dict[str, Tensor]] | None:
+        """Return (gradients, figures) for another step on the same batch, behind the first; None for a batch without.
+
+        Args:
+            images, labels: as of ``loss``.
+            classes: the labels on the host.
+            gradients: as of ``compute_gradients``; of the prompts and then of what ``second_optimizer`` holds.
+        """
+        return None
 
     def end_epoch(self, epoch: int, epochs: int) -> None:
         """Do something with the prompts after ``epoch`` (from 0) of ``epochs``, before they are saved."""

@@ -51,7 +51,7 @@ class MultiModalAdapter(PromptMethod):
 
     def build_prompts(self) -> None:
         cfg, width = self.method_cfg, self.require_vit()
-        most = min(len(self.clip.text.blocks), len(self.clip.vision.blocks))
+        most = min(len(tower.transformer.resblocks) for tower in (self.clip.text.tower, self.clip.vision.tower))
         if not cfg.ADAPTER_START <= cfg.ADAPTER_END <= most:
             raise InputError(f"TRAINER.MMADAPTER.ADAPTER_END is {cfg.ADAPTER_END}: it must be {cfg.ADAPTER_START}, "
                              f"ADAPTER_START, to {most}, the backbone's blocks")

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import torch
 from support import reference
-from support.closeness import assert_close, assert_state
+from support.closeness import assert_close, assert_relative, assert_state
 from support.paths import GOLDEN
 
 
@@ -22,7 +22,8 @@ def test_equals_published_code(case, path, weights, tmp_path):
     if path == "chunked" and trainer.model.rows:
         assert len(trainer.model.layout.chunks) > 1
     words = [n for n in golden.files if n == "init/prompt_learner.ctx"]
-    if "CTX_INIT" in str(reference.CASES[case][2]) or "promptsrc" in case or case in ("ivlp", "maple"):
+    from_words = case.startswith(("promptsrc", "prometar")) or case in ("ivlp", "maple")
+    if "CTX_INIT" in str(reference.CASES[case][2]) or from_words:
         assert_close(trainer.model.prompts.prompt_learner.ctx.detach(), golden[words[0]], "context from words")
     reference.start_from(trainer, golden)
     images = trainer.train_loader_x[0]["img"]
@@ -40,9 +41,15 @@ def test_equals_published_code(case, path, weights, tmp_path):
             assert_close(step["summary"][figure], golden[f"summary/{figure}/{i}"], f"{figure} of step {i}")
     for i in (0, 3):
         assert_state(trainer.record[i]["grad"], golden, f"grad/{i}/")
+    for i in (0, 3) if "prometar" in case else ():
+        ours = {name: g for name, g in trainer.record[i]["grad_meta"].items() if i == 0 or not name.startswith("vnet")}
+        assert_relative(ours, golden, f"grad_meta/{i}/", 5e-4)
+        assert trainer.record[i]["lr_vnet"] == golden[f"lr_vnet/{i}"]
     for i in (0, 4):
         assert_state(trainer.record[i]["param"], golden, f"param/{i}/", all_of_them=(case, i) != ("mma", 4))
-    assert_state(trainer.model.prompts.state_dict(), golden, "final/")
+    vnet = getattr(trainer.model, "vnet", None)
+    learned = {} if vnet is None else vnet.state_dict(prefix="vnet.")
+    assert_state(trainer.model.prompts.state_dict() | learned, golden, "final/")
     assert_close(reference.evaluate(trainer, images), golden["eval_logits_after"], "logits after")
 
     if "eval_linear_after" in golden:

@@ -71,7 +71,19 @@ PUBLISHED = {
     **{f"CoCoOp/rn50_{name}": (1, 0.002, epochs, "RN50", "COCOOP", {"N_CTX": n, "CTX_INIT": True, "PREC": "fp16"})
        for name, n, epochs in (("c4_ep10_batch1_ctxv1", 4, 10), ("ep50", 16, 50), ("ep100_init", 16, 100))},
 }
-PRINTED = {"CoOp": 5, "ProGrad": 5, "KgCoOp": 5}  # TRAIN.PRINT_FREQ; 20 of the others
+ADAPTERS = {"TEXT_CTX_INIT": WORDS, "ADAPTER_START": 5, "ADAPTER_END": 12, "ADAPTER_DIM": 32, "ADAPTER_SCALE": 0.001,
+                "PREC": "amp"}
+PUBLISHED |= {
+    "TCP/vit_b16_ep100_ctxv1": (32, 0.002, 50, "ViT-B/16", "TCP", {"W": 8.0, "LAYER": 8, "PREC": "fp16"}),
+    "MultiModalAdapter/vit_b16_ep5": (16, 0.0015, 5, "ViT-B/16", "MMADAPTER", ADAPTERS),
+    "MultiModalAdapter/vit_b16_ep5_imnet": (128, 0.0015, 5, "ViT-B/16", "MMADAPTER", ADAPTERS),
+    "ProMetaR/vit_b16_c2_ep10_batch4_4+4ctx":
+        (4, 0.0025, 10, "ViT-B/16", "PROMETAR", {**BOTH, "TEXT_LOSS_WEIGHT": 50, "IMAGE_LOSS_WEIGHT": 20,
+                                                 "ADAPT_LR": 0.0005, "LR_RATIO": 0.0005})}
+OWN = {"TCP": {"OPTIM.NAME": "adam", "OPTIM.ADAM_EPS": 1e-3, "DATALOADER.TEST.BATCH_SIZE": 500},
+       "MultiModalAdapter": {"OPTIM.WARMUP_EPOCH": 0, "OPTIM.WARMUP_TYPE": "linear"},
+       "ProMetaR": {"OPTIM_VNET.NAME": "sgd", "OPTIM_VNET.LR": 0.00025, "OPTIM_VNET.WARMUP_CONS_LR": 1e-6}}
+PRINTED = {"TCP": 5, "CoOp": 5, "ProGrad": 5, "KgCoOp": 5}  # TRAIN.PRINT_FREQ; 20 of the others
 
 
 def merged(config):
@@ -86,6 +98,7 @@ def test_settings(config):
     batch, lr, epochs, backbone, section, own = PUBLISHED[config]
     expected = {**COMMON, "DATALOADER.TRAIN_X.BATCH_SIZE": batch, "OPTIM.LR": lr, "OPTIM.MAX_EPOCH": epochs,
                 "MODEL.BACKBONE.NAME": backbone, **{f"TRAINER.{section}.{key}": value for key, value in own.items()}}
+    expected |= OWN.get(config.partition("/")[0], {})
     expected["TRAIN.PRINT_FREQ"] = PRINTED.get(config.partition("/")[0], 20)
     if config.startswith("ProGrad"):
         expected |= {"LOSS.NAME": "prograd", "LOSS.T": 1.0, "LOSS.LAMBDA": 1.0}

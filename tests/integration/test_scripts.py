@@ -210,6 +210,45 @@ def test_gram(method, monkeypatch):
     assert commands([method], "few_shot", seeds=[2]) == expected
 
 
+LATER = {"TCP": ("tcp", "vit_b16_ep100_ctxv1", 50), "MultiModalAdapter": ("mma", "vit_b16_ep5", 5),
+         "ProMetaR": ("prometar", "vit_b16_c2_ep10_batch4_4+4ctx", 10)}  # folder, config, epochs
+
+
+@pytest.mark.parametrize("method", LATER)
+def test_tcp_mma_and_prometar(method):
+    """TCP trains 25 epochs on two sets, MMA has a config of its own for ImageNet; both hold where they are tested."""
+    folder, usual, epochs = LATER[method]
+    for dataset in ("imagenet", "sun397", "dtd"):
+        short = {"OPTIM.MAX_EPOCH": "25"} if method == "TCP" and dataset != "dtd" else {}
+        cfg = f"{usual}_imnet" if (method, dataset) == ("MultiModalAdapter", "imagenet") else usual
+        below = f"{dataset}/shots_16/{method}/{cfg}/seed2"
+        train, test = f"output/base2new/train_base/{below}", f"output/base2new/test_new/{below}"
+        shots, epoch = {"DATASET.NUM_SHOTS": "16"}, 25 if short else epochs
+        assert dry(f"{folder}/base2new_train.sh", dataset, "2") == [
+            (flags(method, cfg, dataset, 2, train), {**shots, **short, "DATASET.SUBSAMPLE_CLASSES": "base"})]
+        assert dry(f"{folder}/base2new_test.sh", dataset, "2") == [
+            (flags(method, cfg, dataset, 2, test, train, epoch),
+             {**shots, **short, "DATASET.SUBSAMPLE_CLASSES": "new"})]
+    cfg = f"{usual}_imnet" if method == "MultiModalAdapter" else usual
+    short, epoch = ({"OPTIM.MAX_EPOCH": "25"}, 25) if method == "TCP" else ({}, epochs)
+    source = f"output/imagenet/{method}/{cfg}_16shots/seed2"
+    assert dry(f"{folder}/xd_train.sh", "imagenet", "2") == [
+        (flags(method, cfg, "imagenet", 2, source), {"DATASET.NUM_SHOTS": "16", **short})]
+    assert dry(f"{folder}/xd_test.sh", "dtd", "2") == [
+        (flags(method, cfg, "dtd", 2, f"output/evaluation/{method}/{cfg}_16shots/dtd/seed2", source, epoch), short)]
+    assert dry(f"{folder}/few_shot.sh", "dtd", "4", SEEDS="2") == [
+        (flags(method, usual, "dtd", 2, f"output/dtd/{method}/{usual}_4shots/seed2"), {"DATASET.NUM_SHOTS": "4"})]
+
+
+def test_published_arguments_of_mma_and_prometar():
+    (found, _), = dry("mma/base2new_test.sh", "dtd", "1", "vit_b16_ep5_imnet", "3")
+    assert found["--load-epoch"] == "3" and found["--config-file"].endswith("vit_b16_ep5_imnet.yaml")
+    assert dry("prometar/base2new_test.sh", "dtd", "1", "0", "new") == dry("prometar/base2new_test.sh", "dtd", "1")
+    refused = subprocess.run(["bash", ROOT / "scripts/prometar/base2new_test.sh", "dtd", "1", "0", "base"],
+                             capture_output=True, text=True)
+    assert refused.returncode == 2 and "evaluates on the new classes" in refused.stderr
+
+
 def test_gram_meta_training():
     for corpus, cfg, name in (("demo", "demo", "demo"), ("/c/pairs.tsv", "vit_b16", "pairs")):
         for prompts in ("coop", "cocoop", "vpt", "unigram"):
@@ -295,7 +334,7 @@ def test_pairs_behind_the_arguments_are_taken_word_for_word():
 
 
 GIVEN = {"DATASET": "dtd", "SEED": "1", "SHOTS": "1", "TRAINER": "CoOp", "WEIGHTS": "w", "CORPUS": "demo",
-         "PROMPTS": "coop", "[CFG]": "demo"}
+         "PROMPTS": "coop", "[CFG]": "demo", "[EPOCH]": "5", "[GPU]": "0", "[new]": "new"}
 
 
 def test_every_script_passes_print_cfg_on():

@@ -23,3 +23,17 @@ def assert_state(ours, golden, prefix, all_of_them=True):
         else:
             assert_close(value.ravel()[:64], golden[f"{prefix}{name}[:64]"], prefix + name)
             assert_close(np.linalg.norm(value), golden[f"{prefix}{name}[norm]"], f"norm of {prefix + name}")
+
+
+def assert_relative(ours, golden, prefix, tolerance):
+    """Compare named tensors, recorded as ``assert_state`` has it, each by the size of its difference to its own."""
+    names = {key[len(prefix):].partition("[")[0] for key in golden.files if key.startswith(prefix)}
+    assert names == set(ours)
+    for name in names:
+        value, recorded = ours[name].numpy(), golden.get(prefix + name)
+        if recorded is None:
+            value, norm, recorded = value.ravel(), np.linalg.norm(value), golden[f"{prefix}{name}[:64]"]
+            assert abs(norm - golden[f"{prefix}{name}[norm]"]) <= tolerance * norm, f"norm of {prefix}{name}"
+            value = value[:64]
+        off = np.linalg.norm(value - recorded) / np.linalg.norm(recorded)
+        assert off <= tolerance, f"{prefix}{name} is off by {off:.1e} of itself"

@@ -37,6 +37,10 @@ CASES = {
     "mma_scale1": ("MultiModalAdapter", "vit", ["OPTIM.WARMUP_EPOCH", 0, "TRAINER.MMADAPTER.ADAPTER_START", 11,
                                                 "TRAINER.MMADAPTER.ADAPTER_DIM", 16,
                                                 "TRAINER.MMADAPTER.ADAPTER_SCALE", 1.0]),
+    "prometar": ("ProMetaR", "vit", []),
+    "prometar_strong": ("ProMetaR", "vit", ["TRAINER.PROMETAR.PROMPT_DEPTH_TEXT", 3,
+                                            "TRAINER.PROMETAR.PROMPT_DEPTH_VISION", 3,
+                                            "TRAINER.PROMETAR.ADAPT_LR", 0.005, "TRAINER.PROMETAR.LR_RATIO", 1.0]),
     "tcp": ("TCP", "vit", ADAM),
     "tcp_eps1e8": ("TCP", "vit", ADAM[:2]),
     "tcp_ucf101": ("TCP", "vit", [*ADAM, "DATASET.NAME", "UCF101"]),
@@ -46,8 +50,8 @@ CASES = {
     "dept_maple": ("DePT+MaPLe", "wide", ["TRAINER.MAPLE.PROMPT_DEPTH", 3]),
 }
 START_SIZE = {"MultiModalAdapter": 0.2}
-LR = {"PromptSRC": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035, "MultiModalAdapter": 0.0015,
-      "DePT+CoOp": 0.0035, "DePT+KgCoOp": 0.0035, "DePT+MaPLe": 0.0035}
+LR = {"PromptSRC": 0.0025, "ProMetaR": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035,
+      "MultiModalAdapter": 0.0015,      "DePT+CoOp": 0.0035, "DePT+KgCoOp": 0.0035, "DePT+MaPLe": 0.0035}
 
 
 def openai_state(kind, layers=99):
@@ -75,7 +79,7 @@ def config(case, weights, output, new=False):
                          "OPTIM.NAME", "sgd", "OPTIM.LR", LR.get(name, 0.002), "OPTIM.MAX_EPOCH", 3,
                          "OPTIM.LR_SCHEDULER", "cosine", "OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant",
                          "OPTIM.WARMUP_CONS_LR", 1e-5, "TEST.NO_TEST", True, "TRAIN.PRINT_FREQ", 1])
-    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE", "TCP", "MMADAPTER"):
+    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE", "TCP", "MMADAPTER", "PROMETAR"):
         cfg.TRAINER[section].PREC = "fp32"
     cfg.merge_from_list(own)
     return name, cfg
@@ -128,14 +132,22 @@ def make(case, weights, output, new=False, path="fast", settings=()):
             self.record = []
 
         def forward_backward(self, batch):
-            lr = self.get_current_lr()
-            summary = super().forward_backward(batch)
+            lr, grads = self.get_current_lr(), []
             named = dict(self.model.prompts.named_parameters())
+            hook = self.optim.register_step_pre_hook(lambda *_: grads.append(
+                {n: p.grad.clone() for n, p in named.items() if p.grad is not None}))
+            if name == "ProMetaR":
+                torch.manual_seed(5000 + len(self.record))
+            summary = super().forward_backward(batch)
+            hook.remove()
             self.record.append({
                 "lr": lr, "lr_last": self.optim.param_groups[-1]["lr"],
-                "summary": {k: v.item() for k, v in summary.items()},
-                "grad": {n: p.grad.clone() for n, p in named.items() if p.grad is not None},
+                "summary": {k: v.item() for k, v in summary.items()}, "grad": grads[0],
                 "param": {n: p.detach().clone() for n, p in named.items()}})
+            if name == "ProMetaR":
+                vnet = {f"vnet.{n}": p.grad.clone() for n, p in self.model.vnet.named_parameters()}
+                self.record[-1] |= {"grad_meta": grads[1] | vnet,
+                                    "lr_vnet": self.model.second_optimizer.param_groups[0]["lr"]}
             return summary
 
     trainer = Golden(cfg)
@@ -153,6 +165,8 @@ def start_from(trainer, golden):
             start = drawn if start is None else start
         if start is not None:
             parameter.copy_(torch.tensor(start))
+    for _, parameter in sorted(trainer.model.vnet.named_parameters()) if hasattr(trainer.model, "vnet") else ():
+        parameter.copy_(torch.tensor(0.05 * draws.standard_normal(tuple(parameter.shape))))
 
 
 def evaluate(trainer, images):

@@ -25,6 +25,23 @@ def plain() -> Iterator[None]:
         _off.reset(token)
 
 
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Context in which attention, norms and activations have a backward that can itself be differentiated."""
+    with _attention_by_products(), plain():
+        yield
+
+
+def _attention_by_products() -> contextlib.AbstractContextManager:
+    try:
+        from torch.nn.attention import SDPBackend, sdpa_kernel
+    except ImportError:  # before torch 2.3
+        if not torch.cuda.is_available():
+            return contextlib.nullcontext()
+        return torch.backends.cuda.sdp_kernel(enable_flash=False, enable_math=True, enable_mem_efficient=False)
+    return sdpa_kernel(SDPBackend.MATH)
+
+
 def norm(x: Tensor, ln: nn.LayerNorm, dtype: torch.dtype | None = None) -> Tensor:
     """Layer norm of ``x`` [..., D] in float32, whatever dtype it has; of ``dtype``, or float32."""
     if _fuses(x):

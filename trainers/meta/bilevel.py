@@ -1,32 +1,13 @@
 """The bi-level loop: adapt prompts on a task's support, and differentiate what comes out by start and regulator."""
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from ..clip import fused
 from ..regulate.regulator import Regulator
 
 Tensors = Mapping[str, Tensor]
 Loss = Callable[[Tensors], Tensor]
-
-
-@contextlib.contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Context in which attention, norms and activations have a backward that can itself be differentiated."""
-    with _attention_by_products(), fused.plain():
-        yield
-
-
-def _attention_by_products() -> contextlib.AbstractContextManager:
-    try:
-        from torch.nn.attention import SDPBackend, sdpa_kernel
-    except ImportError:  # before torch 2.3
-        if not torch.cuda.is_available():
-            return contextlib.nullcontext()
-        return torch.backends.cuda.sdp_kernel(enable_flash=False, enable_math=True, enable_mem_efficient=False)
-    return sdpa_kernel(SDPBackend.MATH)
 
 
 def adapt(loss: Loss, start: Tensors, rates: Mapping[str, float | Tensor], regulator: Regulator | None, steps: int,

@@ -11,11 +11,12 @@ from torch import Tensor
 from tqdm import tqdm
 from yacs.config import CfgNode
 
+from ..clip.fused import twice_differentiable
 from ..config.yaml_text import difference
 from ..errors import InputError
 from ..regulate.regulator import Regulator
 from ..training import checkpoint, distributed, signals
-from .bilevel import meta_gradients, twice_differentiable
+from .bilevel import meta_gradients
 from .checkpoint import write_meta
 from .episodes import Episodes, Inputs, Part
 from .learner import Learner

@@ -69,6 +69,8 @@ def _all_scripts() -> dict[str, Script]:
     folders["kgcoop"] |= {part: table.kgcoop_base2new(part) for part in ("base2new_train", "base2new_test")}
     folders["gram"] = {setting: table.gram_script(setting) for setting in SETTINGS}
     folders["gram"]["meta_train"] = Script("CORPUS PROMPTS", meta_train, (2,))
+    for folder, script in (("tcp", table.tcp_script), ("mma", table.mma_script), ("prometar", table.prometar_script)):
+        folders[folder] = {setting: script(setting) for setting in SETTINGS}
     folders["any"] = {setting: table.any_script(setting) for setting in SETTINGS}
     folders["zsclip"] = {"base2new_test": Script("DATASET SEED", zero_shot_base2new, (2,)),
                          "zeroshot": Script("DATASET [CFG]", zero_shot, (1, 2))}

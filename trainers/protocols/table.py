@@ -13,6 +13,9 @@ SRC = "vit_b16_c2_ep20_batch4_4+4ctx"
 SRC_FEW_SHOT = "vit_b16_c2_ep50_batch4_4+4ctx_few_shot"
 MAPLE, VPT, COCOOP = "vit_b16_c2_ep5_batch4_2ctx", "vit_b16_c2_ep5_batch4_4", "vit_b16_c4_ep10_batch1_ctxv1"
 KGCOOP, GRAM_COOP = "vit_b16_ep100_ctxv1", "vit_b16_ep50_ctxv1"
+TCP, MMA, MMA_IMAGENET = "vit_b16_ep100_ctxv1", "vit_b16_ep5", "vit_b16_ep5_imnet"
+PROMETAR = "vit_b16_c2_ep10_batch4_4+4ctx"
+SHORT = ("imagenet", "sun397")  # TCP's 25 epochs; 50 of all others
 GRAM = {  # trainer: (config, config of few-shot)
     "UNIGRAM": (SRC, SRC), "GRAMPromptSRC": (SRC, SRC_FEW_SHOT), "GRAMVPT": (VPT, VPT), "GRAMCoCoOp": (COCOOP, COCOOP),
     "GRAMCoOp": (GRAM_COOP, GRAM_COOP), "GRAMProGrad": (GRAM_COOP, GRAM_COOP)}
@@ -130,6 +133,46 @@ def kgcoop_base2new(part: str) -> Script:
             getattr(call, part)("KgCoOp", call.get("CFG", KGCOOP), f"{call.shots}_{weight}", dataset, seed,
                                 "TRAINER.COOP.W", weight, *context_keys(*context(call, "4")))
     return Script("DATASET", make, (1,))
+
+
+# ---- TCP, MMA and ProMetaR: what their papers have no scripts for follows PromptSRC's layout
+
+def trained_on(call: Call, setting: str, dataset: str) -> str:
+    """Return the dataset that a script's prompts are, or were, trained on."""
+    return call.get("SOURCE", "imagenet") if setting == "xd_test" else dataset
+
+
+def tcp_script(setting: str) -> Script:
+    """TCP's: 25 epochs on ImageNet and SUN397, as its train.py sets them."""
+    def make(call: Call, dataset: str, last: str) -> None:
+        if trained_on(call, setting, dataset) in SHORT:
+            call.options = ["OPTIM.MAX_EPOCH", "25", *call.options]
+        in_setting(call, setting, "TCP", call.get("CFG", TCP), dataset, last)
+    return Script(usage(setting), make, (2,))
+
+
+def mma_script(setting: str) -> Script:
+    """MMA's: the config and, of tests, the epoch may be given; ImageNet has a config of its own."""
+    test = setting.endswith("test")
+
+    def make(call: Call, dataset: str, last: str, cfg: str = "", epoch: str = "") -> None:
+        usual = MMA_IMAGENET if trained_on(call, setting, dataset) == "imagenet" else MMA
+        call.env = {**call.env, "LOADEP": epoch} if epoch else call.env
+        in_setting(call, setting, "MultiModalAdapter", cfg or call.get("CFG", usual), dataset, last)
+    return Script(f"{usage(setting)} [CFG]{' [EPOCH]' * test}", make, (2, 3, 4) if test else (2, 3))
+
+
+def prometar_script(setting: str) -> Script:
+    """ProMetaR's: base-to-new takes the number of a GPU, and its test the word "new" behind that, as published."""
+    more = {"base2new_train": " [GPU]", "base2new_test": " [GPU] [new]"}.get(setting, "")
+
+    def make(call: Call, dataset: str, last: str, gpu: str = "", classes: str = "new") -> None:
+        if classes != "new":
+            raise InputError(f"{classes}: base2new_test.sh evaluates on the new classes; those of the training are "
+                             "evaluated at its end")
+        call.environment |= {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
+        in_setting(call, setting, "ProMetaR", call.get("CFG", PROMETAR), dataset, last)
+    return Script(usage(setting) + more, make, tuple(range(2, 3 + len(more.split()))))
 
 
 # ---- methods named in the call

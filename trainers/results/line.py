@@ -11,7 +11,8 @@ from .published import ZERO_SHOT
 if TYPE_CHECKING:
     from .collect import Run
 
-ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
+ORDER = ("ZeroshotCLIP", "ZeroshotCLIP2", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC",
+         "TCP", "MultiModalAdapter", "ProMetaR")
 EPOCHS_BY_SHOTS = "epochs by shots"
 
 

@@ -50,6 +50,9 @@ METHODS = {
     "IVLP": _suffixed("independent-vlp", "_ivlp"),
     "MaPLe": _suffixed("maple", "_maple"),
     "PromptSRC": Method("promptsrc"),
+    "TCP": Method("tcp"),
+    "MultiModalAdapter": Method("mma"),
+    "ProMetaR": Method("prometar"),
     **{name: Method("gram", environment={"TRAINER": name})
        for name in ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC")},
 }

@@ -51,8 +51,8 @@ class Step:
             a lower scale may still help.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer, scale: LossScale | None = None,
-                 images: int = 1) -> None:
+    def __init__(self, parameters: Sequence[Tensor], optimizer: "torch.optim.Optimizer | Together",
+                 scale: LossScale | None = None, images: int = 1) -> None:
         self.parameters, self.optimizer, self.scale, self.images = parameters, optimizer, scale, images
         self.finite: bool | Tensor = True
         self.checked: set[int] = set()  # ids of the gradients that have been looked at
@@ -116,6 +116,56 @@ class Step:
             before.put_back(~finite)
 
 
+class Together:
+    """Several optimizers as one."""
+
+    def __init__(self, *optimizers: torch.optim.Optimizer) -> None:
+        self.optimizers = optimizers
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """All groups."""
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    @property
+    def state(self) -> dict[Tensor, dict[str, Any]]:
+        """All parameters' states."""
+        return {parameter: state for optimizer in self.optimizers for parameter, state in optimizer.state.items()}
+
+    def step(self) -> None:
+        """Let each make its step."""
+        for optimizer in self.optimizers:
+            optimizer.step()
+
+
+def second_step(trainer: Any, images: Tensor, labels: Tensor, classes: Sequence[int]) -> dict[str, Tensor] | None:
+    """Make the second step on a batch, of methods that have one.
+
+    Args:
+        trainer: a ``PromptTrainer`` that has made the first; ``finite`` there is then of both.
+        images, labels: the batch, on the device.
+        classes: the labels on the host.
+
+    Returns:
+        The figures to report; None where there was no such step.
+    """
+    if trainer.device.type == "cpu" and not trainer.finite:  # what would follow has no numbers; elsewhere it may
+        return None
+    method, optimizers = trainer.model, [trainer.optim]
+    if method.second_optimizer is not None:
+        optimizers.append(method.second_optimizer)
+    both = Together(*optimizers)
+    parameters = [*trainer.trainable, *(p for optimizer in optimizers[1:] for group in optimizer.param_groups
+                                        for p in group["params"])]
+    step = Step(parameters, both, trainer.state.loss_scale, trainer.images)
+    found = method.second_step(images, labels, classes, step.gradients)
+    if found is None:
+        return None
+    step.use(found[0])
+    trainer.finite = trainer.finite & step.finite
+    return {name: figure.detach() for name, figure in found[1].items()}
+
+
 def zeroed(gradients: Sequence[Tensor | None], where: Tensor) -> list[Tensor | None]:
     """Return zeros in place of all gradients where the boolean scalar ``where`` is true."""
     there = [g for g in gradients if g is not None]
@@ -130,7 +180,7 @@ class Kept:
     The host need not know whether it did: it would have to wait for the device at each step.
     """
 
-    def __init__(self, parameters: Sequence[Tensor], optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, parameters: Sequence[Tensor], optimizer: "torch.optim.Optimizer | Together") -> None:
         for group in optimizer.param_groups:
             if "capturable" in group:  # Adam's: the count of steps is on the device, then, and put back as well
                 group["capturable"] = True

@@ -24,7 +24,7 @@ from .loss_scale import LossScale
 from .machine import image_memory
 from .result import figures
 from .resumable import ResumableTrainer
-from .step import Step, check_gradients, loss_and_figures
+from .step import Step, check_gradients, loss_and_figures, second_step
 
 declare(GENERAL, IMAGE_MEMORY=-1.0)  # GiB of decoded training images kept; negative: as fits the machine
 declare("OPTIM", at_root=True, ADAM_EPS=Limited(1e-8, POSITIVE))  # added to the root of the squares' mean (adam, …)
@@ -184,7 +184,8 @@ class PromptTrainer(ResumableTrainer):
         """Do one step on one batch; returns the joint batch's figures to report, as tensors on the device."""
         images = 0 if "padding" in batch else len(batch["label"])
         self.images = images
-        found = self.computation(*self.parse_batch_train(batch))
+        inputs = self.parse_batch_train(batch)
+        found = self.computation(*inputs)
         step = Step(self.trainable, self.optim, self.state.loss_scale, images)
         step.finite, step.checked = found.finite, {id(g) for g in found.gradients}
         step.use(found.gradients)
@@ -192,7 +193,8 @@ class PromptTrainer(ResumableTrainer):
             if gradient is None:
                 self.model.note(f"{name} has no gradient and stays as it started: nothing in the loss depends on it")
         self.finite = step.finite
-        return dict(zip(found.figures, distributed.mean(found.figures.values(), images), strict=True))
+        figures = second_step(self, *inputs, batch["label"].tolist()) or found.figures
+        return dict(zip(figures, distributed.mean(figures.values(), images), strict=True))
 
     def compute(self, images: Tensor, labels: Tensor) -> Computed:
         """Return a batch's gradients and figures; everything that a CUDA graph may hold, and nothing else."""

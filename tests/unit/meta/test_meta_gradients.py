@@ -102,7 +102,7 @@ def test_attention_of_the_real_towers_differentiates_twice(tmp_path):
 
     from dassl.config import get_cfg_default
     from trainers.clip import load_clip
-    from trainers.meta.bilevel import twice_differentiable
+    from trainers.clip.fused import twice_differentiable
     from trainers.meta.learner import Learner
     clip = load_clip(str(reference.weights_file("vit", tmp_path)))
     cfg = get_cfg_default()

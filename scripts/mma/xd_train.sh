@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# MMA, cross-dataset and domain generalization: train on all classes of DATASET (imagenet), 16 shots.
+source "$(dirname "$0")/../common.sh"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# ProMetaR, base-to-new: evaluate on the new classes of DATASET, with the last epoch's prompts.
+source "$(dirname "$0")/../common.sh"

@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# TCP, few-shot: train on all classes of DATASET with SHOTS images each, for each of SEEDS.
+source "$(dirname "$0")/../common.sh"
