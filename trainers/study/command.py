@@ -66,6 +66,8 @@ def pair(args: argparse.Namespace) -> tuple[str, str] | None:
 def planned(args: argparse.Namespace) -> list[Job]:
     """Return the jobs that flags ask for."""
     ablations = () if args.methods or args.quick else ABLATIONS
+    if ablations:
+        register_variants()
     return jobs(args.output, args.root, methods(args), seeds(args), QUICK if args.quick else SETTINGS, ablations,
                 args.meta and os.path.abspath(args.meta))
 
@@ -91,7 +93,6 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"--jobs {args.jobs}: give 1 or more")
     command.check(args)
     found = planned(args)
-    register_variants()
     check_configs(found)
     if args.dry_run:
         command.dry_run(found)
