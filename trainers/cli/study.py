@@ -25,6 +25,7 @@ def parser() -> Parser:
     p.add_argument("--out", dest="output", default="output/study", help="folder of runs, tables and page")
     p.add_argument("--root", default="data", help="folder of the datasets, which are written there")
     p.add_argument("--jobs", type=int, help="runs at a time (default: one a core)")
+    p.add_argument("--no-run", action="store_true", help="tables, claims and page of what is finished")
     p.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     p.set_defaults(opts=[], per_gpu=1, shots=[], skip_missing=False)
     return p

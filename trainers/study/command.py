@@ -3,6 +3,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 from ..errors import InputError, Interrupted
 from ..results import render
@@ -86,26 +87,36 @@ def run_jobs(found: list[Job], args: argparse.Namespace) -> Pool:
     return pool
 
 
+def tell(args: argparse.Namespace, compared: tuple[str, str] | None, seconds: float | None = None) -> None:
+    """Print and write what the finished runs come to."""
+    study, method = report.read(args.output, compared), compared[0] if compared else "PromptSRC"
+    report.show(study, method)
+    report.write(study, args.output, method, seconds)
+    print(f"wrote {args.output}/study.html, study.json and pictures/", file=sys.stderr)
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what parsed flags say; returns the exit code."""
     begin, compared = time.monotonic(), pair(args)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs {args.jobs}: give 1 or more")
     command.check(args)
+    if args.no_run:
+        if not any(Path(main_folder(args.output)).rglob("result.json")):
+            raise InputError(f"--no-run: {main_folder(args.output)} holds no finished run")
+        tell(args, compared)
+        return 0
     found = planned(args)
     check_configs(found)
     if args.dry_run:
         command.dry_run(found)
         return 0
     check_finished(found)
-    if command.check_first(args, found)[1]:
-        return command.check_first(args, found)[1]
+    code = command.check_first(args, found)[1]
+    if code:
+        return code
     fresh = not any(step.finished for job in found for step in job.steps)
     states = set(run_jobs(found, args).states.values())
     if os.path.isdir(main_folder(args.output)):
-        study = report.read(args.output, compared)
-        method = compared[0] if compared else "PromptSRC"
-        report.show(study, method)
-        report.write(study, args.output, method, round(time.monotonic() - begin) if fresh else None)
-        print(f"wrote {args.output}/study.html, study.json and pictures/", file=sys.stderr)
+        tell(args, compared, round(time.monotonic() - begin) if fresh else None)
     return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0

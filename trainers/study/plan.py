@@ -1,5 +1,4 @@
 """What the study runs: its settings, methods and ablations, as jobs of a sweep."""
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +72,7 @@ def ablation_folder(out: str, ablation: Ablation) -> str:
 
 def jobs(out: str, root: str, methods: Sequence[str], seeds: Sequence[int], settings: Sequence[Setting],
          ablations: Sequence[Ablation], meta: str = "") -> list[Job]:
-    """Return the study's jobs, seed by seed, the ablations last: a study that is cut short is whole for some seeds.
+    """Return the study's jobs, seed by seed: a study that is cut short has every claim for its first seeds.
 
     Args:
         meta: file of GRAM's meta-trained prompts, for GRAM's methods.
@@ -82,17 +81,17 @@ def jobs(out: str, root: str, methods: Sequence[str], seeds: Sequence[int], sett
         InputError: as of ``sweep.plan.plan``.
     """
     found: list[Job] = []
-    given = {**COMMON, "DATA": root, "OUTPUT": main_folder(out), **({"META": meta} if meta else {})}
+    given = {**COMMON, "DATA": root, **({"META": meta} if meta else {})}
     for seed in seeds:
         for setting in settings:
             for method in methods:
                 if setting.name == "base2new" or method not in GRAM_METHODS:
-                    found += plan([method], setting.name, setting.datasets, [seed], setting.shots, given, SOURCE,
-                                  epochs(setting, method))
-    for seed, ablation in itertools.product(seeds, ablations):
-        given = {**given, "OUTPUT": ablation_folder(out, ablation)}
-        found += [renamed(job, ablation) for job in plan([ablation.method], "base2new", settings[0].datasets, [seed],
-                                                         settings[0].shots, given, SOURCE, ablation.opts)]
+                    found += plan([method], setting.name, setting.datasets, [seed], setting.shots,
+                                  {**given, "OUTPUT": main_folder(out)}, SOURCE, epochs(setting, method))
+        for ablation in ablations:
+            found += [renamed(job, ablation) for job in plan(
+                [ablation.method], "base2new", settings[0].datasets, [seed], settings[0].shots,
+                {**given, "OUTPUT": ablation_folder(out, ablation)}, SOURCE, ablation.opts)]
     return list({job.slug: job for job in found}.values())  # zero-shot CLIP has no seed but in base-to-new
 
 
