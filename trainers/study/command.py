@@ -14,7 +14,7 @@ from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Pool
 from ..sweep.progress import watching
 from ..sweep.state import SweepState
 from . import report
-from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder
+from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder, start
 from .variants import register_variants
 
 
@@ -37,17 +37,19 @@ def methods(args: argparse.Namespace) -> list[str]:
     """Return the methods that run: those named, and what they are compared with.
 
     Raises:
-        InputError: a method that no sweep knows (names the nearest), a GRAM method without --meta, or a missing file.
+        InputError: a method that no sweep knows (names the nearest), or a GRAM method without a meta-trained file.
     """
-    chosen = args.methods or [*METHODS, *(GRAM_METHODS if args.meta else ())]
-    found = list(dict.fromkeys(["ZeroshotCLIP", *([args.against] if args.against else []), *chosen]))
+    files = {name: start(name, args.meta)["META"] for name in GRAM_METHODS}
+    started = [name for name, file in files.items() if args.meta and os.path.isfile(file)]
+    if args.meta and not started:
+        raise InputError(f"--meta {args.meta}: it holds none of {', '.join(map(os.path.basename, files.values()))}")
+    found = ["ZeroshotCLIP", *([args.against] if args.against else []), *(args.methods or [*METHODS, *started])]
     check_names(found, [], "emoji_things")
-    lacking = [name for name in found if name in GRAM_METHODS and not args.meta]
-    if lacking:
-        raise InputError(f"--methods {lacking[0]}: it starts from a meta-trained file: give --meta FILE")
-    if args.meta and not os.path.isfile(args.meta):
-        raise InputError(f"--meta {args.meta}: there is no such file: bash scripts/gram/meta_train.sh makes one")
-    return found
+    for name in found:
+        if name in files and name not in started:
+            raise InputError(f"--methods {name}: it starts from a meta-trained file: give --meta FOLDER that holds "
+                             f"{os.path.basename(files[name])}")
+    return list(dict.fromkeys(found))
 
 
 def pair(args: argparse.Namespace) -> tuple[str, str] | None:

@@ -184,11 +184,21 @@ def test_the_whole_study_is_planned_seed_by_seed():
     assert any("ablation/prograd_lambda_0.5" in words for words in every)
 
 
+def test_gram_runs_where_it_has_a_file(fake, tmp_path, capsys):
+    tmp_path.joinpath("vpt.safetensors").touch()
+    assert main(["--dry-run", "--quick", "--meta", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert f"TRAINER.GRAM.META {tmp_path}/vpt.safetensors" in out and "GRAMVPT" in out
+    assert "GRAMCoOp" not in out and "emoji_things --config" not in out.partition("GRAMVPT")[2]
+
+
 @pytest.mark.parametrize("words, message", [
     (["--methods", "PromptSCR"], "error: --methods PromptSCR: did you mean PromptSRC?"),
     (["--against", "CoOp"], "error: --against CoOp: name one method to compare with it, --methods NAME"),
-    (["--methods", "UNIGRAM"], "error: --methods UNIGRAM: it starts from a meta-trained file: give --meta FILE"),
-    (["--meta", "none.pt"], "error: --meta none.pt: there is no such file: bash scripts/gram/meta_train.sh makes one"),
+    (["--methods", "UNIGRAM"], "error: --methods UNIGRAM: it starts from a meta-trained file: give --meta FOLDER that "
+                               "holds unigram.safetensors"),
+    (["--meta", "none"], "error: --meta none: it holds none of coop.safetensors, cocoop.safetensors, vpt.safetensors, "
+                         "unigram.safetensors"),
     (["--jobs", "0"], "error: --jobs 0: give 1 or more")])
 def test_bad_input_gets_one_line(fake, capsys, words, message):
     assert main(words) == 2
