@@ -21,10 +21,12 @@ def parser() -> Parser:
                                                 "configs/trainers/NAME/study.yaml")
     p.add_argument("--against", metavar="METHOD", help="compare the one of --methods with this one")
     p.add_argument("--seeds", nargs="+", type=int, help="default: SEEDS, else 1 2 3")
-    p.add_argument("--meta", default="", metavar="FILE", help="GRAM's meta-trained prompts: its methods run too")
+    p.add_argument("--meta", default="", metavar="FOLDER", help="GRAM's meta-trained files, coop.safetensors …: "
+                                                                  "its methods run too")
     p.add_argument("--out", dest="output", default="output/study", help="folder of runs, tables and page")
     p.add_argument("--root", default="data", help="folder of the datasets, which are written there")
     p.add_argument("--jobs", type=int, help="runs at a time (default: one a core)")
+    p.add_argument("--no-run", action="store_true", help="tables, claims and page of what is finished")
     p.add_argument("--dry-run", action="store_true", help="print the commands and run nothing")
     p.set_defaults(opts=[], per_gpu=1, shots=[], skip_missing=False)
     return p

@@ -12,7 +12,6 @@ from .statistics import Difference, Values, difference, verdict
 Rows = Mapping[str, Sequence[Run]]  # {name: runs}: of a method in all settings, or of an ablation
 MEASURES = {"base": "base-to-new, base", "new": "base-to-new, new", "H": "base-to-new, H",
             "few_shot": "few-shot, mean over shots", "xd": "cross-dataset", "dg": "domain generalization"}
-XD, DG = "arXiv 2307.06948, cross-dataset evaluation", "arXiv 2307.06948, domain generalization"
 
 
 @dataclass(frozen=True)

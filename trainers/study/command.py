@@ -3,6 +3,7 @@ import argparse
 import os
 import sys
 import time
+from pathlib import Path
 
 from ..errors import InputError, Interrupted
 from ..results import render
@@ -13,7 +14,7 @@ from ..sweep.pool import ELSEWHERE, FAILED, INTERRUPTED, Pool
 from ..sweep.progress import watching
 from ..sweep.state import SweepState
 from . import report
-from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder
+from .plan import ABLATIONS, GRAM_METHODS, METHODS, QUICK, SETTINGS, jobs, main_folder, start
 from .variants import register_variants
 
 
@@ -36,17 +37,19 @@ def methods(args: argparse.Namespace) -> list[str]:
     """Return the methods that run: those named, and what they are compared with.
 
     Raises:
-        InputError: a method that no sweep knows (names the nearest), a GRAM method without --meta, or a missing file.
+        InputError: a method that no sweep knows (names the nearest), or a GRAM method without a meta-trained file.
     """
-    chosen = args.methods or [*METHODS, *(GRAM_METHODS if args.meta else ())]
-    found = list(dict.fromkeys(["ZeroshotCLIP", *([args.against] if args.against else []), *chosen]))
+    files = {name: start(name, args.meta)["META"] for name in GRAM_METHODS}
+    started = [name for name, file in files.items() if args.meta and os.path.isfile(file)]
+    if args.meta and not started:
+        raise InputError(f"--meta {args.meta}: it holds none of {', '.join(map(os.path.basename, files.values()))}")
+    found = ["ZeroshotCLIP", *([args.against] if args.against else []), *(args.methods or [*METHODS, *started])]
     check_names(found, [], "emoji_things")
-    lacking = [name for name in found if name in GRAM_METHODS and not args.meta]
-    if lacking:
-        raise InputError(f"--methods {lacking[0]}: it starts from a meta-trained file: give --meta FILE")
-    if args.meta and not os.path.isfile(args.meta):
-        raise InputError(f"--meta {args.meta}: there is no such file: bash scripts/gram/meta_train.sh makes one")
-    return found
+    for name in found:
+        if name in files and name not in started:
+            raise InputError(f"--methods {name}: it starts from a meta-trained file: give --meta FOLDER that holds "
+                             f"{os.path.basename(files[name])}")
+    return list(dict.fromkeys(found))
 
 
 def pair(args: argparse.Namespace) -> tuple[str, str] | None:
@@ -66,6 +69,8 @@ def pair(args: argparse.Namespace) -> tuple[str, str] | None:
 def planned(args: argparse.Namespace) -> list[Job]:
     """Return the jobs that flags ask for."""
     ablations = () if args.methods or args.quick else ABLATIONS
+    if ablations:
+        register_variants()
     return jobs(args.output, args.root, methods(args), seeds(args), QUICK if args.quick else SETTINGS, ablations,
                 args.meta and os.path.abspath(args.meta))
 
@@ -84,27 +89,36 @@ def run_jobs(found: list[Job], args: argparse.Namespace) -> Pool:
     return pool
 
 
+def tell(args: argparse.Namespace, compared: tuple[str, str] | None, seconds: float | None = None) -> None:
+    """Print and write what the finished runs come to."""
+    study, method = report.read(args.output, compared), compared[0] if compared else "PromptSRC"
+    report.show(study, method)
+    report.write(study, args.output, method, seconds)
+    print(f"wrote {args.output}/study.html, study.json and pictures/", file=sys.stderr)
+
+
 def run(args: argparse.Namespace) -> int:
     """Do what parsed flags say; returns the exit code."""
     begin, compared = time.monotonic(), pair(args)
     if args.jobs is not None and args.jobs < 1:
         raise InputError(f"--jobs {args.jobs}: give 1 or more")
     command.check(args)
+    if args.no_run:
+        if not any(Path(main_folder(args.output)).rglob("result.json")):
+            raise InputError(f"--no-run: {main_folder(args.output)} holds no finished run")
+        tell(args, compared)
+        return 0
     found = planned(args)
-    register_variants()
     check_configs(found)
     if args.dry_run:
         command.dry_run(found)
         return 0
     check_finished(found)
-    if command.check_first(args, found)[1]:
-        return command.check_first(args, found)[1]
+    code = command.check_first(args, found)[1]
+    if code:
+        return code
     fresh = not any(step.finished for job in found for step in job.steps)
     states = set(run_jobs(found, args).states.values())
     if os.path.isdir(main_folder(args.output)):
-        study = report.read(args.output, compared)
-        method = compared[0] if compared else "PromptSRC"
-        report.show(study, method)
-        report.write(study, args.output, method, round(time.monotonic() - begin) if fresh else None)
-        print(f"wrote {args.output}/study.html, study.json and pictures/", file=sys.stderr)
+        tell(args, compared, round(time.monotonic() - begin) if fresh else None)
     return 1 if {FAILED, ELSEWHERE} & states else Interrupted.exit_code if INTERRUPTED in states else 0

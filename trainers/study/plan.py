@@ -1,5 +1,4 @@
 """What the study runs: its settings, methods and ablations, as jobs of a sweep."""
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,7 +6,8 @@ from pathlib import Path
 from ..sweep.plan import Job, plan
 
 METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
-GRAM_METHODS = ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM")  # need a meta-trained file
+# Each starts from a meta-trained file of this name, .safetensors, in the folder of --meta; on base-to-new alone.
+GRAM_METHODS = {"GRAMCoOp": "coop", "GRAMCoCoOp": "cocoop", "GRAMVPT": "vpt", "UNIGRAM": "unigram"}
 DATASETS = ("emoji_animals", "emoji_food", "emoji_travel", "emoji_activities", "emoji_objects", "emoji_signs")
 SOURCE, VARIANTS = "emoji_things", ("emoji_things_flat", "emoji_things_line")
 # The config "study" was chosen on emoji_people, which is in no setting.
@@ -73,27 +73,33 @@ def ablation_folder(out: str, ablation: Ablation) -> str:
 
 def jobs(out: str, root: str, methods: Sequence[str], seeds: Sequence[int], settings: Sequence[Setting],
          ablations: Sequence[Ablation], meta: str = "") -> list[Job]:
-    """Return the study's jobs, seed by seed, the ablations last: a study that is cut short is whole for some seeds.
+    """Return the study's jobs, seed by seed: a study that is cut short has every claim for its first seeds.
 
     Args:
-        meta: file of GRAM's meta-trained prompts, for GRAM's methods.
+        meta: folder of GRAM's meta-trained files, for GRAM's methods.
 
     Raises:
         InputError: as of ``sweep.plan.plan``.
     """
     found: list[Job] = []
-    given = {**COMMON, "DATA": root, "OUTPUT": main_folder(out), **({"META": meta} if meta else {})}
+    given = {**COMMON, "DATA": root}
     for seed in seeds:
         for setting in settings:
             for method in methods:
                 if setting.name == "base2new" or method not in GRAM_METHODS:
-                    found += plan([method], setting.name, setting.datasets, [seed], setting.shots, given, SOURCE,
+                    found += plan([method], setting.name, setting.datasets, [seed], setting.shots,
+                                  {**given, **start(method, meta), "OUTPUT": main_folder(out)}, SOURCE,
                                   epochs(setting, method))
-    for seed, ablation in itertools.product(seeds, ablations):
-        given = {**given, "OUTPUT": ablation_folder(out, ablation)}
-        found += [renamed(job, ablation) for job in plan([ablation.method], "base2new", settings[0].datasets, [seed],
-                                                         settings[0].shots, given, SOURCE, ablation.opts)]
+        for ablation in ablations:
+            found += [renamed(job, ablation) for job in plan(
+                [ablation.method], "base2new", settings[0].datasets, [seed], settings[0].shots,
+                {**given, "OUTPUT": ablation_folder(out, ablation)}, SOURCE, ablation.opts)]
     return list({job.slug: job for job in found}.values())  # zero-shot CLIP has no seed but in base-to-new
+
+
+def start(method: str, meta: str) -> dict[str, str]:
+    """Return what a GRAM method's scripts are given: the meta-trained file in the folder ``meta``."""
+    return {"META": str(Path(meta) / f"{GRAM_METHODS[method]}.safetensors")} if method in GRAM_METHODS else {}
 
 
 def renamed(job: Job, ablation: Ablation) -> Job:
