@@ -28,7 +28,7 @@ class OutputDirLocked(SetupError):
 
 
 class Interrupted(BaseException):
-    """SIGTERM or SIGUSR1 came; what has been done is saved, and the same command goes on from there.
+    """SIGTERM, SIGUSR1 or SIGUSR2 came; what has been done is saved, and the same command goes on from there.
 
     Like KeyboardInterrupt no Exception, so that no handler of failures swallows it.
     """

@@ -88,10 +88,14 @@ class Cluster:
                         f"--socket={self.folder}/munge.socket", f"--pid-file={self.folder}/munged.pid",
                         f"--log-file={self.folder}/munged.log", f"--seed-file={self.folder}/munged.seed")
         self.wait(lambda: (self.folder / "munge.socket").exists(), "munged's socket")
+        self.start_accounting()
         self.run_daemon("slurmctld", "-D", "-i")
         for node in self.nodes:
             self.start_node(node)
         self.wait_for_nodes()
+
+    def start_accounting(self) -> None:
+        """Start what keeps accounts: nothing does, as on many clusters."""
 
     def wait_for_nodes(self) -> None:
         def idle() -> bool:
@@ -159,9 +163,8 @@ class Cluster:
 
 
 @contextmanager
-def started(folder: Path, **given) -> Iterator[Cluster]:
+def started(cluster: Cluster) -> Iterator[Cluster]:
     """Yield a cluster that is at work, and end all of it."""
-    cluster = Cluster(folder, **given)
     try:
         cluster.start()
         yield cluster

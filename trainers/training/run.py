@@ -166,7 +166,7 @@ def execute(args: argparse.Namespace) -> int:
 
     Returns:
         The exit code: 0; 2 for the user's input; 3 for the environment, and where another run holds the output folder;
-        75 where SIGTERM or SIGUSR1 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
+        75 where SIGTERM, SIGUSR1 or SIGUSR2 has interrupted a run that the same command goes on with; 130 after Ctrl-C.
     """
     console = sys.stdout
     try:

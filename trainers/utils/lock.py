@@ -184,12 +184,14 @@ def _alive(holder: Holder | None) -> bool:
     """Return whether the process that a lock names may still be running; False only where that is certain."""
     if holder is None:
         return True
-    if not _same_machine(holder):  # SLURM may have put the job back into the queue, onto this machine
-        return not (holder.get("job") and holder["job"] == _job() and holder.get("restart") != _restart())
+    # SLURM may have put the job back into the queue, and has ended it before; where that can be seen, it is looked at.
+    requeued = bool(holder.get("job")) and holder["job"] == _job() and holder.get("restart") != _restart()
+    if not _same_machine(holder):
+        return not requeued
     if holder.get("boot") != _boot():
         return False
     if holder.get("space") != _pid_space():  # another container's numbers
-        return True
+        return not requeued
     try:
         os.kill(holder["pid"], 0)
     except ProcessLookupError:

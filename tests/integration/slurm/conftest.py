@@ -1,11 +1,12 @@
 """A true SLURM for the tests of this folder, where its programs are installed; they are skipped elsewhere."""
+import contextlib
 import multiprocessing
 import os
 import sys
 from pathlib import Path
 
 import pytest
-from support import slurm_cluster
+from support import slurm_accounting, slurm_cluster
 from support.paths import ROOT
 
 from trainers.cli.sweep import main
@@ -17,7 +18,7 @@ def running_cluster(tmp_path_factory):
     if lacking:
         pytest.skip(f"SLURM is not installed here ({', '.join(lacking)}): apt-get install slurm-wlm munge")
     pytest.importorskip("submitit", reason="submitit is not installed (the extra [cluster])")
-    with slurm_cluster.started(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
+    with slurm_cluster.started(slurm_cluster.Cluster(tmp_path_factory.mktemp("slurm") / "cluster")) as cluster:
         yield cluster
 
 
@@ -119,10 +120,31 @@ def sweep(flags: list[str], folder: Path, out: Path, environment: dict[str, str]
     os._exit(code)
 
 
+@contextlib.contextmanager
+def ended_sweeps(cluster, folder: Path):
+    """Yield a ``Sweeps``, and end what is left of its sweeps."""
+    made = Sweeps(cluster, folder)
+    try:
+        yield made
+    finally:
+        for process in made.begun:
+            process.kill()
+            process.join()
+
+
 @pytest.fixture
 def sweeps(cluster, tmp_path):
-    made = Sweeps(cluster, tmp_path)
-    yield made
-    for process in made.begun:
-        process.kill()
-        process.join()
+    with ended_sweeps(cluster, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def sweeps_with_accounting(tmp_path):
+    lacking = [*slurm_cluster.missing(), *slurm_accounting.missing()]
+    if lacking:
+        pytest.skip(f"SLURM's accounting is not installed here ({', '.join(lacking)}): apt-get install slurm-wlm "
+                    "slurmdbd mariadb-server munge")
+    pytest.importorskip("submitit", reason="submitit is not installed (the extra [cluster])")
+    cluster = slurm_accounting.AccountingCluster(tmp_path / "cluster")
+    with slurm_cluster.started(cluster), ended_sweeps(cluster, tmp_path) as made:
+        yield made

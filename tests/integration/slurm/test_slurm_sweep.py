@@ -1,6 +1,7 @@
 """Sweeps on a true SLURM: all jobs run, what SLURM does to them is survived, and what is said of it is right."""
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -94,3 +95,88 @@ def test_left_and_collected(sweeps, cluster):
     code, out = sweeps.call(2)
     assert code == 0 and ": 1 element, 1 job" in out, out
     assert sweeps.results() == 2 and sorted(map(len, sweeps.logs().values())) == [1, 2]
+
+
+def test_preempted(sweeps, cluster):
+    """What leaves within its grace time counts as ended: the element puts itself back into the queue."""
+    sweep = sweeps.held(1, FAKE_SAVE="0")
+    sweeps.at_work(1)
+    job, = cluster.states()
+    cluster.call("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 2")
+    cluster.restart(job)
+    sweeps.at_work(2)
+    sweeps.release()
+    code, out = sweeps.ended(sweep)
+    assert code == 0 and "failed" not in out and "interrupted" not in out, out
+    assert sweeps.saved() == 1 and sweeps.results() == 1
+
+
+def test_node_down_and_up(sweeps, cluster):
+    sweep = sweeps.held(1, "--partition", "one", FAKE_SAVE="0")
+    sweeps.at_work(1)
+    job, = cluster.states()
+    cluster.call("scontrol", "update", "NodeName=n1", "State=DOWN", "Reason=test")
+    cluster.wait(lambda: cluster.states().get(job) == "PENDING", f"{job} in the queue")
+    cluster.ask("scontrol", "update", "NodeName=n1", "State=RESUME")  # unless its slurmd has brought it back
+    cluster.restart(job)
+    sweeps.at_work(2)
+    sweeps.release()
+    code, out = sweeps.ended(sweep)
+    assert code == 0 and "failed" not in out and "interrupted" not in out, out
+    assert sweeps.results() == 1
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_slurmd_killed(returns, sweeps, cluster):
+    """A run outlives its node's daemon. Where SLURM gives the node up, a second element finds it at work, and waits."""
+    sweep = sweeps.held(1)
+    sweeps.at_work(1)
+    job, = cluster.states()
+    node = cluster.ask("squeue", "-h", "--format=%N").strip()
+    cluster.kill(node)
+    if returns:
+        cluster.kill("slurmctld")  # as well: nobody answers for a while
+        sweeps.says(sweep, "note: squeue failed: ")
+        cluster.run_daemon("slurmctld", "-D")
+        cluster.start_node(node)
+    else:
+        cluster.restart(job)
+        cluster.wait(lambda: not cluster.states(), "end of the second element")
+        assert sweep.is_alive() and sweeps.results() == 0
+    sweeps.release()
+    code, out = sweeps.ended(sweep)
+    assert code == 0 and "failed" not in out and "left out" not in out, out
+    assert sweeps.results() == 1 and [len(lines) for lines in sweeps.logs().values()] == [1]
+
+
+def test_full_disk(sweeps, cluster):
+    """Nothing can be noted there, and it is said all the same; with room again the same command completes."""
+    disk = sweeps.folder / "output"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=240m", "none", disk], capture_output=True).returncode:
+        pytest.skip("this machine mounts no file system in memory")
+    try:
+        sweep = sweeps.held(1)
+        sweeps.at_work(1)
+        with open(disk / "full", "wb", buffering=0) as full, pytest.raises(OSError, match="No space"):
+            while True:  # a write that finds but some room fills that, and the next one fails
+                full.write(bytes(1 << 20))
+        sweeps.release()
+        code, out = sweeps.ended(sweep)
+        assert code == 1 and "failed: CoOp digits 1 shots seed 1" in out and sweeps.results() == 0, out
+        code, out = sweeps.call(1)
+        assert code == 3 and "No space left on device" in out and out.count("\n") <= 3, out
+        (disk / "full").unlink()
+        code, out = sweeps.call(1)
+        assert code == 0 and sweeps.results() == 1, out
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_with_accounting(sweeps_with_accounting):
+    """The same where accounts are kept."""
+    sweeps, cluster = sweeps_with_accounting, sweeps_with_accounting.cluster
+    code, out = sweeps.call(2, "--jobs", "1", FAKE_FAIL="seed2")
+    assert code == 1 and "failed: CoOp digits 1 shots seed 2 (exit code 1)" in out, out
+    assert sweeps.results() == 1
+    cluster.wait(lambda: "COMPLETED" in cluster.ask("sacct", "-n", "-X", "--format=state"), "accounts")

@@ -104,6 +104,7 @@ def change(folder, **entries):
     {"boot": "before"},  # the machine was started anew
     {"pid": 2 ** 22 + 1},
     {"host": "node7", "job": "slurm 71 0", "restart": "0"},  # put back into the queue, onto another machine
+    {"space": "pid:[1]", "job": "slurm 71 0", "restart": "0"},  # … into another container
 ])
 def test_locks_of_the_dead(entries, tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "71")
@@ -114,6 +115,15 @@ def test_locks_of_the_dead(entries, tmp_path, monkeypatch):
     with lock.held(tmp_path):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_requeued_job_leaves_a_run_alone_that_is_still_at_work(tmp_path, monkeypatch):
+    """Where its node's daemon has died SLURM starts a job again, and the processes of before go on."""
+    monkeypatch.setenv("SLURM_JOB_ID", "71")
+    change(tmp_path)
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    with pytest.raises(OutputDirLocked, match="wait for it"), lock.held(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("entries, words", [
