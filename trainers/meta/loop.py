@@ -49,7 +49,7 @@ class BilevelLoop:
         distributed.broadcast(list(self.plain.values()))
         self.start = {name: value.clone().requires_grad_() for name, value in self.plain.items()}
         shapes = {name: value.shape for name, value in self.start.items()}
-        self.regulator = Regulator(shapes, options.RANK, seed, options.GATE).to(device)
+        self.regulator = Regulator(shapes, options.RANK, seed, options.GATE, options.FORM).to(device)
         self.log_rates = {name: torch.full((), options.INNER_LR, device=device).log().requires_grad_(options.LEARN_LR)
                           for name in self.start}
         first = [*self.start.values(), *(self.log_rates.values() if options.LEARN_LR else ())]

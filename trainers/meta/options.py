@@ -21,8 +21,9 @@ declare("GRAM",
         HELD_OUT=0.25,  # share of the domains that only the final report sees
         WAYS=Limited(5, at_least(2)),  # classes of a task
         SHOTS=Limited(4, at_least(1)), QUERIES=Limited(4, at_least(1)),  # support and query pairs of a class
-        RANK=Limited(32, at_least(1)),  # of the regulating function: the bend's rank
-        GATE=Limited(16, at_least(1)),  # and the gate's hidden units
+        FORM=Limited("metric", one_of("metric", "bend")),  # of the regulating function
+        RANK=Limited(32, at_least(1)),  # its directions
+        GATE=Limited(16, at_least(1)),  # hidden units of the gate, of the form bend
         REGULATE=True,  # False: learn the start alone
         INNER_STEPS=Limited(5, at_least(1)), INNER_LR=0.1,
         LEARN_LR=False,  # learn a step size for each prompt
