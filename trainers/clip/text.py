@@ -81,6 +81,7 @@ class TextEncoder:
                 image). None where the rows have no slots.
             deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
                 there; at most ``len(blocks) - 1``. Later layers, and those with None, leave these positions alone.
+                Where rows share no slot they replace all slots: then they are [K, D], as the context.
 
         Returns:
             Unnormalized features [C, E], or [G, C, E] for G sets.
@@ -108,10 +109,12 @@ class TextEncoder:
 
     def _check_vectors(self, layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None]) -> None:
         check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
-        slots = len(layout.prefix_context_positions)
-        if context is None and (slots or any(len(chunk.context_positions) for chunk in layout.chunks)):
+        slots, own = len(layout.prefix_context_positions), any(len(chunk.context_positions) for chunk in layout.chunks)
+        if context is None and (slots or own):
             raise ValueError("text tower: the rows have slots and there are no context vectors for them: put them "
                              "under prompt_learner.ctx, or override text_features")
+        if not slots and own and context is not None:  # each class or episode has its own
+            slots = context.shape[-2]
         for layer, vectors in enumerate(deep, 1):
             if vectors is not None and vectors.shape[-2] != slots:
                 raise ValueError(f"text tower: layer {layer} has {vectors.shape[-2]} vectors for {slots} slots that "
@@ -132,6 +135,9 @@ class TextEncoder:
         The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
         """
         p, where = len(layout.prefix), layout.prefix_context_positions[:, 0]
+        which = None  # of a deep layer's vectors; all of them, where the slots are the prefix's
+        if len(where) == 0 and deep:
+            where, which = p + chunk.context_positions[:, 0], chunk.context_positions[:, 1]
         own = self._fill(self.embed(chunk.tokens), chunk.context_positions, sets)
         own = own + self.positional_embedding[chunk.position_ids]
         prefix = self._fill(self.embed(layout.prefix), layout.prefix_context_positions, sets)
@@ -142,6 +148,7 @@ class TextEncoder:
         masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep) and (vectors := deep[i - 1]) is not None:
+                vectors = vectors if which is None else vectors.index_select(-2, which)
                 x = x.index_copy(1, where, vectors.to(x.dtype).expand(len(x), -1, -1))
             last = i == len(self.blocks) - 1
             if x.is_cuda:
