@@ -66,7 +66,7 @@ def meta_file(cls, weights, folder, kind="vit", trained=True):
     base = next(c for c in cls.METHOD.__mro__ if not issubclass(c, tuple(WRAPPERS.values())))
     plain = made(TRAINERS.entries[base.__name__], "fp32", weights, folder, kind=kind)
     own = {n: p.detach().clone() for n, p in plain.model.prompts.named_parameters()}
-    regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1)
+    regulator = Regulator({n: p.shape for n, p in own.items()}, rank=2, seed=1, form="bend")
     for bend in regulator.bends.values() if trained else ():
         torch.nn.init.normal_(bend.up, std=0.5)
     checkpoint.write_meta(folder / "meta.safetensors", own, regulator, {"prompts": "test"})

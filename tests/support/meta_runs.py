@@ -27,7 +27,7 @@ def meta_training(pairs, output, precision, dies=False, cuda=False, prompts="coo
     """Run two outer steps; returns the exit code. ``dies``: after the first was saved."""
     gram = {"CORPUS": pairs, "PROMPTS": prompts, "PREC": precision, "DOMAINS": 3, "CLASSES": 3, "SHOTS": 1,
             "QUERIES": 1, "WAYS": 2, "STEPS": 2, "EPISODES": 1, "INNER_STEPS": 1, "SAVE_EVERY": 1,
-            "EVALUATE": 1, "RANK": 2, "CLUSTER": "sklearn"}
+            "EVALUATE": 1, "RANK": 2, "HORIZON": 0, "CLUSTER": "sklearn"}
     save = BilevelLoop.save
 
     def and_die(self, step, about):

@@ -51,7 +51,7 @@ CASES = {
 }
 START_SIZE = {"MultiModalAdapter": 0.2}
 LR = {"PromptSRC": 0.0025, "ProMetaR": 0.0025, "IVLP": 0.0025, "VPT": 0.0025, "MaPLe": 0.0035,
-      "MultiModalAdapter": 0.0015,      "DePT+CoOp": 0.0035, "DePT+KgCoOp": 0.0035, "DePT+MaPLe": 0.0035}
+      "MultiModalAdapter": 0.0015, "DePT+CoOp": 0.0035, "DePT+KgCoOp": 0.0035, "DePT+MaPLe": 0.0035}
 
 
 def openai_state(kind, layers=99):

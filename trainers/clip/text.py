@@ -20,7 +20,7 @@ from .class_vectors import ClassVectors, check_class_vectors, enter, share_kept,
 from .fused import norm
 from .packed_attention import attend_last, attend_packed
 from .tokens import Chunk, PackedPrompts, Rows, pack
-from .vectors import NO_ADAPTERS, Adapters, check_adapters, check_vectors
+from .vectors import NO_ADAPTERS, Adapters, check_adapters, check_slots, check_vectors
 
 
 class TextEncoder:
@@ -95,6 +95,7 @@ class TextEncoder:
                 image). None where the rows have no slots.
             deep: for each layer from the second on, vectors [n, D] (or [G, n, D]) that replace the prefix's slots
                 there; at most ``len(blocks) - 1``. Later layers, and those with None, leave these positions alone.
+                Where rows share no slot they replace all slots: then they are [K, D], as the context.
             own: of each class, of a layout that was packed for them (``unshared_from``), behind the last deep layer.
             adapters: of some blocks, for all tokens.
 
@@ -104,7 +105,10 @@ class TextEncoder:
         Raises:
             ValueError: vectors of another form, for more layers than there are, or none where the rows have slots.
         """
-        self._check_vectors(layout, context, deep, own)
+        check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
+        check_slots(layout, context, deep)
+        if own is not None:
+            check_class_vectors(own, self.width, len(self.blocks), layout, len(deep))
         check_adapters("text tower", len(self.blocks), adapters)
         batched = context is not None and context.dim() == 3
         sets = context if batched or context is None else context.unsqueeze(0)
@@ -120,20 +124,6 @@ class TextEncoder:
                     features[-1].register_hook(give_back)  # in the backward, before this chunk's turn
         features = torch.cat(features, 1).index_select(1, layout.order)
         return features if batched else features[0]
-
-    def _check_vectors(self, layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None],
-                       own: ClassVectors | None) -> None:
-        check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
-        slots = len(layout.prefix_context_positions)
-        if context is None and (slots or any(len(chunk.context_positions) for chunk in layout.chunks)):
-            raise ValueError("text tower: the rows have slots and there are no context vectors for them: put them "
-                             "under prompt_learner.ctx, or override text_features")
-        for layer, vectors in enumerate(deep, 1):
-            if vectors is not None and vectors.shape[-2] != slots:
-                raise ValueError(f"text tower: layer {layer} has {vectors.shape[-2]} vectors for {slots} slots that "
-                                 "all classes share before their names: make them as many")
-        if own is not None:
-            check_class_vectors(own, self.width, len(self.blocks), layout, len(deep))
 
     @staticmethod
     def _fill(x: Tensor, slots: Tensor, sets: Tensor | None) -> Tensor:
@@ -151,6 +141,9 @@ class TextEncoder:
         The prefix's P tokens go first, through the same matrix products as the chunk's T; they are few beside a chunk.
         """
         p, where = len(layout.prefix), layout.prefix_context_positions[:, 0]
+        which = None  # of a deep layer's vectors; all of them, where the slots are the prefix's
+        if len(where) == 0 and deep:
+            where, which = p + chunk.context_positions[:, 0], chunk.context_positions[:, 1]
         rest = self._fill(self.embed(chunk.tokens), chunk.context_positions, sets)
         rest = rest + self.positional_embedding[chunk.position_ids]
         prefix = self._fill(self.embed(layout.prefix), layout.prefix_context_positions, sets)
@@ -161,6 +154,7 @@ class TextEncoder:
         masks = chunk.masks or packed_attention.masks(chunk, p, self.compute_dtype) if x.is_cuda else []
         for i, block in enumerate(self.blocks):
             if 0 < i <= len(deep) and (vectors := deep[i - 1]) is not None:
+                vectors = vectors if which is None else vectors.index_select(-2, which)
                 x = x.index_copy(1, where, vectors.to(x.dtype).expand(len(x), -1, -1))
             if own is not None and i == own.layer:
                 x, p, chunk = enter(x, chunk, own.vectors)

@@ -4,6 +4,8 @@ from types import MappingProxyType
 
 from torch import Tensor
 
+from .tokens import PackedPrompts
+
 # {block, from 0: what is added to its output, a function of its normed input [..., N, D]}, of any tokens alike
 Adapters = Mapping[int, Callable[[Tensor], Tensor]]
 NO_ADAPTERS: Adapters = MappingProxyType({})
@@ -36,3 +38,17 @@ def check_adapters(tower: str, layers: int, adapters: Adapters) -> None:
     for block in adapters:
         if not 0 <= block < layers:
             raise ValueError(f"{tower}: an adapter for block {block}, and the blocks are 0 to {layers - 1}")
+
+
+def check_slots(layout: PackedPrompts, context: Tensor | None, deep: Sequence[Tensor | None]) -> None:
+    """Raise ValueError for a text tower's rows whose slots have no context vectors, or another number of deep ones."""
+    slots, some = len(layout.prefix_context_positions), any(len(chunk.context_positions) for chunk in layout.chunks)
+    if context is None and (slots or some):
+        raise ValueError("text tower: the rows have slots and there are no context vectors for them: put them under "
+                         "prompt_learner.ctx, or override text_features")
+    if not slots and some and context is not None:  # each class or episode has its own
+        slots = context.shape[-2]
+    for layer, vectors in enumerate(deep, 1):
+        if vectors is not None and vectors.shape[-2] != slots:
+            raise ValueError(f"text tower: layer {layer} has {vectors.shape[-2]} vectors for {slots} slots that all "
+                             "classes share before their names: make them as many")

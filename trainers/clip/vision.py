@@ -50,9 +50,10 @@ class VisionEncoder:
 
         Args:
             x: [B, 1 + N, D] as ``embed`` returns it.
-            prompts: learned vectors [n, D], appended before ``ln_pre``; None for the frozen features.
-            deep: for each layer from the second on, vectors [n, D] that replace those of the layers before, or are the
-                first; None for a layer that has none, and leaves those that are there.
+            prompts: learned vectors [n, D], appended before ``ln_pre``, or [B, n, D] of each image's own; None for the
+                frozen features.
+            deep: for each layer from the second on, vectors [n, D] (or [B, n, D]) that replace those of the layers
+                before, or are the first; None for a layer that has none, and leaves those that are there.
             adapters: of some blocks, for all tokens.
 
         Returns:
@@ -62,9 +63,9 @@ class VisionEncoder:
             ValueError: vectors of another form, or for more layers than there are.
         """
         check_adapters("vision tower", len(self.blocks), adapters)
-        check_vectors("vision tower", self.width, len(self.blocks), prompts, deep)
+        check_vectors("vision tower", self.width, len(self.blocks), prompts, deep, sets=True)
         length = x.shape[1]
-        n = 0 if prompts is None else len(prompts)
+        n = 0 if prompts is None else prompts.shape[-2]
         if n:
             x = torch.cat([x, norm(prompts, self.tower.ln_pre, x.dtype).expand(x.shape[0], -1, -1)], 1)
         for i, block in enumerate(self.blocks):

@@ -33,7 +33,8 @@ def write_meta(path: str | Path, start: Mapping[str, torch.Tensor], regulator: R
     tensors.update((f"regulator/{name}", value) for name, value in regulator.state_dict().items())
     tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     # One metadata entry: safetensors writes several in an order of its own.
-    content = {"format": FORMAT, "rank": regulator.rank, "gate": regulator.gate, "names": list(start), **about}
+    content = {"format": FORMAT, "form": regulator.form, "rank": regulator.rank, "gate": regulator.gate,
+               "names": list(start), **about}
     atomic.write_file(path, save(tensors, {"about": json.dumps(content, sort_keys=True)}))
 
 
@@ -58,10 +59,11 @@ def _parse(path: Path) -> Meta:
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     start = {name: tensors.pop(f"start/{name}") for name in about["names"]}
     shapes = {name: value.shape for name, value in start.items()}
-    regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16))
+    form = about.get("form", "bend")  # files from before there were two
+    regulator = Regulator(shapes, about["rank"], gate=about.get("gate", 16), form=form)
     if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
         raise ValueError("its regulator has entries that are not finite")
     if not all(torch.isfinite(value).all() for value in start.values()):
         raise ValueError("its start has entries that are not finite")
     regulator.load_state_dict({name.removeprefix("regulator/"): value for name, value in tensors.items()})
-    return start, regulator.requires_grad_(False), about
+    return start, regulator.settle(), about

@@ -32,11 +32,17 @@ class Part:
 
 @dataclass
 class Episode:
-    """Support and query of one domain's task, and a query of another domain's (None where there is no other)."""
+    """Support and query of one domain's task; and queries of new classes of that domain, or of another domain.
+
+    Attributes:
+        other: None where there are no further classes.
+        domain: the task's.
+    """
 
     support: Part
     query: Part
     other: Part | None
+    domain: int
 
 
 class Episodes:
@@ -49,30 +55,44 @@ class Episodes:
         shots: K support pairs a class.
         queries: Q query pairs a class.
         seed: of all draws.
+        new: draw the further queries from new classes of the same domain, half of its classes, in place of another
+            domain's. Domains of fewer than four classes are then left out, if any has as many.
 
     Raises:
         InputError: none of the domains has two pseudo-classes.
     """
 
     def __init__(self, hierarchy: Hierarchy, domains: Sequence[int], ways: int, shots: int, queries: int,
-                 seed: int) -> None:
-        self.members, self.seed = hierarchy.members(), seed
+                 seed: int, new: bool = False) -> None:
+        self.members, self.seed, self.new = hierarchy.members(), seed, new
         self.ways, self.shots, self.queries = ways, shots, queries
         self.domains = {d: hierarchy.domains[d]["classes"] for d in domains if len(hierarchy.domains[d]["classes"]) > 1}
         if not self.domains:
             raise InputError(f"none of {len(domains)} domains has two pseudo-classes to tell apart: lower "
                              "TRAINER.GRAM.DOMAINS, raise CLASSES, or give a larger corpus")
+        if new:
+            self.domains = {d: c for d, c in self.domains.items() if len(c) > 3} or self.domains
 
     def draw(self, i: int) -> Episode:
         """Return episode ``i``."""
         rng = np.random.default_rng([self.seed, i])
-        a, *others = rng.permutation(list(self.domains))
-        support, query = self._task(a, rng, self.shots, self.queries)
-        return Episode(support, query, self._task(others[0], rng, 0, self.queries)[1] if others else None)
+        a, *others = (int(d) for d in rng.permutation(list(self.domains)))
+        classes, further = self._shuffled(a, rng), []
+        if self.new and len(classes) > 3:
+            classes, further = classes[:(len(classes) + 1) // 2], classes[(len(classes) + 1) // 2:]
+        support, query = self._task(classes, rng, self.shots, self.queries)
+        if others and not self.new:
+            further = self._shuffled(others[0], rng)
+        other = self._task(further, rng, 0, self.queries)[1] if further else None
+        return Episode(support, query, other, a)
 
-    def _task(self, domain: int, rng: np.random.Generator, shots: int, queries: int) -> tuple[Part, Part]:
+    def _shuffled(self, domain: int, rng: np.random.Generator) -> list[dict[str, Any]]:
         classes = self.domains[domain]
-        chosen = [classes[c] for c in rng.permutation(len(classes))[:self.ways]]
+        return [classes[c] for c in rng.permutation(len(classes))]
+
+    def _task(self, classes: Sequence[dict[str, Any]], rng: np.random.Generator, shots: int,
+              queries: int) -> tuple[Part, Part]:
+        chosen = classes[:self.ways]
         drawn = [rng.permutation(self.members[c["number"]])[:shots + queries] for c in chosen]
         support, query = (Part([c["name"] for c in chosen], np.concatenate([rows[cut] for rows in drawn]),
                                torch.cat([torch.full((len(rows[cut]),), c) for c, rows in enumerate(drawn)]))

@@ -55,17 +55,18 @@ class Learner:
         if section_cfg(cfg, self.method.SECTION).get("CSC"):
             raise InputError("TRAINER.COOP.CSC is True: contexts of each class's own cannot be meta-learned, "
                              "set it False")
-        self.sees = "pixels" if self._build(["thing"]).prompts.vision is not None else "features"
+        self.sees = "pixels" if self.build(["thing"]).prompts.vision is not None else "features"
 
     def start(self) -> dict[str, Tensor]:
         """Return {name: tensor}: the method's own initial prompts, drawn from torch's generator."""
-        return {name: p.detach().clone() for name, p in self._build(["thing"]).prompts.named_parameters()}
+        return {name: p.detach().clone() for name, p in self.build(["thing"]).prompts.named_parameters()}
 
     def on(self, classnames: Sequence[str]) -> Callable[[Mapping[str, Tensor], Tensor], Tensor]:
         """Return a function (prompts {name: tensor}, images or features [B, …]) -> logits [B, C]."""
-        method = self._build(classnames)
+        method = self.build(classnames)
         module, prefix = (method, "prompts") if self.sees == "pixels" else (OnFeatures(method), "method.prompts")
         return lambda prompts, images: functional_call(module, {f"{prefix}.{n}": p for n, p in prompts.items()}, images)
 
-    def _build(self, classnames: Sequence[str]) -> PromptMethod:
+    def build(self, classnames: Sequence[str]) -> PromptMethod:
+        """Return the method for these classes."""
         return self.method(self.cfg, self.clip, classnames)

@@ -1,4 +1,7 @@
-"""The outer loop of meta-training: batches of episodes, steps of Adam, a state on disk that is resumed to the bit."""
+"""The outer loop of meta-training: batches of episodes, steps of Adam, a state on disk that is resumed to the bit.
+
+An episode's inner run is the base method's whole tuning (``tasks``), or a few differentiable steps (``bilevel``).
+"""
 import concurrent.futures
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +21,9 @@ from ..regulate.regulator import Regulator
 from ..training import checkpoint, distributed, signals
 from .bilevel import meta_gradients
 from .checkpoint import write_meta
-from .episodes import Episodes, Inputs, Part
+from .episodes import Episode, Episodes, Inputs, Part
 from .learner import Learner
+from .tasks import Tasks
 
 FILE, STATE = "meta.safetensors", "state.pth"
 
@@ -50,14 +54,16 @@ class BilevelLoop:
         distributed.broadcast(list(self.plain.values()))
         self.start = {name: value.clone().requires_grad_() for name, value in self.plain.items()}
         shapes = {name: value.shape for name, value in self.start.items()}
-        self.regulator = Regulator(shapes, options.RANK, seed, options.GATE).to(device)
+        self.regulator = Regulator(shapes, options.RANK, seed, options.GATE, options.FORM).to(device)
         self.log_rates = {name: torch.full((), options.INNER_LR, device=device).log().requires_grad_(options.LEARN_LR)
                           for name in self.start}
         first = [*self.start.values(), *(self.log_rates.values() if options.LEARN_LR else ())]
-        second = list(self.regulator.parameters()) if options.REGULATE else []
-        self.optimizer = torch.optim.Adam([{"params": first, "lr": options.META_LR},
-                                           {"params": second, "lr": options.REGULATOR_LR}])
-        self.learned = [*first, *second]
+        groups: dict[str, list[Tensor]] = {"META_LR": first, "REGULATOR_LR": [], "STRETCH_LR": [], "COMMON_LR": []}
+        for name, parameter in self.regulator.named_parameters() if options.REGULATE else ():
+            groups[_key(name)].append(parameter)
+        self.optimizer = torch.optim.Adam([{"params": group, "key": key} for key, group in groups.items()])
+        self.learned = [parameter for group in groups.values() for parameter in group]
+        self.function = self.learned[len(first):]
 
     def run(self, tasks: Episodes, about: dict[str, Any]) -> None:
         """Do all outer steps, or those that are left, and leave the file, which says ``about`` of itself."""
@@ -89,29 +95,27 @@ class BilevelLoop:
     def set_rates(self, step: int) -> None:
         """Set the optimizer's rates for an outer step."""
         share = 1 - step / self.options.STEPS if self.options.SCHEDULE == "linear" else 1  # few episodes are noisy
-        for group, rate in zip(self.optimizer.param_groups, (self.options.META_LR, self.options.REGULATOR_LR),
-                               strict=True):
-            group["lr"] = rate * share
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options[group["key"]] * share
 
     def load(self, tasks: Episodes, step: int) -> list[list[tuple[Part, Tensor] | None]]:
         """Return this process's episodes of an outer step, with what the learner sees of them."""
         count, world = self.options.EPISODES, distributed.world_size()
-        episodes = (tasks.draw(step * count + e) for e in range(distributed.rank(), count, world))
-        return [[None if part is None else (part, self.inputs(part.rows))
-                 for part in (episode.support, episode.query, episode.other)] for episode in episodes]
+        return [self.parts(tasks.draw(step * count + e)) for e in range(distributed.rank(), count, world)]
+
+    def parts(self, episode: Episode) -> list[tuple[Part, Tensor] | None]:
+        """Return support, query and further queries of an episode, with what the learner sees of them."""
+        return [None if part is None else (part, self.inputs(part.rows))
+                for part in (episode.support, episode.query, episode.other)]
 
     def loss(self, part: Part, inputs: Tensor) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """Return the function {name: prompt} -> cross-entropy on a part of an episode."""
         logits, inputs, labels = self.learner.on(part.names), inputs.to(self.device), part.labels.to(self.device)
         return lambda prompts: F.cross_entropy(logits(prompts, inputs), labels)
 
-    def outer_step(self, episodes: Sequence[Sequence[Any]]) -> Tensor:
-        """Do one step of Adam on the mean outer loss of all processes' episodes.
-
-        Returns:
-            [query loss, other's], means.
-        """
-        options, total = self.options, None
+    def short(self, episodes: Sequence[Sequence[Any]]) -> tuple[list[Tensor], Tensor]:
+        """Return the outer gradients of a few differentiable steps, and [query loss, other's], summed over episodes."""
+        options, total = self.options, [torch.zeros_like(p) for p in self.learned]
         losses = torch.zeros(2, device=self.device)
         with twice_differentiable():
             for support, query, other in episodes:
@@ -119,15 +123,31 @@ class BilevelLoop:
                 found, values = meta_gradients(self.loss(*support), queries, self.start, self.rates(),
                                                self.regulator if options.REGULATE else None, options.INNER_STEPS,
                                                1 if options.FIRST_ORDER else 2, self.learned)
-                total = found if total is None else [a + b for a, b in zip(total, found, strict=True)]
+                total = [a + b for a, b in zip(total, found, strict=True)]
                 losses += torch.stack([values[0], values[-1]])
-        if total is None:  # more processes than episodes
-            total = [torch.zeros_like(p) for p in self.learned]
+        return total, losses
+
+    def whole(self, episodes: Sequence[Sequence[Any]]) -> tuple[list[Tensor], Tensor]:
+        """Return the same of whole tunings, side by side."""
+        if not episodes:  # more processes than episodes
+            return [torch.zeros_like(p) for p in self.learned], torch.zeros(2, device=self.device)
+        return Tasks(self.learner, episodes, self.options, self.device).meta_gradients(
+            self.start, self.regulator if self.options.REGULATE else None, self.function)
+
+    def outer_step(self, episodes: Sequence[Sequence[Any]]) -> Tensor:
+        """Do one step of Adam on the mean outer loss of all processes' episodes.
+
+        Returns:
+            [query loss, other's], means.
+        """
+        options = self.options
+        total, losses = self.whole(episodes) if options.HORIZON else self.short(episodes)
         share = distributed.world_size() / options.EPISODES  # the processes may have different numbers of episodes
         *gradients, losses = distributed.mean([g * share for g in total] + [losses * share])
         norm = torch.stack([g.norm() for g in gradients]).norm()
         if not torch.isfinite(norm):
-            raise InputError("the outer gradient is not finite: lower TRAINER.GRAM.INNER_LR, META_LR or INNER_STEPS")
+            raise InputError("the outer gradient is not finite: lower TRAINER.GRAM.TUNE_LR or META_LR "
+                             "(of the short loop: INNER_LR or INNER_STEPS)")
         for parameter, gradient in zip(self.learned, gradients, strict=True):
             parameter.grad = gradient * (options.CLIP_NORM / norm.clamp_min(options.CLIP_NORM))
         self.optimizer.step()
@@ -164,3 +184,9 @@ class BilevelLoop:
         self.optimizer.load_state_dict(state["optimizer"])
         print(f"Resumed from {self.state_path} (step {state['step']})")
         return state["step"]
+
+
+def _key(name: str) -> str:
+    """Return the config key of the rate at which a parameter of the regulator is learned."""
+    return {"common": "COMMON_LR", "stretch": "STRETCH_LR", "log_scale": "STRETCH_LR"}.get(
+        name.rpartition(".")[2], "REGULATOR_LR")

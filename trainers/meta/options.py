@@ -21,19 +21,23 @@ declare("GRAM",
         HELD_OUT=0.25,  # share of the domains that only the final report sees
         WAYS=Limited(5, at_least(2)),  # classes of a task
         SHOTS=Limited(4, at_least(1)), QUERIES=Limited(4, at_least(1)),  # support and query pairs of a class
-        RANK=Limited(32, at_least(1)),  # of the regulating function: the bend's rank
-        GATE=Limited(16, at_least(1)),  # and the gate's hidden units
+        FORM=Limited("metric", one_of("metric", "bend")),  # of the regulating function
+        RANK=Limited(32, at_least(1)),  # its directions
+        GATE=Limited(16, at_least(1)),  # hidden units of the gate, of the form bend
         REGULATE=True,  # False: learn the start alone
-        INNER_STEPS=Limited(5, at_least(1)), INNER_LR=0.1,
-        LEARN_LR=False,  # learn a step size for each prompt
-        FIRST_ORDER=False,
-        OTHER_WEIGHT=1.0,  # w, of the other domain's query loss
-        STEPS=2000, EPISODES=Limited(4, at_least(1)),  # outer steps; episodes of one
-        META_LR=1e-3, REGULATOR_LR=1e-3,  # Adam's, for the start (and step sizes) and for the function
+        HORIZON=Limited(60, at_least(0)),  # steps of the base method's own tuning, to its end; 0: the short loop
+        TUNE_LR=0.0, TUNE_BATCH=Limited(0, at_least(0)),  # of that tuning; 0: as published for the method
+        INNER_STEPS=Limited(5, at_least(1)), INNER_LR=0.1,  # of the short loop: plain descent, differentiated twice
+        LEARN_LR=False,  # there: learn a step size for each prompt
+        FIRST_ORDER=False,  # there
+        OTHER_WEIGHT=1.0,  # w, of the query loss of the new classes (of the short loop: of another domain)
+        STEPS=40, EPISODES=Limited(8, at_least(1)),  # outer steps; episodes of one, which run side by side
+        META_LR=1e-3, REGULATOR_LR=5e-3,  # Adam's, for the start (and step sizes) and for the function
+        STRETCH_LR=0.05, COMMON_LR=0.15,  # and, of the form metric, for a and rho, and for the common rho
         SCHEDULE=Limited("linear", one_of("linear", "constant")),  # of both rates; linear: down to 0
         CLIP_NORM=1.0,  # of the outer gradient
-        SAVE_EVERY=50,  # outer steps
-        EVALUATE=100)  # held-out episodes of the final report
+        SAVE_EVERY=5,  # outer steps
+        EVALUATE=48)  # held-out tasks of the final report
 
 
 def check(options: CfgNode) -> None:

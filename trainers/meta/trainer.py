@@ -22,7 +22,7 @@ from ..training.result import peak_memory
 from . import hierarchy, options
 from .corpus import open_corpus
 from .episodes import Episodes, Inputs
-from .evaluation import compare, describe
+from .evaluation import arms, compare, describe
 from .features import Features, extract
 from .hierarchy import Hierarchy
 from .learner import Learner
@@ -72,12 +72,12 @@ class GRAM:
         held_out, training = hierarchy.held_out(tree, own.HELD_OUT)
         inputs = Inputs(features, self.learner.sees, build_transform(self.cfg, is_train=False),
                         image_memory(self.general_cfg.IMAGE_MEMORY) * 2 ** 30)
-        tasks = Episodes(tree, training, own.WAYS, own.SHOTS, own.QUERIES, max(self.cfg.SEED, 0))
+        tasks = Episodes(tree, training, own.WAYS, own.SHOTS, own.QUERIES, max(self.cfg.SEED, 0), own.HORIZON > 0)
         with _timed(seconds, "meta-training"):
             loop = BilevelLoop(own, self.learner, inputs, self.cfg.OUTPUT_DIR, max(self.cfg.SEED, 0), self.device)
             loop.run(tasks, self.about(features, tree))
         with _timed(seconds, "evaluation"):
-            report = self.evaluate(loop, Episodes(tree, held_out, own.WAYS, own.SHOTS, own.QUERIES, 0))
+            report = self.evaluate(loop, Episodes(tree, held_out, own.WAYS, own.SHOTS, own.QUERIES, 0, True))
         report |= {"pairs": features.pairs, "bad": features.bad, **counts, "held_out_domains": held_out,
                    "stage_seconds": seconds, "peak_memory_mib": peak_memory(), "hierarchy": str(tree_path)}
         self.results = {"held_out": report}
@@ -119,14 +119,10 @@ class GRAM:
                 "method": dict(section_cfg(self.cfg, self.learner.method.SECTION).items())}
 
     def evaluate(self, loop: BilevelLoop, tasks: Episodes) -> dict[str, Any]:
-        """Adapt to tasks of held-out domains three ways; returns {way: {"loss": of queries, "accuracy": percent}}."""
+        """Tune on tasks of held-out domains, with start and function and with the controls: ``evaluation``'s report."""
         start = {name: value.detach() for name, value in loop.start.items()}
-        ways = {"plain start": (loop.plain, None), "meta start": (start, None)}
-        if self.options.REGULATE:
-            ways["meta start, regulated"] = (start, loop.regulator)
-        rates = {name: rate.detach() for name, rate in loop.rates().items()}
-        count = self.options.EVALUATE
-        return {"episodes": count, **compare(loop, tasks, ways, rates, count)}
+        ways = arms(self.options.PROMPTS, loop.plain, start, loop.regulator if self.options.REGULATE else None)
+        return compare(loop, tasks, ways, self.options.EVALUATE)
 
 
 @contextlib.contextmanager

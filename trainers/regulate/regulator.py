@@ -1,7 +1,9 @@
 """GRAM's gradient regulating function: a small network from a gradient to a direction that holds across domains.
 
-The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start; its form here is
-ours, after SUPMER's (arXiv 2303.12314). For the gradient g [d] of one token of a prompt [n, d]:
+The paper (Li et al., arXiv 2303.06571) has such a function, meta-learned with the prompts' start, and leaves its form
+open. ``metric`` has the one that is used; here is the first one, ``bend``, after SUPMER's (arXiv 2303.12314), which
+older files hold. Its answer to noise without a mean has one: it drifts. For the gradient g [d] of one token of a
+prompt [n, d]:
 
     h = g + |g| U relu(V g / |g| + b)     a bend of rank r, none at the start (U = 0)
     h <- h |g| / |h|                      the length stays the base method's
@@ -17,6 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .metric import Metric
+
+FORMS = ("metric", "bend")
 TINY = 1e-24  # below it a squared length counts as zero
 
 
@@ -31,7 +36,7 @@ def length(x: Tensor) -> Tensor:
 
 
 class Bend(nn.Module):
-    """The function for T prompts of one shape [n, d], computed together."""
+    """The first form, for T prompts of one shape [n, d], computed together."""
 
     def __init__(self, prompts: int, width: int, rank: int, gate: int) -> None:
         super().__init__()
@@ -71,33 +76,50 @@ class Regulator(nn.Module):
         shapes: {published name: shape [n, d]} of the method's parameters.
         rank: r, of the bend.
         seed: of the initial draw; None leaves all at zero, to be loaded.
-        gate: hidden units of the gate.
+        gate: hidden units of the gate, of the form "bend".
+        form: one of ``FORMS``.
 
     Attributes:
         names: of the prompts it regulates, in the order of ``shapes``.
-        rank, gate: as given.
+        rank, gate, form: as given.
+        linear: whether the directions are linear in the gradients, and owe nothing to the prompts.
+        common: rho, which all prompts share, of the form "metric".
 
     Raises:
-        ValueError: a prompt that is not [n, d] (class-specific contexts), or a rank or gate below 1.
+        ValueError: a prompt that is not [n, d] (class-specific contexts), a rank or gate below 1, or an unknown form.
     """
 
     def __init__(self, shapes: Mapping[str, Sequence[int]], rank: int = 32, seed: int | None = None,
-                 gate: int = 16) -> None:
+                 gate: int = 16, form: str = "metric") -> None:
         super().__init__()
+        if form not in FORMS:
+            raise ValueError(f"a regulator of form {form!r}: it must be one of {', '.join(FORMS)}")
         if min(rank, gate) < 1:
             raise ValueError(f"a regulator of rank {rank} with a gate of {gate}: both must be at least 1")
         self.rank, self.gate, self.names, self.members = rank, gate, [n for n in shapes if regulates(n)], {}
+        self.form, self.linear = form, form == "metric"
         for name in self.names:
             if len(shapes[name]) != 2:
                 raise ValueError(f"{name} has shape {list(shapes[name])}: the regulator takes prompts [n, d], "
                                  "so no class-specific contexts")
             self.members.setdefault("x".join(map(str, shapes[name])), []).append(name)
-        self.bends = nn.ModuleDict({group: Bend(len(names), shapes[names[0]][1], rank, gate)
-                                    for group, names in self.members.items()})
+        widths = {group: (len(names), shapes[names[0]][1]) for group, names in self.members.items()}
+        if self.linear:
+            self.common = nn.Parameter(torch.zeros(()))
+            self.metrics = nn.ModuleDict({group: Metric(*width, rank) for group, width in widths.items()})
+        else:
+            self.bends = nn.ModuleDict({group: Bend(*width, rank, gate) for group, width in widths.items()})
         if seed is not None:
             generator = torch.Generator().manual_seed(seed)
-            for bend in self.bends.values():
-                bend.draw(generator)
+            for part in (self.metrics if self.linear else self.bends).values():
+                part.draw(generator)
+
+    def settle(self) -> "Regulator":
+        """Freeze the function, and return it."""
+        if self.linear:
+            for metric in self.metrics.values():
+                metric.settle()
+        return self.requires_grad_(False)
 
     def forward(self, prompts: Mapping[str, Tensor],
                 gradients: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
@@ -108,6 +130,9 @@ class Regulator(nn.Module):
         directions = dict(gradients)
         for group, names in self.members.items():
             present = [gradients[n] if gradients[n] is not None else torch.zeros_like(prompts[n]) for n in names]
-            bent = self.bends[group](torch.stack([prompts[n] for n in names]), torch.stack(present))
-            directions.update((n, d) for n, d in zip(names, bent, strict=True) if gradients[n] is not None)
+            if self.linear:
+                turned = self.metrics[group](torch.stack(present), self.common)
+            else:
+                turned = self.bends[group](torch.stack([prompts[n] for n in names]), torch.stack(present))
+            directions.update((n, d) for n, d in zip(names, turned, strict=True) if gradients[n] is not None)
         return directions

@@ -10,7 +10,7 @@ SHAPES = {"prompt_learner.ctx": (3, 5), "image_encoder.VPT": (2, 4)}
 STEPS = 3
 
 
-def toy(seed=0):
+def toy(seed=0, form="bend"):
     """A two-tower toy with curvature: (support loss, [(weight, query loss)], start, rates, regulator), in float64."""
     torch.manual_seed(seed)
     torch.set_default_dtype(torch.float64)
@@ -21,7 +21,7 @@ def toy(seed=0):
             return lambda p: F.cross_entropy(4 * torch.tanh(text @ p["prompt_learner.ctx"].flatten() + shift).outer(
                 torch.sin(image @ p["image_encoder.VPT"].flatten())), targets)
 
-        regulator = Regulator(SHAPES, 3, seed=1)
+        regulator = Regulator(SHAPES, 3, seed=1, form=form)
         for parameter in regulator.parameters():
             parameter.data = torch.randn_like(parameter) * 0.5
         start = {n: torch.randn(s, requires_grad=True) for n, s in SHAPES.items()}

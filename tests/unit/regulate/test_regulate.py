@@ -80,7 +80,7 @@ def drawn(seed):
 
 def trained(rank=4):
     """A regulator with all its weights drawn."""
-    made = Regulator(SHAPES, rank=rank, seed=3)
+    made = Regulator(SHAPES, rank=rank, seed=3, form="bend")
     torch.manual_seed(1)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -88,7 +88,7 @@ def trained(rank=4):
 
 
 def test_it_has_the_prompts_grouped_by_shape():
-    made = Regulator(SHAPES, rank=5)
+    made = Regulator(SHAPES, rank=5, form="bend")
     assert made.names == ["prompt_learner.ctx", "image_encoder.VPT", "image_encoder.VPT_shallow"] and made.rank == 5
     assert {group: len(names) for group, names in made.members.items()} == {"3x8": 2, "2x6": 1}
     assert {name: tuple(value.shape) for name, value in made.bends["3x8"].named_parameters()} == {
@@ -99,11 +99,11 @@ def test_it_has_the_prompts_grouped_by_shape():
 
 
 def test_it_draws_all_but_what_must_start_at_zero():
-    bend = Regulator({"ctx": (4, 512)}, rank=64, seed=2).bends["4x512"]
+    bend = Regulator({"ctx": (4, 512)}, rank=64, seed=2, form="bend").bends["4x512"]
     assert bend.down.std().item() == pytest.approx(1, rel=0.02)
     assert bend.gate_in.std().item() == pytest.approx(512 ** -0.5, rel=0.05)
     assert all((value == 0).all() for value in (bend.up, bend.shift, bend.gate_shift, bend.gate_out, bend.gate_bias))
-    again = Regulator({"ctx": (4, 512)}, rank=64, seed=2).bends["4x512"]
+    again = Regulator({"ctx": (4, 512)}, rank=64, seed=2, form="bend").bends["4x512"]
     assert torch.equal(bend.down, again.down)
 
 
