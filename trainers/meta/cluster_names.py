@@ -2,10 +2,11 @@
 import collections
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LONGEST = 4  # words in a name
+OFTEN = 0.02  # of a domain's captions, that a word must be in to count as used often
 APART = 1.2  # how much more frequent than on average a telling word is
 # Words a name neither begins nor ends with.
 FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their "
@@ -17,17 +18,38 @@ def words(caption: str) -> list[str]:
     return WORD.findall(caption.lower())
 
 
-def phrases(caption: str) -> set[str]:
-    """Return the set of a caption's n-grams, 1 to 4 words, that could be names."""
+def stop_words(domains: Sequence[Sequence[str]]) -> frozenset[str]:
+    """Return the words of the corpus that name nothing: those that more than half of the domains use often.
+
+    "photo" and "white" say of captions what "the" says of a language; one domain's own words are never among them.
+
+    Args:
+        domains: for each domain, some of its captions.
+    """
+    used: collections.Counter[str] = collections.Counter()
+    for captions in domains:
+        counts = collections.Counter(word for caption in captions for word in set(words(caption)))
+        used.update(word for word, count in counts.items() if count >= OFTEN * len(captions))
+    return frozenset(word for word, count in used.items() if count > len(domains) / 2 and count > 1)
+
+
+def is_junk(name: str, stop: Set[str]) -> bool:
+    """Return whether a name is no class's: nothing but stop words, or numbered for want of a name of its own."""
+    said = name.split()
+    return said[-1].isdigit() or all(word in FUNCTION or word in stop for word in said)
+
+
+def phrases(caption: str, stop: Set[str] = frozenset()) -> set[str]:
+    """Return the set of a caption's n-grams, 1 to 4 words, that could be names: no ``stop`` word at either end."""
     found, text = set(), words(caption)
     for n in range(1, LONGEST + 1):
         for i in range(len(text) - n + 1):
-            if text[i] not in FUNCTION and text[i + n - 1] not in FUNCTION:
+            if not {text[i], text[i + n - 1]} & (FUNCTION | stop):
                 found.add(" ".join(text[i:i + n]))
     return found
 
 
-def name_clusters(clusters: Sequence[Sequence[str]]) -> list[str]:
+def name_clusters(clusters: Sequence[Sequence[str]], stop: Set[str] = frozenset()) -> list[str]:
     """Return one name for each of a domain's clusters, all different, 1 to 4 words each.
 
     Class-based TF-IDF: a phrase's share of the cluster's captions, times the log of how much larger that share is than
@@ -36,10 +58,11 @@ def name_clusters(clusters: Sequence[Sequence[str]]) -> list[str]:
 
     Args:
         clusters: for each cluster, its captions.
+        stop: words that no name begins or ends with, as ``stop_words`` finds them.
     """
     shares = []
     for captions in clusters:
-        counts = collections.Counter(phrase for caption in captions for phrase in phrases(caption))
+        counts = collections.Counter(phrase for caption in captions for phrase in phrases(caption, stop))
         shares.append({phrase: count / len(captions) for phrase, count in counts.items()})
     mean = collections.defaultdict(float)
     for share in shares:

@@ -65,12 +65,13 @@ def split_domains(features: Features, k: int, size: int, seed: int, backend: str
 
 
 def split_classes(features: Features, rows: np.ndarray, k: int, size: int, seed: int, least: int,
-                  backend: str) -> tuple[np.ndarray, list[float], float]:
+                  backend: str, agreement: float = 0.0) -> tuple[np.ndarray, list[float], float]:
     """Cluster one domain's captions and keep the pairs whose image agrees.
 
     Args:
         rows: of the domain, sorted.
         least: pairs that a pseudo-class needs.
+        agreement: share of a cluster's pairs whose image must agree, or the cluster is no class.
 
     Returns:
         (cluster int32 [R] per row, -1 where the image disagrees or the cluster is too small; agreement of each cluster
@@ -89,7 +90,7 @@ def split_classes(features: Features, rows: np.ndarray, k: int, size: int, seed:
     nearest_mean = [nearest(features.vectors("image", part).numpy(), means) for part in chunks(rows)]
     agrees = np.concatenate(nearest_mean) == cluster
     kept = np.bincount(cluster[agrees], minlength=len(centroids))
-    alive = kept >= least
+    alive = (kept >= least) & (kept >= agreement * counts)
     renumber = np.where(alive, np.cumsum(alive) - 1, -1).astype(np.int32)
     rates = [float(kept[c] / counts[c]) for c in np.flatnonzero(alive)]
     return np.where(agrees, renumber[cluster], -1), rates, float(agrees.mean()) if len(rows) else 0.0

@@ -23,7 +23,7 @@ from ..training import distributed
 from ..utils import atomic
 from ..utils.untrusted import read_untrusted
 from . import clustering
-from .cluster_names import name_clusters
+from .cluster_names import is_junk, name_clusters, stop_words
 from .features import Features
 
 CAPTIONS = 300  # of a pseudo-class, read for its name
@@ -54,12 +54,25 @@ class Hierarchy:
         return {int(n): rows for n, rows in zip(numbers, np.split(order, starts[1:]), strict=True) if n >= 0}
 
 
-def _name(features: Features, rows: np.ndarray, cluster: np.ndarray, count: int, seed: int) -> list[str]:
+def _name(features: Features, rows: np.ndarray, cluster: np.ndarray, count: int, seed: int,
+          stop: frozenset[str]) -> list[str]:
     captions = []
     for c in range(count):
         drawn = clustering.sample(rows[cluster == c], CAPTIONS, seed)
         captions.append([caption for caption, _ in features.records(drawn)])
-    return name_clusters(captions)
+    return name_clusters(captions, stop)
+
+
+def _stop_words(features: Features, domain: np.ndarray, seed: int) -> frozenset[str]:
+    samples = (clustering.sample(np.flatnonzero(domain == d), CAPTIONS, seed) for d in np.unique(domain))
+    return stop_words([[caption for caption, _ in features.records(rows)] for rows in samples])
+
+
+def junk(tree: Hierarchy) -> dict[str, Any]:
+    """Return {"classes": how many, "junk": how many names are no class's, "examples": some of those}."""
+    names = [c["name"] for d in tree.domains for c in d["classes"]]
+    found = [name for name in names if is_junk(name, frozenset(tree.about.get("stop_words", ())))]
+    return {"classes": len(names), "junk": len(found), "examples": found[:10]}
 
 
 def held_out(tree: Hierarchy, share: float) -> tuple[list[int], list[int]]:
@@ -94,7 +107,8 @@ def build(features: Features, path: str | Path, options: Mapping[str, Any],
         features: ``features.Features``.
         path: the ``.tree`` file; a ``.safetensors`` beside the features would be read as one of their shards.
         options: {"domains": K1, "classes": K2, "least": pairs of a pseudo-class, "sample": pairs that k-means is fitted
-            on, "seed": …, "backend": …}.
+            on, "seed": …, "backend": …, "agreement": least share of a pseudo-class's pairs whose image agrees,
+            "stop_words": whether names leave the corpus's stop words out; neither, by default}.
         provenance: hashes to keep in the file.
 
     Raises:
@@ -123,15 +137,18 @@ def _build(features: Features, path: Path, options: Mapping[str, Any], about: di
         atomic.write_file(first, save({"domain": torch.from_numpy(domain)}))
     distributed.barrier()
     domain = load_file(first)["domain"].numpy()
-    count = int(domain.max()) + 1
+    count, stop = int(domain.max()) + 1, _stop_words(features, domain, seed)
+    about["stop_words"] = sorted(stop)  # of the corpus, whether names may have them or not
+    left_out = stop if options.get("stop_words") else frozenset()
     for d in tqdm(range(distributed.rank(), count, distributed.world_size()), "pseudo-classes", unit="domain",
                   mininterval=2, disable=distributed.rank() > 0):
         part, rows = parts / f"domain-{d:05d}.safetensors", np.flatnonzero(domain == d)
         if part.exists() or not len(rows):
             continue
         cluster, rates, agreement = clustering.split_classes(
-            features, rows, options["classes"], options["sample"], seed + d + 1, options["least"], backend)
-        names = _name(features, rows, cluster, len(rates), seed)
+            features, rows, options["classes"], options["sample"], seed + d + 1, options["least"], backend,
+            options.get("agreement", 0.0))
+        names = _name(features, rows, cluster, len(rates), seed, left_out)
         found = {"names": names, "rates": rates, "agreement": agreement}
         atomic.write_file(part, save({"cluster": torch.from_numpy(cluster)}, {"about": json.dumps(found)}))
     distributed.barrier()

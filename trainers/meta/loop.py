@@ -23,7 +23,7 @@ from .bilevel import meta_gradients
 from .checkpoint import write_meta
 from .episodes import Episode, Episodes, Inputs, Part
 from .learner import Learner
-from .tasks import Tasks
+from .tasks import Parts, Tasks
 
 FILE, STATE = "meta.safetensors", "state.pth"
 
@@ -98,22 +98,23 @@ class BilevelLoop:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options[group["key"]] * share
 
-    def load(self, tasks: Episodes, step: int) -> list[list[tuple[Part, Tensor] | None]]:
+    def load(self, tasks: Episodes, step: int) -> list[Parts]:
         """Return this process's episodes of an outer step, with what the learner sees of them."""
         count, world = self.options.EPISODES, distributed.world_size()
         return [self.parts(tasks.draw(step * count + e)) for e in range(distributed.rank(), count, world)]
 
-    def parts(self, episode: Episode) -> list[tuple[Part, Tensor] | None]:
-        """Return support, query and further queries of an episode, with what the learner sees of them."""
-        return [None if part is None else (part, self.inputs(part.rows))
-                for part in (episode.support, episode.query, episode.other)]
+    def parts(self, episode: Episode) -> Parts:
+        """Return support, queries and further queries of an episode, with what the learner sees of them."""
+        support, query, other = episode.support, episode.query, episode.other
+        return ((support, self.inputs(support.rows)), (query, self.inputs(query.rows)),
+                None if other is None else (other, self.inputs(other.rows)))
 
     def loss(self, part: Part, inputs: Tensor) -> Callable[[Mapping[str, Tensor]], Tensor]:
         """Return the function {name: prompt} -> cross-entropy on a part of an episode."""
         logits, inputs, labels = self.learner.on(part.names), inputs.to(self.device), part.labels.to(self.device)
         return lambda prompts: F.cross_entropy(logits(prompts, inputs), labels)
 
-    def short(self, episodes: Sequence[Sequence[Any]]) -> tuple[list[Tensor], Tensor]:
+    def short(self, episodes: Sequence[Parts]) -> tuple[list[Tensor], Tensor]:
         """Return the outer gradients of a few differentiable steps, and [query loss, other's], summed over episodes."""
         options, total = self.options, [torch.zeros_like(p) for p in self.learned]
         losses = torch.zeros(2, device=self.device)
@@ -127,14 +128,14 @@ class BilevelLoop:
                 losses += torch.stack([values[0], values[-1]])
         return total, losses
 
-    def whole(self, episodes: Sequence[Sequence[Any]]) -> tuple[list[Tensor], Tensor]:
+    def whole(self, episodes: Sequence[Parts]) -> tuple[list[Tensor], Tensor]:
         """Return the same of whole tunings, side by side."""
         if not episodes:  # more processes than episodes
             return [torch.zeros_like(p) for p in self.learned], torch.zeros(2, device=self.device)
         return Tasks(self.learner, episodes, self.options, self.device).meta_gradients(
             self.start, self.regulator if self.options.REGULATE else None, self.function)
 
-    def outer_step(self, episodes: Sequence[Sequence[Any]]) -> Tensor:
+    def outer_step(self, episodes: Sequence[Parts]) -> Tensor:
         """Do one step of Adam on the mean outer loss of all processes' episodes.
 
         Returns:

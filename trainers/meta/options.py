@@ -18,6 +18,8 @@ declare("GRAM",
         DOMAINS=Limited(64, at_least(2)), CLASSES=100,  # k of the two levels of clustering
         SAMPLE=32768,  # pairs that k-means is fitted on
         CLUSTER=Limited("auto", one_of("auto", "sklearn", "faiss")),
+        AGREEMENT=Limited(0.3, at_least(0)),  # share of a pseudo-class's pairs whose image must agree
+        STOP_WORDS=True,  # names leave out what most of the corpus's domains say
         HELD_OUT=0.25,  # share of the domains that only the final report sees
         WAYS=Limited(5, at_least(2)),  # classes of a task
         SHOTS=Limited(4, at_least(1)), QUERIES=Limited(4, at_least(1)),  # support and query pairs of a class

@@ -17,7 +17,8 @@ from .together import Together
 # Rate and batch of each kind's published runs, and of the demo's
 TUNING = {"coop": (0.002, 32), "cocoop": (0.002, 1), "vpt": (0.0025, 4), "unigram": (0.0025, 4)}
 STEPS = 60  # of the report's tunings, where meta-training had none (HORIZON 0)
-Loaded = tuple[Part, Tensor]
+Loaded = tuple[Part, Tensor]  # and what the learner sees of it
+Parts = tuple[Loaded, Loaded, Loaded | None]  # support, queries, further queries
 
 
 class Tasks:
@@ -34,14 +35,14 @@ class Tasks:
         per_epoch: steps in which a tuning sees a whole support set.
     """
 
-    def __init__(self, learner: Learner, episodes: Sequence[Sequence[Loaded | None]], options: CfgNode,
+    def __init__(self, learner: Learner, episodes: Sequence[Parts], options: CfgNode,
                  device: torch.device) -> None:
         self.options, self.device, self.count = options, device, len(episodes)
         rate, batch = TUNING[learner.kind]
         self.rate, self.batch = options.TUNE_LR or rate, options.TUNE_BATCH or batch
         self.base = Together(learner, [support[0].names for support, _, _ in episodes])
-        self.with_new = [e for e, episode in enumerate(episodes) if episode[2]]
-        others = [episodes[e][2] for e in self.with_new]
+        self.with_new = [e for e, (*_, other) in enumerate(episodes) if other]
+        others = [other for *_, other in episodes if other]
         self.new = Together(learner, [other[0].names for other in others]) if others else None
         self.support, self.queries, self.others = (
             [(self.base.embed(inputs.to(device)), part.labels.to(device)) for part, inputs in parts]

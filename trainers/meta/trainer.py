@@ -68,7 +68,9 @@ class GRAM:
             tree, tree_path = self.cluster(features)
         counts = {"domains": len(tree.domains), "classes": sum(len(d["classes"]) for d in tree.domains),
                   "kept": int((tree.pseudo >= 0).sum())}
-        print(f"{counts['domains']} domains, {counts['classes']} pseudo-classes, {counts['kept']} pairs in them")
+        names = hierarchy.junk(tree)
+        print(f"{counts['domains']} domains, {counts['classes']} pseudo-classes, {counts['kept']} pairs in them; "
+              f"{names['junk']} names are no class's ({', '.join(names['examples']) or 'none'})")
         held_out, training = hierarchy.held_out(tree, own.HELD_OUT)
         inputs = Inputs(features, self.learner.sees, build_transform(self.cfg, is_train=False),
                         image_memory(self.general_cfg.IMAGE_MEMORY) * 2 ** 30)
@@ -78,8 +80,9 @@ class GRAM:
             loop.run(tasks, self.about(features, tree))
         with _timed(seconds, "evaluation"):
             report = self.evaluate(loop, Episodes(tree, held_out, own.WAYS, own.SHOTS, own.QUERIES, 0, True))
-        report |= {"pairs": features.pairs, "bad": features.bad, **counts, "held_out_domains": held_out,
-                   "stage_seconds": seconds, "peak_memory_mib": peak_memory(), "hierarchy": str(tree_path)}
+        report |= {"pairs": features.pairs, "bad": features.bad, **counts, "junk_names": names,
+                   "held_out_domains": held_out, "stage_seconds": seconds,
+                   "peak_memory_mib": peak_memory(), "hierarchy": str(tree_path)}
         self.results = {"held_out": report}
         print(describe([report]))
         print(f"Meta-trained file: {loop.path}")
@@ -102,7 +105,7 @@ class GRAM:
         """Return the ``Hierarchy`` of the features and its file, which lies beside them."""
         own = self.options
         how = {"domains": own.DOMAINS, "classes": own.CLASSES, "least": own.SHOTS + own.QUERIES, "sample": own.SAMPLE,
-               "seed": 1, "backend": own.CLUSTER}
+               "seed": 1, "backend": own.CLUSTER, "agreement": own.AGREEMENT, "stop_words": own.STOP_WORDS}
         provenance = {"clip": self.clip.fingerprint, "corpus": features.digest, "root": str(features.root),
                       "features": str(features.folder)}
         path = features.folder / f"hierarchy-{_hash(how)}.tree"

@@ -16,7 +16,7 @@ from trainers.cli import gram_browse
 from trainers.clip import load_clip
 from trainers.errors import InputError
 from trainers.meta import clustering, features, hierarchy
-from trainers.meta.cluster_names import name_clusters
+from trainers.meta.cluster_names import is_junk, name_clusters, stop_words
 from trainers.meta.pairs import Corpus, picture
 
 TRANSFORM = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(32), transforms.ToTensor()])
@@ -232,6 +232,32 @@ def test_names_are_short_different_and_telling():
                            ["a photo", "a photo"], ["a photo", "photo of it"]])
     assert names[0] == "red circle" and names[1].startswith("blue")
     assert len(set(names)) == 4 and all(1 <= len(n.split()) <= 4 for n in names)
+
+
+def test_names_leave_out_what_all_the_corpus_says():
+    animals = [["a photo of a white dog", "photo: white dogs", "a photo of a dog"],
+               ["white cat, photo", "photo of a cat"]]
+    food = [["a photo of white bread", "white bread photo"], ["photo of soup, white", "photo of soup"]]
+    boats = [["a photo of a boat", "boat"], ["a photo of a ship, white"]]
+    stop = stop_words([sum(domain, []) for domain in (animals, food, boats)])
+    assert stop == {"a", "of", "photo", "white"}
+    names = name_clusters([["photo photo", "photo"], ["photo of a cat", "photo of a cat"]], stop)
+    assert names == ["thing 2", "cat"] and name_clusters([["photo"], ["cat"]]) == ["photo", "cat"]
+    assert [is_junk(name, stop) for name in ("photo", "white photo", "thing 2", "white dog", "cat")] == [
+        True, True, True, False, False]
+    assert not stop_words([["a photo of a dog"]])  # of one domain alone nothing is common
+
+
+def test_a_cluster_whose_images_disagree_is_no_class(tmp_path):
+    planted(tmp_path / "f")  # nine of ten agree
+    found = features.Features(tmp_path / "f", tmp_path)
+    for agreement, classes in ((0.5, 12), (0.99, 0)):
+        if classes:
+            tree = hierarchy.build(found, tmp_path / f"{agreement}.tree", {**OPTIONS, "agreement": agreement})
+            assert hierarchy.junk(tree) == {"classes": classes, "junk": 0, "examples": []}
+        else:
+            with pytest.raises(InputError, match="no pseudo-class of"):
+                hierarchy.build(found, tmp_path / f"{agreement}.tree", {**OPTIONS, "agreement": agreement})
 
 
 def test_page_shows_the_hierarchy(clip, tmp_path, capsys):
