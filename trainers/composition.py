@@ -3,7 +3,7 @@
 A wrapper is a mix-in that ``wrapper`` enters; the last part is a method, the parts before it wrappers, the outermost
 first. One composition has one name, which its folders, checkpoints and tables carry. So wrappers stand in one order,
 that of their ``LAYER`` (start and gradient before features and loss; wrappers of one layer as written), and another
-name of a composition (``config.lookup.ALIASES``) means the same trainer: ``GRAM+CoOp`` is GRAMCoOp.
+name of a composition (``protocols.names.ALIASES``) means the same trainer: ``GRAM+CoOp`` is GRAMCoOp.
 """
 import difflib
 from collections.abc import Callable, Collection
@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from .base import PromptMethod, compose, register
 from .compat.registry import TRAINERS
-from .config.lookup import ALIASES
 from .errors import InputError
+from .protocols.names import ALIASES
 
 W = TypeVar("W", bound=type)
 GRADIENT, FEATURES = 0, 1  # LAYER: what a wrapper changes; the smaller stands further out

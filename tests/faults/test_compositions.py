@@ -7,10 +7,10 @@ from support.reference import evaluate
 
 from trainers.compat.registry import TRAINERS
 from trainers.composition import WRAPPERS, find
-from trainers.config.lookup import ALIASES
 from trainers.errors import InputError
 from trainers.gram import GRAM
 from trainers.meta.learner import METHODS as META_TRAINED
+from trainers.protocols.names import ALIASES
 from trainers.training import checkpoint
 
 PLAIN = [name for name in METHODS if not issubclass(TRAINERS.entries[name].METHOD, tuple(WRAPPERS.values()))]

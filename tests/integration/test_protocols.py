@@ -84,6 +84,17 @@ OWN = {"TCP": {"OPTIM.NAME": "adam", "OPTIM.ADAM_EPS": 1e-3, "DATALOADER.TEST.BA
        "MultiModalAdapter": {"OPTIM.WARMUP_EPOCH": 0, "OPTIM.WARMUP_TYPE": "linear"},
        "ProMetaR": {"OPTIM_VNET.NAME": "sgd", "OPTIM_VNET.LR": 0.00025, "OPTIM_VNET.WARMUP_CONS_LR": 1e-6}}
 PRINTED = {"TCP": 5, "CoOp": 5, "ProGrad": 5, "KgCoOp": 5}  # TRAIN.PRINT_FREQ; 20 of the others
+PROBE = {"LINEAR_PROBE.TYPE": "linear", "LINEAR_PROBE.WEIGHT": 0.7, "LINEAR_PROBE.TEST_TIME_FUSION": True,
+         "FILM.LINEAR_PROBE": True}
+DEPT = {  # as PUBLISHED; DePT's own keys besides
+    "DePT+CoOp/vit_b16_ep10_bs4_lr35": (4, 0.0035, 10, "ViT-B/16", "COOP", {**COOP, "CTX_INIT": None}),
+    "DePT+CoCoOp/vit_b16_c4_ep10_batch1_ctxv1":
+        (1, 0.002, 10, "ViT-B/16", "COCOOP", {"N_CTX": 4, "CTX_INIT": WORDS, "PREC": "fp16"}),
+    "DePT+KgCoOp/vit_b16_ep10_ctxv1_bs4_lr35":
+        (4, 0.0035, 10, "ViT-B/16", "COOP", {**COOP, "CTX_INIT": True, "N_CTX": 4, "W": 2.0}),
+    "DePT+MaPLe/vit_b16_c2_ep10_batch4_2ctx":
+        (4, 0.0035, 10, "ViT-B/16", "MAPLE", {"N_CTX": 2, "PROMPT_DEPTH": 9, "CTX_INIT": WORDS, "PREC": "fp16"})}
+PUBLISHED.update(DEPT)
 
 
 def merged(config):
@@ -100,6 +111,8 @@ def test_settings(config):
                 "MODEL.BACKBONE.NAME": backbone, **{f"TRAINER.{section}.{key}": value for key, value in own.items()}}
     expected |= OWN.get(config.partition("/")[0], {})
     expected["TRAIN.PRINT_FREQ"] = PRINTED.get(config.partition("/")[0], 20)
+    if config in DEPT:
+        expected |= {"OPTIM.LR_EXP": 6.5, **{f"TRAINER.{key}": value for key, value in PROBE.items()}}
     if config.startswith("ProGrad"):
         expected |= {"LOSS.NAME": "prograd", "LOSS.T": 1.0, "LOSS.LAMBDA": 1.0}
     found = merged(config)

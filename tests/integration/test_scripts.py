@@ -249,6 +249,42 @@ def test_published_arguments_of_mma_and_prometar():
     assert refused.returncode == 2 and "evaluates on the new classes" in refused.stderr
 
 
+DEPT = {"DePT+CoOp": ("vit_b16_ep10_bs4_lr35", 10, "coop_dept"),
+        "DePT+CoCoOp": ("vit_b16_c4_ep10_batch1_ctxv1", 10, "cocoop_dept"),
+        "DePT+KgCoOp": ("vit_b16_ep10_ctxv1_bs4_lr35", 10, "kgcoop_dept"),
+        "DePT+MaPLe": ("vit_b16_c2_ep10_batch4_2ctx", 10, "maple_dept"), "DePT+PromptSRC": (SRC, 20, "")}
+
+
+@pytest.mark.parametrize("method", DEPT)
+def test_dept(method):
+    """Over PromptSRC, which has no config of DePT's, PromptSRC's own; the published words name the others as well."""
+    cfg, epoch, word = DEPT[method]
+
+    def flags_of(*arguments):
+        found = flags(method, cfg, *arguments)
+        return found if word else {**found, "--config-file": f"{ROOT}/configs/trainers/PromptSRC/{cfg}.yaml"}
+    shots, below = {"DATASET.NUM_SHOTS": "16"}, f"dtd/shots_16/{method}/{cfg}/seed2"
+    train, test = f"output/base2new/train_base/{below}", f"output/base2new/test_new/{below}"
+    expected = [(flags_of("dtd", 2, train), {**shots, "DATASET.SUBSAMPLE_CLASSES": "base"}),
+                (flags_of("dtd", 2, test, train, epoch), {**shots, "DATASET.SUBSAMPLE_CLASSES": "new"})]
+    assert commands([method], "base2new", ["dtd"], seeds=[2]) == expected
+    if word:
+        assert dry("dept/base2new_test.sh", "dtd", "2", TRAINER=word) == expected[1:]
+    assert commands([method], "few_shot", ["dtd"], seeds=[2], shots=[4]) == [
+        (flags_of("dtd", 2, f"output/dtd/{method}/{cfg}_4shots/seed2"), {"DATASET.NUM_SHOTS": "4"})]
+    source = f"output/imagenet/{method}/{cfg}_16shots/seed2"
+    assert commands([method], "xd", ["dtd"], seeds=[2]) == [
+        (flags_of("imagenet", 2, source), shots),
+        (flags_of("dtd", 2, f"output/evaluation/{method}/{cfg}_16shots/dtd/seed2", source, epoch), {})]
+
+
+def test_a_composition_takes_the_config_below_its_first_wrapper():
+    (found, _), = dry("any/base2new_train.sh", "GRAM+DePT+CoOp", "digits", "1", CFG="demo")
+    assert found["--trainer"] == "GRAM+DePT+CoOp" and found["--config-file"].endswith("DePT+CoOp/demo.yaml")
+    (found, _), = dry("any/base2new_train.sh", "ExtrasLinearProbeMaPLe", "digits", "1", CFG="demo")
+    assert found["--trainer"] == "DePT+MaPLe" and found["--output-dir"].split("/")[-3] == "DePT+MaPLe"
+
+
 def test_gram_meta_training():
     for corpus, cfg, name in (("demo", "demo", "demo"), ("/c/pairs.tsv", "vit_b16", "pairs")):
         for prompts in ("coop", "cocoop", "vpt", "unigram"):

@@ -66,9 +66,15 @@ class Call:
         return [str(file)] if file.is_file() else ["-m", "promptreg.cli.train"]
 
     def find_config(self, below: str) -> str:
-        """Return the path of a file or folder of configs/: in the root, or else below this folder."""
+        """Return the path of a file or folder of configs/: in the root, or else below this folder.
+
+        A composition, GRAM+DePT+CoOp, takes what it has not from the one below its first wrapper.
+        """
         theirs = Path(os.getcwd(), "configs", below)
         ours = self.root / "configs" / below
+        inner = re.sub(r"^trainers/[^/+]+\+", "trainers/", below)
+        if inner != below and not ours.exists() and not theirs.exists():
+            return self.find_config(inner)
         return str(theirs if not ours.exists() and theirs.exists() else ours)
 
     def last_epoch(self, trainer: str, cfg: str) -> str:

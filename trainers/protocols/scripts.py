@@ -74,6 +74,7 @@ def _all_scripts() -> dict[str, Script]:
     folders["any"] = {setting: table.any_script(setting) for setting in SETTINGS}
     folders["zsclip"] = {"base2new_test": Script("DATASET SEED", zero_shot_base2new, (2,)),
                          "zeroshot": Script("DATASET [CFG]", zero_shot, (1, 2))}
+    folders["dept"] = {setting: table.dept_script(setting) for setting in SETTINGS}
     folders["promptsrc"] |= {"reproduce_base2novel_setting": reproduce_base2new("promptsrc"),
                              "reproduce_xd": reproduce_xd("PromptSRC", f"{SRC}_cross_datasets"),
                              "reproduce_few_shot": Script("DATASET SHOTS WEIGHTS", reproduce_few_shot, (3,))}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from .call import Call
+from .names import ALIASES
 
 SRC = "vit_b16_c2_ep20_batch4_4+4ctx"
 SRC_FEW_SHOT = "vit_b16_c2_ep50_batch4_4+4ctx_few_shot"
@@ -20,6 +21,9 @@ GRAM = {  # trainer: (config, config of few-shot)
     "UNIGRAM": (SRC, SRC), "GRAMPromptSRC": (SRC, SRC_FEW_SHOT), "GRAMVPT": (VPT, VPT), "GRAMCoCoOp": (COCOOP, COCOOP),
     "GRAMCoOp": (GRAM_COOP, GRAM_COOP), "GRAMProGrad": (GRAM_COOP, GRAM_COOP)}
 NARROW = ("stanford_cars", "oxford_flowers", "fgvc_aircraft", "dtd", "eurosat")  # PromptSRC's few-shot aggregation
+DEPT = {  # trainer: config, of all settings; PromptSRC's and the later ones are those of the method alone
+    "DePT+CoOp": "vit_b16_ep10_bs4_lr35", "DePT+CoCoOp": COCOOP, "DePT+KgCoOp": "vit_b16_ep10_ctxv1_bs4_lr35",
+    "DePT+MaPLe": "vit_b16_c2_ep10_batch4_2ctx", "DePT+PromptSRC": SRC, "DePT+IVLP": SRC, "DePT+VPT": VPT}
 GENTLE = ("oxford_flowers", "dtd", "eurosat")  # ProGrad's lambda is 0.8 there, of 8 and 16 shots
 
 
@@ -190,9 +194,21 @@ def gram_script(setting: str) -> Script:
     return Script(usage(setting), make, (2,))
 
 
+def dept_script(setting: str) -> Script:
+    """DePT's: TRAINER is a composition or a word of its repository's --cfg: coop_dept, cocoop_dept, kgcoop_dept, …"""
+    def make(call: Call, dataset: str, last: str) -> None:
+        given = call.get("TRAINER", "DePT+CoOp")
+        trainer = {**ALIASES, **{f"{name[5:].lower()}_dept": name for name in DEPT}}.get(given, given)
+        if trainer not in DEPT and not (call.get("CFG", "") and trainer.startswith("DePT+")):
+            raise InputError(f"TRAINER {given}: choose {', '.join(DEPT)}, or name another's config in CFG")
+        in_setting(call, setting, trainer, call.get("CFG", "") or DEPT[trainer], dataset, last)
+    return Script(usage(setting), make, (2,))
+
+
 def any_script(setting: str) -> Script:
     """Any trainer's, a user's own too; CFG names its config, and need not where there is only one."""
     def make(call: Call, trainer: str, dataset: str, last: str) -> None:
+        trainer = ALIASES.get(trainer, trainer)
         folder = call.find_config(f"trainers/{trainer}")
         found = [path.stem for path in sorted(Path(folder).glob("*.yaml"))]
         cfg = call.get("CFG", found[0] if len(found) == 1 else "")

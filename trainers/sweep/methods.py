@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..config import lookup
 from ..errors import InputError
+from ..protocols.names import ALIASES
 from ..results.published import BENCHMARK_DATASETS, EMBEDDED, VARIANTS
 from ..utils.paths import SCRIPTS
 
@@ -55,6 +56,8 @@ METHODS = {
     "ProMetaR": Method("prometar"),
     **{name: Method("gram", environment={"TRAINER": name})
        for name in ("GRAMCoOp", "GRAMCoCoOp", "GRAMVPT", "UNIGRAM", "GRAMProGrad", "GRAMPromptSRC")},
+    **{f"DePT+{name}": Method("dept", environment={"TRAINER": f"DePT+{name}"})
+       for name in ("CoOp", "CoCoOp", "KgCoOp", "MaPLe", "PromptSRC", "IVLP", "VPT")},
 }
 XD_SHOTS = {"ProGrad": 4}  # all others: 16
 
@@ -63,7 +66,8 @@ def scripts_of(method: str) -> Method | None:
     """Return a method's scripts: its own, else those of any trainer that has a config; None where it has none."""
     if method in METHODS:
         return METHODS[method]
-    return Method("any", first=(method,)) if method in lookup.methods() and method != "GRAM" else None
+    known = method.rpartition("+")[2] in lookup.methods()  # of a composition the method
+    return Method("any", first=(method,)) if known and method != "GRAM" else None
 
 
 def known_methods() -> list[str]:
@@ -75,14 +79,14 @@ def check_names(methods: Sequence[str], datasets: Sequence[str], source: str) ->
     """Raise InputError for a method, dataset or source that a sweep does not know; it names the nearest."""
     known = sorted(path.stem for path in (SCRIPTS.parent / "configs" / "datasets").glob("*.yaml"))
     for name in methods if list(methods) != ["all"] else ():
-        _check_name(name, known_methods(), "--methods")
+        _check_name(ALIASES.get(name, name), known_methods(), "--methods")
     for name in datasets if list(datasets) != ["all"] else ():
         _check_name(name, known, "--datasets")
     _check_name(source, known, "--source")
 
 
 def _check_name(name: str, known: Collection[str], flag: str) -> None:
-    if name not in known:
+    if name not in known and name.rpartition("+")[2] not in known:  # of a composition the method
         near = difflib.get_close_matches(name, known, 1, 0.4)
         hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
         raise InputError(f"{flag} {name}: {hint}")

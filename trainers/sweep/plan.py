@@ -13,6 +13,7 @@ from typing import Any
 from ..config.build import setup_cfg
 from ..config.flags import parser
 from ..errors import InputError, SetupError
+from ..protocols.names import ALIASES
 from ..protocols.scripts import call as call_script
 from ..training import identity, run
 from ..training.result import FILE, load_result
@@ -87,6 +88,7 @@ def plan(methods: Sequence[str], setting: str, datasets: Sequence[str] = ("all",
     """
     if list(methods) == ["all"]:  # but for those that need a meta-trained file first
         methods = [method for method in METHODS if METHODS[method].folder != "gram"]
+    methods = [ALIASES.get(method, method) for method in methods]
     datasets = TARGETS[setting] if list(datasets) == ["all"] else datasets
     check_names(methods, datasets, source)
     jobs = []
