@@ -22,7 +22,7 @@ def _command_starts() -> bool:
     return by_name or "_promptreg" in sys.modules
 
 
-NO_METHODS = ("__init__", "__main__", "base", "composition", "prompts", "errors")  # all others are methods
+NO_METHODS = ("__init__", "__main__", "base", "prompts", "errors")  # all others are methods
 METHODS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in NO_METHODS)
 # compat.engine comes first: it settles which Dassl answers to the name, before anything asks.
 PARTS = ("compat.engine", *METHODS, "meta.trainer")

@@ -1,4 +1,4 @@
-"""PromptMethod: what every method shares: prompts on a frozen CLIP, features, logits, loss, gradients.
+"""PromptMethod: what every method shares: prompts on a frozen CLIP, features and logits, and an ``Objective``.
 
 A method's own module declares its config keys and says what its prompts are and what its loss is:
 
@@ -11,16 +11,14 @@ A method's own module declares its config keys and says what its prompts are and
 ``register`` enters a trainer of that name in Dassl's registry; ``compose`` wraps a method by another. The method
 itself, ``Mine.from_backbone("demo", ["cat", "dog"])`` or ``trainer.model``, is a module that maps images to logits.
 """
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from dassl.config import get_cfg_default
-from dassl.metrics import compute_accuracy
 
 from .clip import FrozenCLIP, load_clip
 from .clip.tokens import PackedPrompts, Rows
@@ -31,12 +29,14 @@ from .config.limits import Limit, Limited
 from .errors import InputError
 from .prompts import Prompts, check_prompts, check_rows, check_sizes
 from .training.compatibility import OVERRIDE
+from .training.composition import compose
 from .training.machine import text_memory
+from .training.objective import Gradients, Objective, accuracy
 from .training.state import Notes
 from .training.trained import TrainedPrompts
 from .training.trainer import PromptTrainer, trainer_of
 
-__all__ = ["PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
+__all__ = ["Gradients", "PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
 
 declare(GENERAL,
         # GiB of the classes' activations; what does not fit is chunked, recomputed. Negative: as fits the machine
@@ -45,7 +45,6 @@ declare(GENERAL,
         ALLOW_MISMATCH=False)  # use prompts that were trained for something else; the result keeps a note
 
 M = TypeVar("M", bound=type["PromptMethod"])
-Gradients = Sequence[Tensor | None]
 
 
 def register(method: M) -> M:
@@ -63,25 +62,7 @@ def register(method: M) -> M:
     return method
 
 
-def compose(wrapper: type, method: type, name: str = "", doc: str = "") -> type:
-    """Return the method that is ``method`` wrapped by a mix-in: ``compose(GRAM, CoOp)`` is GRAMCoOp.
-
-    Args:
-        wrapper: a ``PromptMethod`` that overrides some of the seams and calls ``super()`` there.
-        method: any other method.
-        name: of the result, if not both names in a row.
-        doc: its docstring.
-
-    Raises:
-        InputError: the wrapper does not fit the method (its ``check_composition``).
-    """
-    made = type(name or wrapper.__name__ + method.__name__, (wrapper, method), {
-        "__doc__": doc or f"{wrapper.__name__} over {method.__name__}.", "__module__": method.__module__})
-    made.check_composition()  # type: ignore[attr-defined]
-    return made
-
-
-class PromptMethod(nn.Module):
+class PromptMethod(Objective):
     """Learned prompts on a frozen CLIP for a list of classes: ``method(images)`` gives logits [B, C].
 
     Args:
@@ -106,11 +87,7 @@ class PromptMethod(nn.Module):
     SECTION: str  # of the method's keys, below TRAINER
     FOLDER = "prompt_learner"  # of the checkpoints, as published
     WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
-    # Whether all steps of a run do the same operations, whatever Python's numbers are: then a CUDA graph may hold them.
-    # To be declared by each class that has a loss, features or gradient rule of its own.
     CAPTURABLE = True
-    WRAPPER = ""  # of a mix-in that ``composition.wrapper`` enters: its name
-    second_optimizer: torch.optim.Optimizer | None = None  # of what ``second_step`` learns besides the prompts
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
@@ -157,9 +134,6 @@ class PromptMethod(nn.Module):
         """Return the rows laid out for the text tower."""
         return self.clip.text.pack(self.rows)
 
-    def prepare_training(self) -> None:
-        """Compute what training alone needs: the frozen features that the loss compares with, another start."""
-
     def encode_text(self, image: Tensor | None = None) -> Tensor:
         """Return the prompted features [C, E] of all classes, in float32, of the length that CLIP gives them.
 
@@ -190,63 +164,9 @@ class PromptMethod(nn.Module):
         """Return logits [B, C] of ``images`` [B, 3, S, S]."""
         return self.logits_of(self.image_features(images))
 
-    def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        """Return (loss, {name: figure to report}) of one batch; cross-entropy unless a method says otherwise."""
-        logits = self.logits(images)
-        loss = self.cross_entropy(logits, labels)
-        return loss, {"loss": loss, "acc": accuracy(logits, labels)}
-
-    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross-entropy of logits [B, C], for ``loss``: a wrapper may add a classifier of its own."""
-        return F.cross_entropy(logits, labels)
-
-    def compute_gradients(self, loss: Any, gradients: Callable[..., Gradients]) -> Gradients:
-        """Return the gradients for the optimizer, one per parameter of ``self.prompts`` (None where it has no part).
-
-        Args:
-            loss: what ``loss`` has returned: a scalar, or several.
-            gradients: ``gradients(scalar, retain_graph=False)`` returns a scalar's plain gradients, averaged over
-                processes and unscaled under amp.
-        """
-        return gradients(loss)
-
-    def optimizer_groups(self, optim: CfgNode) -> Any:
-        """Return what Dassl's ``build_optimizer`` takes: a module, or parameter groups, given the config's OPTIM."""
-        return self.prompts
-
-    def second_step(self, images: Tensor, labels: Tensor, classes: Sequence[int], gradients: Callable[..., Gradients],
-                    ) -> tuple[Gradients, dict[str, Tensor]] | None:
-        """Return (gradients, figures) for another step on the same batch, behind the first; None for a batch without.
-
-        Args:
-            images, labels: as of ``loss``.
-            classes: the labels on the host.
-            gradients: as of ``compute_gradients``; of the prompts and then of what ``second_optimizer`` holds.
-        """
-        return None
-
-    def end_epoch(self, epoch: int, epochs: int) -> None:
-        """Do something with the prompts after ``epoch`` (from 0) of ``epochs``, before they are saved."""
-
-    def extra_state(self) -> dict[str, Tensor]:
-        """Return what a resumed run needs besides the prompts, {name: tensor}: an aggregate, say."""
-        return {}
-
-    def load_extra_state(self, state: dict[str, Tensor]) -> None:
-        """Take back what ``extra_state`` gave."""
-
     def fit_classes(self, trained: TrainedPrompts, as_start: bool = False) -> TrainedPrompts:
         """Return ``trained`` with what it has of each class made to fit the classes here (see ``compatibility``)."""
         return trained
-
-    @classmethod
-    def method_identity(cls, cfg: CfgNode) -> Mapping[str, str | None]:
-        """Return what the method adds to its runs' identity: {part of ``identity.PARTS``: hash}."""
-        return {}
-
-    @classmethod
-    def check_composition(cls) -> None:
-        """Raise InputError where a wrapper in ``cls`` does not fit the method below; a wrapper calls ``super()``."""
 
     # ---- what it finds
 
@@ -317,8 +237,3 @@ class PromptMethod(nn.Module):
     def prompt_learner(self) -> nn.Module:
         """The context and what belongs to it, where CoOp's trainers have it: ``trainer.model.prompt_learner.ctx``."""
         return self.prompts.get_submodule("prompt_learner")
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the percentage of right answers, a scalar tensor."""
-    return compute_accuracy(logits, labels)[0].squeeze()

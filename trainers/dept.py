@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from .base import PromptMethod, declare
-from .composition import FEATURES, wrapper
 from .config.defaults import section_cfg
 from .config.limits import POSITIVE, Limit, Limited, one_of
 from .errors import InputError
+from .training.composition import FEATURES, wrapper
 from .training.trained import TrainedPrompts
 
 declare("LINEAR_PROBE", TYPE=Limited("linear", one_of("linear", "similarity")), TEST_TIME_FUSION=True,

@@ -13,7 +13,6 @@ from yacs.config import CfgNode
 from .base import Gradients, PromptMethod, compose, register
 from .clip import weights
 from .cocoop import CoCoOp
-from .composition import GRADIENT, wrapper
 from .config.defaults import section_cfg
 from .coop import CoOp
 from .errors import InputError
@@ -23,6 +22,7 @@ from .meta.learner import METHODS
 from .prograd import ProGrad
 from .promptsrc import PromptSRC
 from .regulate.regulator import Regulator
+from .training.composition import GRADIENT, wrapper
 from .vpt import VPT
 
 __all__ = ["GRAM", "GRAMCoCoOp", "GRAMCoOp", "GRAMProGrad", "GRAMPromptSRC", "GRAMVPT", "UNIGRAM"]

@@ -6,12 +6,12 @@ from support.every_trainer import METHODS, low_weights, made, meta_file
 from support.reference import evaluate
 
 from trainers.compat.registry import TRAINERS
-from trainers.composition import WRAPPERS, find
 from trainers.errors import InputError
 from trainers.gram import GRAM
 from trainers.meta.learner import METHODS as META_TRAINED
 from trainers.protocols.names import ALIASES
 from trainers.training import checkpoint
+from trainers.training.composition import WRAPPERS, find
 
 PLAIN = [name for name in METHODS if not issubclass(TRAINERS.entries[name].METHOD, tuple(WRAPPERS.values()))]
 LEARNED = [name for name in PLAIN if not name.startswith("Zeroshot")]

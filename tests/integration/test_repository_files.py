@@ -15,7 +15,7 @@ SERVICES = [*FORMS, *(ROOT / ".github" / "workflows").glob("*.yml"),
 FOR_READERS = ("*.md", "docs/**/*.md", "benchmarks/*.md", "trainers/**/README.md", "tests/*/README.md")
 PAGES = sorted({page for pattern in FOR_READERS for page in ROOT.glob(pattern)})
 
-NO_METHODS = {"__init__", "__main__", "base", "prompts", "errors", "composition", "dept", "gram"}  # the last two wrap
+NO_METHODS = {"__init__", "__main__", "base", "prompts", "errors", "dept", "gram"}  # the last two wrap
 METHODS = sorted({path.stem for path in (ROOT / "trainers").glob("*.py")} - NO_METHODS)
 
 

@@ -9,9 +9,9 @@ from dassl.config import get_cfg_default
 from support import reference
 from trainers.base import PromptTrainer
 from trainers.compat.registry import TRAINERS
-from trainers.composition import WRAPPERS
 from trainers.meta import checkpoint
 from trainers.regulate.regulator import Regulator
+from trainers.training.composition import WRAPPERS
 
 METHODS = sorted(name for name, cls in TRAINERS.entries.items() if issubclass(cls, PromptTrainer))
 BATCH = 2

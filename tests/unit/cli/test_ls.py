@@ -1,7 +1,7 @@
 """promptreg ls methods: what is read from the files, without torch, is what importing them registers."""
 from trainers.cli import ls
 from trainers.compat.registry import TRAINERS
-from trainers.composition import WRAPPERS
+from trainers.training.composition import WRAPPERS
 
 
 def test_methods_are_those_that_importing_them_registers():

@@ -9,10 +9,11 @@ import difflib
 from collections.abc import Callable, Collection
 from typing import TypeVar
 
-from .base import PromptMethod, compose, register
-from .compat.registry import TRAINERS
-from .errors import InputError
-from .protocols.names import ALIASES
+from ..compat.registry import TRAINERS
+from ..errors import InputError
+from ..protocols.names import ALIASES
+from .objective import Objective
+from .trainer import trainer_of
 
 W = TypeVar("W", bound=type)
 GRADIENT, FEATURES = 0, 1  # LAYER: what a wrapper changes; the smaller stands further out
@@ -26,6 +27,24 @@ def wrapper(layer: int) -> Callable[[W], W]:
         WRAPPERS[cls.__name__] = cls
         return cls
     return enter
+
+
+def compose(wrapper: type, method: type, name: str = "", doc: str = "") -> type:
+    """Return the method that is ``method`` wrapped by a mix-in: ``compose(GRAM, CoOp)`` is GRAMCoOp.
+
+    Args:
+        wrapper: a mix-in, a ``PromptMethod`` that overrides some of the seams and calls ``super()`` there.
+        method: any other method.
+        name: of the result, if not both names in a row.
+        doc: its docstring.
+
+    Raises:
+        InputError: the wrapper does not fit the method (its ``check_composition``).
+    """
+    made = type(name or wrapper.__name__ + method.__name__, (wrapper, method), {
+        "__doc__": doc or f"{wrapper.__name__} over {method.__name__}.", "__module__": method.__module__})
+    made.check_composition()  # type: ignore[attr-defined]
+    return made
 
 
 def find(name: str) -> str:
@@ -44,7 +63,7 @@ def find(name: str) -> str:
         raise InputError(f"{name}: {last} is a composition already: name its method alone, behind all wrappers")
     for part in reversed(outer):
         method = compose(WRAPPERS[part], method, f"{part}+{method.__name__}")
-    register(method)
+    TRAINERS.add(trainer_of(method))
     return name
 
 
@@ -55,7 +74,7 @@ def _check_parts(name: str, outer: list[str], last: str) -> None:
                              if part in TRAINERS.entries else _unknown(name, "wrapper", part, WRAPPERS))
         if outer.count(part) > 1:
             raise InputError(f"{name}: {part} stands there twice, and once is all that it can do")
-    if not issubclass(getattr(TRAINERS.entries.get(last), "METHOD", object), PromptMethod):
+    if not issubclass(getattr(TRAINERS.entries.get(last), "METHOD", object), Objective):
         raise InputError(f"{name}: {last} is a wrapper: a method must stand behind it, {name}+CoOp say"
                          if last in WRAPPERS else _unknown(name, "method", last, TRAINERS.entries))
     ordered = sorted(outer, key=lambda part: WRAPPERS[part].LAYER)  # type: ignore[attr-defined]
