@@ -62,7 +62,7 @@ def make_trainer(method, weights, names, settings=(), device="cpu", cache=False)
     cfg = get_cfg_default()
     cfg.merge_from_list(["MODEL.BACKBONE.NAME", str(weights), "USE_CUDA", device != "cpu", "TRAINER.NAME", method,
                          "TRAINER.PROMPTREG.CACHE", cache, "OPTIM.NAME", "sgd", "OPTIM.MAX_EPOCH", 20])
-    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE"):
+    for section in ("COOP", "COCOOP", "IVLP", "VPT", "PROMPTSRC", "MAPLE", "TCP", "MMADAPTER", "PROMETAR"):
         cfg.TRAINER[section].PREC = "fp32"
     cfg.merge_from_list(list(settings))
 

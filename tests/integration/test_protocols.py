@@ -16,6 +16,7 @@ from support.paths import GOLDEN, ROOT
 
 import trainers  # noqa: F401  adds its keys to the default config
 from dassl.config import get_cfg_default
+from trainers import tcp
 from trainers.clip import templates
 from trainers.config.yaml_text import flatten
 from trainers.errors import InputError
@@ -170,6 +171,21 @@ def test_sentences_of_every_dataset():
     for name in DATASETS:
         for table, published in tables:
             assert templates.of(table, name) == published.get(name, "a photo of a {}."), name
+
+
+def test_tcps_sentences():
+    """The teacher's and the learner's, whose first four words are learned, as TCP's repository has them."""
+    pets, teacher, learner = ("OxfordPets", "OxfordFlowers", "Food101"), {}, {}
+    for name, word in zip(pets, ("pet", "flower", "food"), strict=True):
+        teacher[name], learner[name] = f"a photo of a {{}}, a type of {word}.", f"X X X X {{}}, a type of {word}."
+    teacher |= {"FGVCAircraft": "a photo of an aircraft {}.", "EuroSAT": "a centered satellite photo of {}.",
+                "DescribableTextures": "a photo of a {}, a type of texture.", "UCF101": ZERO_SHOT["UCF101"]}
+    learner |= {"FGVCAircraft": "X X X X {}, a type of aircraft.", "DescribableTextures": "X X X X {} texture.",
+                "StanfordCars": "X X X X {}, a type of car", "UCF101": ZERO_SHOT["UCF101"],
+                **dict.fromkeys(("EuroSAT", "SUN397", "Caltech101"), "X X X X {}.")}
+    for name in DATASETS:
+        assert templates.of(tcp.TEACHER, name) == teacher.get(name, "a photo of a {}.")
+        assert templates.of(tcp.LEARNER, name) == learner.get(name, "a photo of a {}.")
 
 
 def test_promptsrc_averages_sixty_of_clips_eighty():

@@ -30,8 +30,8 @@ class VNet(nn.Module):
         found = []
         for place, g, r in zip(self.places, task, general, strict=True):
             assert g is not None and r is not None, "both losses depend on all prompts"
-            gamma = self.get_submodule(place)(torch.cat([g.flatten(), r.flatten()])).sigmoid()
-            found.append(g + gamma.repeat_interleave(SHARED).view_as(r) * r)
+            gamma = self.get_submodule(place)(torch.cat([g.flatten(), r.flatten()]).unsqueeze(0)).sigmoid()
+            found.append(g + gamma.unsqueeze(-1).expand(-1, -1, SHARED).reshape(r.shape) * r)
         return found
 
 
