@@ -20,7 +20,7 @@ from .class_vectors import ClassVectors, check_class_vectors, enter, share_kept,
 from .fused import norm
 from .packed_attention import attend_last, attend_packed
 from .tokens import Chunk, PackedPrompts, Rows, pack
-from .vectors import NO_ADAPTERS, Adapters, check_adapters, check_slots, check_vectors
+from .vectors import ANY, NO_ADAPTERS, Adapters, check_adapters, check_slots, check_vectors
 
 
 class TextEncoder:
@@ -105,7 +105,7 @@ class TextEncoder:
         Raises:
             ValueError: vectors of another form, for more layers than there are, or none where the rows have slots.
         """
-        check_vectors("text tower", self.width, len(self.blocks), context, deep, sets=True)
+        check_vectors("text tower", self.width, len(self.blocks), context, deep, ANY)
         check_slots(layout, context, deep)
         if own is not None:
             check_class_vectors(own, self.width, len(self.blocks), layout, len(deep))

@@ -9,10 +9,11 @@ from .tokens import PackedPrompts
 # {block, from 0: what is added to its output, a function of its normed input [..., N, D]}, of any tokens alike
 Adapters = Mapping[int, Callable[[Tensor], Tensor]]
 NO_ADAPTERS: Adapters = MappingProxyType({})
+ANY = -1  # number of sets of vectors
 
 
 def check_vectors(tower: str, width: int, layers: int, first: Tensor | None, deep: Sequence[Tensor | None],
-                  sets: bool = False) -> None:
+                  sets: int = 0) -> None:
     """Raise ValueError for vectors of another form than a tower takes, or behind its last layer.
 
     Args:
@@ -21,15 +22,17 @@ def check_vectors(tower: str, width: int, layers: int, first: Tensor | None, dee
         layers: how many it has.
         first: the input's vectors [n, D], or None.
         deep: those of each layer from the second on, or None for a layer that has none.
-        sets: whether vectors may be [G, n, D], of G sets.
+        sets: G, of vectors [G, n, D] that are accepted as well; ANY of any number of sets.
     """
     if len(deep) >= layers:
         raise ValueError(f"{tower}: deep vectors for {len(deep)} layers, and there are {layers - 1} behind the first")
     for layer, vectors in enumerate((first, *deep)):
         if vectors is None:
             continue
-        if vectors.dim() not in ((2, 3) if sets else (2,)) or vectors.shape[-1] != width:
-            raise ValueError(f"{tower}: the vectors of layer {layer} (0: the input) must be [n, {width}], got "
+        fits = vectors.dim() == 2 or vectors.dim() == 3 and sets in (ANY, vectors.shape[0])
+        if not fits or vectors.shape[-1] != width:
+            more = f" or [{'G' if sets == ANY else int(sets)}, n, {width}]" if sets else ""
+            raise ValueError(f"{tower}: the vectors of layer {layer} (0: the input) must be [n, {width}]{more}, got "
                              f"{list(vectors.shape)}")
 
 

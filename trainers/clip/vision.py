@@ -63,7 +63,7 @@ class VisionEncoder:
             ValueError: vectors of another form, or for more layers than there are.
         """
         check_adapters("vision tower", len(self.blocks), adapters)
-        check_vectors("vision tower", self.width, len(self.blocks), prompts, deep, sets=True)
+        check_vectors("vision tower", self.width, len(self.blocks), prompts, deep, x.shape[0])
         length = x.shape[1]
         n = 0 if prompts is None else prompts.shape[-2]
         if n:

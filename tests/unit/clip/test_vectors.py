@@ -41,8 +41,9 @@ def test_layers_with_vectors_of_their_own_and_layers_without(vision, layers):
 
 @pytest.mark.parametrize("prompts, deep, said", [
     (None, [None] * 6, "vision tower: deep vectors for 6 layers, and there are 5 behind the first"),
-    (None, [None, torch.zeros(2, D + 1)], r"the vectors of layer 2 .* must be \[n, 64\], got \[2, 65\]"),
-    (torch.zeros(B, 2, D), [], r"the vectors of layer 0 .* must be \[n, 64\], got \[2, 2, 64\]")])
+    (None, [None, torch.zeros(2, D + 1)], r"the vectors of layer 2 .* must be \[n, 64\] or .*, got \[2, 65\]"),
+    (torch.zeros(B + 1, 2, D), [], r"layer 0 .* must be \[n, 64\] or \[2, n, 64\], got \[3, 2, 64\]"),
+    (torch.zeros(D), [], r"layer 0 .* must be \[n, 64\] or \[2, n, 64\], got \[64\]")])
 def test_vectors_of_another_form(vision, prompts, deep, said):
     with pytest.raises(ValueError, match=said):
         vision(vision.embed(IMAGES), prompts, deep)
