@@ -60,7 +60,7 @@ def measure(kind: str, episodes: int, clip) -> tuple[float, float]:
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--episodes", type=int, default=8)
-    parser.add_argument("--out", help="name of the file of results, in benchmarks/results")
+    parser.add_argument("--out", default="gram_together", help="name of the file of results; empty for none")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     clip, found = load_clip("demo"), {}
