@@ -34,7 +34,7 @@ def meta_training(pairs, output, precision, dies=False, cuda=False, prompts="coo
         save(self, step, about)
         if dies:
             raise KeyboardInterrupt
-    with mock.patch.object(BilevelLoop, "save", and_die):
+    with mock.patch.object(BilevelLoop, "save", and_die), mock.patch("trainers.meta.tasks.STEPS", 2):
         return main(["--trainer", "GRAM", "--seed", "1", "--root", str(pairs.parent), "--output-dir", str(output),
                      "--config-file", str(ROOT / "configs/trainers/GRAM/demo.yaml"), "USE_CUDA", str(cuda),
                      *(word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value)))])

@@ -18,7 +18,7 @@ VERBS = {
         "study": ("study", "the papers' settings and claims on emoji, within the hour"),
         "results": ("results", "tables, pictures and a report of finished runs"),
         "linear-probe": ("linear_probe", "CoOp's linear probe"),
-        "gram": ("gram", "GRAM's meta-training: meta-train, report, browse")},
+        "gram": ("gram", "GRAM's meta-training: meta-train, evaluate, report, browse")},
     "trained prompts": {
         "export": ("export", "as plain data, as ONNX, or as the published code reads them"),
         "interpret": ("nearest_words", "nearest words of each learned vector")},

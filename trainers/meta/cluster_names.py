@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 LONGEST = 4  # words in a name
-OFTEN = 0.02  # of a domain's captions, that a word must be in to count as used often
+OFTEN = 0.05  # of a domain's captions, that a word must be in to count as used often
 APART = 1.2  # how much more frequent than on average a telling word is
 # Words a name neither begins nor ends with.
 FUNCTION = frozenset("a an the of in on at to with and or is are was it its this that there here his her my your their "
@@ -36,7 +36,7 @@ def stop_words(domains: Sequence[Sequence[str]]) -> frozenset[str]:
 def is_junk(name: str, stop: Set[str]) -> bool:
     """Return whether a name is no class's: nothing but stop words, or numbered for want of a name of its own."""
     said = name.split()
-    return said[-1].isdigit() or all(word in FUNCTION or word in stop for word in said)
+    return len(said) > 1 and said[-1].isdigit() or all(word in FUNCTION or word in stop for word in said)
 
 
 def phrases(caption: str, stop: Set[str] = frozenset()) -> set[str]:
@@ -85,7 +85,7 @@ def name_clusters(clusters: Sequence[Sequence[str]], stop: Set[str] = frozenset(
 def _lengthen(phrase: str, share: Mapping[str, float], mean: Mapping[str, float], taken: set[str]) -> str:
     """Return the longer phrase that says more: frequent enough, and of words that set the cluster apart themselves."""
     def tells(longer: str) -> bool:
-        return all(word in FUNCTION or share[word] >= APART * mean[word] for word in longer.split())
+        return all(word in FUNCTION or word in share and share[word] >= APART * mean[word] for word in longer.split())
 
     longer = [(len(p.split()), s, p) for p, s in share.items()
               if p != phrase and f" {phrase} " in f" {p} " and s >= share[phrase] / 2 and p not in taken and tells(p)]

@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..regulate.regulator import Regulator
 from ..training import checkpoint, distributed, signals
 from .bilevel import meta_gradients
-from .checkpoint import write_meta
+from .checkpoint import read_meta, write_meta
 from .episodes import Episode, Episodes, Inputs, Part
 from .learner import Learner
 from .tasks import Parts, Tasks
@@ -91,6 +91,21 @@ class BilevelLoop:
             rates = {name: float(value.detach()) for name, value in self.rates().items()}
             write_meta(self.path, self.start, self.regulator, {**about, "rates": rates})
         distributed.barrier()
+
+    @torch.no_grad()
+    def take(self, path: str | Path) -> None:
+        """Take start and function of a meta-trained file.
+
+        Raises:
+            InputError: there is none, or it was made for other prompts.
+        """
+        start, self.regulator, _ = read_meta(path)
+        self.regulator.to(self.device)
+        if {n: v.shape for n, v in start.items()} != {n: v.shape for n, v in self.start.items()}:
+            raise InputError(f"{path} was made for other prompts than TRAINER.GRAM.PROMPTS {self.options.PROMPTS} has "
+                             "under this config: give its own")
+        for name, value in self.start.items():
+            value.copy_(start[name])
 
     def set_rates(self, step: int) -> None:
         """Set the optimizer's rates for an outer step."""

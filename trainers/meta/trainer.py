@@ -35,7 +35,8 @@ class GRAM:
     """Meta-learns a start and a regulating function for the prompts of TRAINER.GRAM.PROMPTS from a corpus of pairs.
 
     Leaves in OUTPUT_DIR: meta.safetensors (for TRAINER.GRAM.META), and result.json with the report on held-out domains.
-    A run that was killed goes on where it stopped, and leaves the same file.
+    A run that was killed goes on where it stopped, and leaves the same file. With TRAINER.GRAM.META nothing is learned:
+    the report is of that file.
 
     Raises:
         InputError: corpus or settings do not fit.
@@ -77,7 +78,10 @@ class GRAM:
         tasks = Episodes(tree, training, own.WAYS, own.SHOTS, own.QUERIES, max(self.cfg.SEED, 0), own.HORIZON > 0)
         with _timed(seconds, "meta-training"):
             loop = BilevelLoop(own, self.learner, inputs, self.cfg.OUTPUT_DIR, max(self.cfg.SEED, 0), self.device)
-            loop.run(tasks, self.about(features, tree))
+            if own.META:  # a file that is there, to be evaluated alone
+                loop.take(own.META)
+            else:
+                loop.run(tasks, self.about(features, tree))
         with _timed(seconds, "evaluation"):
             report = self.evaluate(loop, Episodes(tree, held_out, own.WAYS, own.SHOTS, own.QUERIES, 0, True))
         report |= {"pairs": features.pairs, "bad": features.bad, **counts, "junk_names": names,
@@ -85,7 +89,7 @@ class GRAM:
                    "peak_memory_mib": peak_memory(), "hierarchy": str(tree_path)}
         self.results = {"held_out": report}
         print(describe([report]))
-        print(f"Meta-trained file: {loop.path}")
+        print(f"Meta-trained file: {own.META or loop.path}")
 
     @staticmethod
     def data_identity(cfg: CfgNode) -> dict[str, str | None]:

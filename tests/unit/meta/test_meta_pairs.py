@@ -243,6 +243,8 @@ def test_names_leave_out_what_all_the_corpus_says():
     assert stop == {"a", "of", "photo", "white"}
     names = name_clusters([["photo photo", "photo"], ["photo of a cat", "photo of a cat"]], stop)
     assert names == ["thing 2", "cat"] and name_clusters([["photo"], ["cat"]]) == ["photo", "cat"]
+    inside = [["black dog with black hat", "dog with black hat", "dog"], ["cat"]]
+    assert name_clusters(inside, frozenset({"black"})) == ["dog", "cat"]  # no longer name by way of a stop word
     assert [is_junk(name, stop) for name in ("photo", "white photo", "thing 2", "white dog", "cat")] == [
         True, True, True, False, False]
     assert not stop_words([["a photo of a dog"]])  # of one domain alone nothing is common

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from support.paths import ROOT
 
-from trainers.cli import gram_report
+from trainers.cli import gram, gram_report
 from trainers.errors import InputError
 from trainers.meta import checkpoint
 from trainers.meta.horizon import Tuned
@@ -41,8 +41,8 @@ def ground(tmp_path_factory):
 
 
 def arguments(ground, output, **changes):
-    gram = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
-    pairs = [word for key, value in gram.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
+    own = {**SETTINGS, "CORPUS": ground / "pairs", **changes}
+    pairs = [word for key, value in own.items() for word in (f"TRAINER.GRAM.{key}", str(value))]
     return ["--trainer", "GRAM", "--seed", "1", "--root", str(ground), "--output-dir", str(output), "--config-file",
             str(ROOT / "configs" / "trainers" / "GRAM" / "demo.yaml"), "USE_CUDA", "False",
             "TRAINER.IVLP.PROMPT_DEPTH_TEXT", "2", "TRAINER.IVLP.PROMPT_DEPTH_VISION", "2", *pairs]
@@ -68,6 +68,20 @@ def test_leaves_a_file_and_a_report(whole, ground, capsys):
     assert printed[0] == 0 and "2 tasks of 1 domains, 1 meta-seed;" in printed[1] and "regulator alone" in printed[1]
     capsys.readouterr()
     assert main(arguments(ground, whole)) == 0 and "not run again" in capsys.readouterr().out
+
+
+def test_a_file_is_evaluated_as_its_own_run_did(whole, ground, capsys):
+    path = str(whole / "meta.safetensors")
+    assert main(arguments(ground, ground / "evaluated", META=path)) == 0
+    assert not (ground / "evaluated" / "meta.safetensors").exists()
+    mine, theirs = (json.loads((folder / "result.json").read_text())["results"]["held_out"]
+                    for folder in (ground / "evaluated", whole))
+    assert mine["each"] == theirs["each"] and mine["paired"] == theirs["paired"]
+    capsys.readouterr()
+    assert main(arguments(ground, ground / "other", META=path, PROMPTS="vpt")) == 2
+    assert "was made for other prompts than TRAINER.GRAM.PROMPTS vpt has" in capsys.readouterr().err
+    assert gram.main(["evaluate", "nowhere.safetensors", "demo", "coop"]) == 2
+    assert "there is no meta-trained file nowhere.safetensors" in capsys.readouterr().err
 
 
 def test_killed_run_ends_with_the_same_file(whole, ground, monkeypatch):
