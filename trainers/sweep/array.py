@@ -1,7 +1,7 @@
 """A sweep's jobs in elements of SLURM arrays: how they stand, by squeue and by what the runs themselves write."""
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Array:
         self.element_of: dict[str, str] = {}  # {job's slug: key of its element}
         self.elements: dict[str, Element] = {}  # {key: what squeue said last}
         self.without: Counter[str] = Counter()  # {key: answers in a row without it}
+        self.news = False  # squeue has answered since the last look
         self.own: set[str] = set()
         self.others: set[str] = set()
 
@@ -44,50 +45,52 @@ class Array:
         return [job for job in self.jobs if self.states[job.slug] == WAITING and job.slug not in self.element_of]
 
     def add(self, submission: Submission) -> None:
-        """Take jobs to be in the elements of a submission, but for those that are in another's."""
+        """Take jobs to be in the elements of a submission of this sweep's."""
         for index, chunk in enumerate(submission.chunks):
-            for slug in chunk:
-                if self.states.get(slug) == WAITING:
-                    self.element_of.setdefault(slug, submission.key(index))
+            self.element_of.update(dict.fromkeys(chunk, submission.key(index)))
 
-    def find(self, submission: Submission, listed: Sequence[Element]) -> None:
-        """Take jobs to be in those elements of an earlier submission that SLURM has yet to run, or is running."""
-        failed = {job.slug for job in self.jobs if self.states[job.slug] == WAITING and self.state.failure(job)}
+    def find(self, submissions: Iterable[Submission], listed: Sequence[Element]) -> None:
+        """Take jobs to be in those elements of earlier submissions that SLURM has yet to run, or is running."""
+        known = {submission.token: submission for submission in submissions}
+        wanted = {job.slug for job in self.waiting() if not self.state.failure(job)}
         for element in listed:
-            if (submission.token not in element.comment.split() or element.ended
-                    or account(self.folder, submission.key(element.index))):  # it is leaving
+            submission = known.get(element.token)
+            if submission is None or element.ended or element.index >= len(submission.chunks):
                 continue
-            before = len(self.element_of)
-            chunks = [[slug for slug in chunk if index == element.index and slug not in failed]
-                      for index, chunk in enumerate(submission.chunks)]
-            self.add(Submission(submission.token, chunks))
-            if len(self.element_of) > before:
+            key, chunk = submission.key(element.index), wanted.intersection(submission.chunks[element.index])
+            if chunk and not account(self.folder, key):  # else it is about to leave
+                self.element_of.update(dict.fromkeys(chunk, key))
                 self.others.add(element.array_id)
+                wanted -= chunk
 
     def heard(self, listed: Sequence[Element]) -> None:
         """Take note of squeue's answer."""
         keys = set(self.element_of.values())
-        for element in listed:
-            token = next((word for word in element.comment.split() if word.startswith("promptreg-")), "")
-            if f"{token}-{element.index}" in keys:
-                self.elements[f"{token}-{element.index}"] = element
-        there = {key for key, element in self.elements.items() if element in listed and not element.ended}
+        found = {element.key: element for element in listed if element.key in keys}
+        self.elements.update(found)
         for key in keys:
-            self.without[key] = 0 if key in there else self.without[key] + 1
+            self.without[key] = 0 if key in found and not found[key].ended else self.without[key] + 1
+        self.news = True
 
     def look(self) -> None:
-        """Look at results, failures and consoles of the jobs that have not finished."""
-        self.workers = []
+        """Look at results, failures and consoles of the jobs that have not finished.
+
+        Between squeue's answers, of those alone that are not known to wait: there may be thousands.
+        """
+        self.workers, news, self.news = [], self.news, False
         for job in self.jobs:
-            if self.states[job.slug] == FINISHED or job.slug not in self.element_of:
+            slug = job.slug
+            element = self.elements.get(self.element_of.get(slug, ""))
+            pending = element is not None and element.state == "PENDING"
+            if self.states[slug] == FINISHED or slug not in self.element_of or pending and not news:
                 continue
-            self.states[job.slug] = self.state_of(job)
+            self.states[slug] = state = self.state_of(job)
             began = self.state.began(job)
-            if self.states[job.slug] == RUNNING:
+            if state == RUNNING:
                 step = next((step for step in job.steps if not step.finished), job.steps[-1])
                 self.workers.append(Worker({}, job, step, console=self.state.console(job), begin=began or time.time()))
-            elif self.states[job.slug] != WAITING:
-                self.seconds.setdefault(job.slug, max(0.0, self.ended(job) - began) if began else 0.0)
+            elif state != WAITING:
+                self.seconds.setdefault(slug, max(0.0, self.ended(job) - began) if began else 0.0)
 
     def state_of(self, job: Job) -> str:
         key = self.element_of[job.slug]

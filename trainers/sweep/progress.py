@@ -1,5 +1,6 @@
 """What a sweep shows while it works: a table of states and the time left, or, without a terminal, a line a job."""
 import datetime
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ def duration(seconds: float | None) -> str:
 
 def seconds_left(pool: Pool | Array) -> float | None:
     """Return an estimate of the time until all is done, or None before anything has ended, or where nothing runs."""
+    @functools.cache
     def typical(method: str) -> float | None:
         own = [s for slug, s in pool.seconds.items() if method_of[slug] == method and pool.states[slug] == FINISHED]
         every = own or [s for slug, s in pool.seconds.items() if pool.states[slug] == FINISHED]

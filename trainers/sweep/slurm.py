@@ -133,8 +133,7 @@ def run_slurm(args: argparse.Namespace, jobs: list[Job], state: SweepState, cons
     with signals() as came:
         with atomic.exclusive_lock(array.folder / "submit.lock"):  # of two sweeps the second finds the first one's
             listed = squeue.elements() if array.waiting() else []
-            for submission in noted(array.folder):
-                array.find(submission, listed)
+            array.find(noted(array.folder), listed)
             found = len(array.element_of)
             submitted = submit(array, executor, args, output)
         if found:

@@ -39,6 +39,16 @@ class Element:
         return int(self.job_id.partition("_")[2] or 0)
 
     @property
+    def token(self) -> str:
+        """The word of the comment by which a sweep knows its own (``submission``); "" where there is none."""
+        return next((word for word in self.comment.split() if word.startswith("promptreg-")), "")
+
+    @property
+    def key(self) -> str:
+        """What ``Submission.key`` calls it."""
+        return f"{self.token}-{self.index}"
+
+    @property
     def ended(self) -> bool:
         return self.state in ENDED
 

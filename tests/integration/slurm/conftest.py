@@ -28,6 +28,7 @@ def cluster(running_cluster):
     for node in running_cluster.nodes:
         if node not in running_cluster.processes:
             running_cluster.start_node(node)
+        running_cluster.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")  # where it is not up
     running_cluster.wait_for_nodes()
     yield running_cluster
     running_cluster.ask("scancel", "--user=root")

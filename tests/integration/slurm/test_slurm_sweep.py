@@ -116,9 +116,9 @@ def test_node_down_and_up(sweeps, cluster):
     sweeps.at_work(1)
     job, = cluster.states()
     cluster.call("scontrol", "update", "NodeName=n1", "State=DOWN", "Reason=test")
-    cluster.wait(lambda: cluster.states().get(job) == "PENDING", f"{job} in the queue")
-    cluster.ask("scontrol", "update", "NodeName=n1", "State=RESUME")  # unless its slurmd has brought it back
+    cluster.wait(lambda: sweeps.saved() == 1 and cluster.states().get(job) == "PENDING", f"{job} in the queue")
     cluster.restart(job)
+    cluster.call("scontrol", "update", "NodeName=n1", "State=RESUME")
     sweeps.at_work(2)
     sweeps.release()
     code, out = sweeps.ended(sweep)
