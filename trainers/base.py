@@ -109,6 +109,7 @@ class PromptMethod(nn.Module):
     # To be declared by each class that has a loss, features or gradient rule of its own.
     CAPTURABLE = True
     WRAPPER = ""  # of a mix-in that ``composition.wrapper`` enters: its name
+    own_classes = True  # whether the classes are among those that a wrapper's classifier was trained on
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
@@ -186,7 +187,11 @@ class PromptMethod(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits [B, C] of ``images`` [B, 3, S, S]."""
-        return self.logits_of(self.image_features(images))
+        return self.fused(self.logits_of(self.image_features(images)))
+
+    def fused(self, similarity: Tensor) -> Tensor:
+        """Return logits [B, C] from those of the features: a wrapper may add its classifier's in evaluation."""
+        return similarity
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         """Return (loss, {name: figure to report}) of one batch; cross-entropy unless a method says otherwise."""
