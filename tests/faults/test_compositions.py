@@ -150,7 +150,8 @@ def test_a_similarity_head_without_films_is_the_method_s_own(name, weights, tmp_
     trainer.train()
     images = trainer.test_loader[0]["img"]
     found = evaluate(trainer, images)
-    torch.testing.assert_close(found, trainer.model.logits_of(trainer.model.image_features(images)), rtol=1e-5, atol=1e-5)
+    own = trainer.model.logits_of(trainer.model.image_features(images))
+    torch.testing.assert_close(found, own, rtol=1e-5, atol=1e-5)
     trainer = build(f"DePT+{name}", weights, tmp_path / "films", keys=keys)
     trainer.train()
     assert [n for n in trainer.model.prompts.state_dict() if n.partition(".")[0] in trainer.model.prompts.added] == [
