@@ -29,14 +29,15 @@ from .config.limits import Limit, Limited
 from .errors import InputError
 from .prompts import Prompts, check_prompts, check_rows, check_sizes
 from .training.compatibility import OVERRIDE
-from .training.composition import compose
+from .training.composition import FEATURES, GRADIENT, compose, wrapper
 from .training.machine import text_memory
 from .training.objective import Gradients, Objective, accuracy
 from .training.state import Notes
 from .training.trained import TrainedPrompts
 from .training.trainer import PromptTrainer, trainer_of
 
-__all__ = ["Gradients", "PromptMethod", "PromptTrainer", "accuracy", "compose", "declare", "register"]
+__all__ = ["FEATURES", "GRADIENT", "Gradients", "PromptMethod", "PromptTrainer", "accuracy", "compose", "declare",
+           "register", "wrapper"]
 
 declare(GENERAL,
         # GiB of the classes' activations; what does not fit is chunked, recomputed. Negative: as fits the machine
@@ -88,6 +89,7 @@ class PromptMethod(Objective):
     FOLDER = "prompt_learner"  # of the checkpoints, as published
     WHOLE_MODEL = False  # whether published checkpoints there hold the whole model (names with "prompt_learner.")
     CAPTURABLE = True
+    own_classes = True  # whether the classes are among those that a wrapper's classifier was trained on
     FORWARD_KEYS: tuple[str, ...] = ()  # of the section: what decides, besides the prompts, over features and logits
 
     def __init__(self, cfg: CfgNode, clip: FrozenCLIP, classnames: Sequence[str], notes: Notes | None = None) -> None:
@@ -162,7 +164,11 @@ class PromptMethod(Objective):
 
     def logits(self, images: Tensor) -> Tensor:
         """Return logits [B, C] of ``images`` [B, 3, S, S]."""
-        return self.logits_of(self.image_features(images))
+        return self.fused(self.logits_of(self.image_features(images)))
+
+    def fused(self, similarity: Tensor) -> Tensor:
+        """Return logits [B, C] from those of the features: a wrapper may add its classifier's in evaluation."""
+        return similarity
 
     def fit_classes(self, trained: TrainedPrompts, as_start: bool = False) -> TrainedPrompts:
         """Return ``trained`` with what it has of each class made to fit the classes here (see ``compatibility``)."""

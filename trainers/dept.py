@@ -7,11 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
-from .base import PromptMethod, declare
+from .base import FEATURES, PromptMethod, declare, wrapper
 from .config.defaults import section_cfg
 from .config.limits import POSITIVE, Limit, Limited, one_of
 from .errors import InputError
-from .training.composition import FEATURES, wrapper
 from .training.trained import TrainedPrompts
 
 declare("LINEAR_PROBE", TYPE=Limited("linear", one_of("linear", "similarity")), TEST_TIME_FUSION=True,
@@ -44,7 +43,6 @@ class DePT(PromptMethod):
     SECTIONS, WHOLE_MODEL, CAPTURABLE = ("LINEAR_PROBE", "FILM"), True, True
     text: Tensor | None = None  # of the pass under way, as encoded
     image: Tensor | None = None
-    own_classes = True  # whether the classes here are among those that the head was trained on
 
     @classmethod
     def check_composition(cls) -> None:
@@ -100,9 +98,9 @@ class DePT(PromptMethod):
         self.text = self.image = None  # the step's graph hangs on them
         return found
 
-    def logits(self, images: Tensor) -> Tensor:
+    def fused(self, similarity: Tensor) -> Tensor:
         """Return logits [B, C]: in evaluation on the head's classes fused with the head's, or the head's alone."""
-        similarity, share = super().logits(images), self.probe.WEIGHT
+        similarity, share = super().fused(similarity), self.probe.WEIGHT
         if self.training or not self.own_classes:
             return similarity
         return (1 - share) * similarity + share * self.head() if self.probe.TEST_TIME_FUSION else self.head()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from .base import Gradients, PromptMethod, compose, register
+from .base import GRADIENT, Gradients, PromptMethod, compose, register, wrapper
 from .clip import weights
 from .cocoop import CoCoOp
 from .config.defaults import section_cfg
@@ -22,7 +22,6 @@ from .meta.learner import METHODS
 from .prograd import ProGrad
 from .promptsrc import PromptSRC
 from .regulate.regulator import Regulator
-from .training.composition import GRADIENT, wrapper
 from .vpt import VPT
 
 __all__ = ["GRAM", "GRAMCoCoOp", "GRAMCoOp", "GRAMProGrad", "GRAMPromptSRC", "GRAMVPT", "UNIGRAM"]

@@ -8,6 +8,8 @@ from support.reference import evaluate
 from trainers.compat.registry import TRAINERS
 from trainers.errors import InputError
 from trainers.gram import GRAM
+from trainers.inference.export import ImageBranch, to_safetensors
+from trainers.inference.prompted_clip import PromptedCLIP
 from trainers.meta.learner import METHODS as META_TRAINED
 from trainers.protocols.names import ALIASES
 from trainers.training import checkpoint
@@ -119,3 +121,39 @@ def test_another_name_means_the_same_trainer():
     assert [find(name) for name in ("GRAM+CoOp", "GRAM+IVLP", "ExtrasLinearProbeCoCoOp", "CoOp")] == [
         "GRAMCoOp", "UNIGRAM", "DePT+CoCoOp", "CoOp"]
     assert TRAINERS.entries["DePT+CoCoOp"].METHOD.__name__ == "DePT+CoCoOp"
+
+
+def test_its_classifier_goes_with_an_export(weights, tmp_path):
+    """The file gives the same logits, of fewer classes those classes' columns; other classes have no part in it."""
+    trainer = build("DePT+CoOp", weights, tmp_path / "run", keys=["INPUT.SIZE", (32, 32)])
+    trainer.train()
+    images = trainer.test_loader[0]["img"]
+    model = PromptedCLIP.from_checkpoint(trainer.output_dir)
+    to_safetensors(model, tmp_path / "dept.safetensors")
+    again = PromptedCLIP.from_checkpoint(tmp_path / "dept.safetensors")
+    expected = evaluate(trainer, images)
+    assert torch.equal(again.logits(images), expected)
+    assert torch.equal(ImageBranch(again)(images).argmax(-1), expected.argmax(-1))
+    torch.testing.assert_close(ImageBranch(again)(images), expected)
+    few = list(reversed(tiny_clip.CLASSNAMES[1:4]))
+    torch.testing.assert_close(again.with_classnames(few).logits(images), expected[:, [3, 2, 1]])
+    other = again.with_classnames(tiny_clip.NEW_CLASSNAMES)
+    with pytest.raises(InputError, match="has a classifier of the classes that it was trained on"):
+        to_safetensors(other, tmp_path / "other.safetensors")
+
+
+@pytest.mark.parametrize("name", ["CoOp", "CoCoOp", "VPT"])
+def test_a_similarity_head_without_films_is_the_method_s_own(name, weights, tmp_path):
+    """Then both parts are the same logits, of text that is the classes' or each image's; with films it learns these."""
+    keys = ["TRAINER.LINEAR_PROBE.TYPE", "similarity"]
+    trainer = build(f"DePT+{name}", weights, tmp_path / "none", keys=[*keys, "TRAINER.FILM.LINEAR_PROBE", False])
+    trainer.train()
+    images = trainer.test_loader[0]["img"]
+    found = evaluate(trainer, images)
+    own = trainer.model.logits_of(trainer.model.image_features(images))
+    torch.testing.assert_close(found, own, rtol=1e-5, atol=1e-5)
+    trainer = build(f"DePT+{name}", weights, tmp_path / "films", keys=keys)
+    trainer.train()
+    assert [n for n in trainer.model.prompts.state_dict() if n.partition(".")[0] in trainer.model.prompts.added] == [
+        "film_lp_img.scale", "film_lp_img.bias", "film_lp_text.scale", "film_lp_text.bias"]
+    assert not torch.equal(evaluate(trainer, images), found)

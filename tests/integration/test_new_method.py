@@ -8,7 +8,7 @@ import pytest
 from support.paths import ROOT
 
 PAGE = (ROOT / "docs" / "new-method.md").read_text()
-MODULE, CONFIG, TANDEM = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", PAGE, re.S)
+MODULE, CONFIG, TANDEM, BLEND = re.findall(r"`((?:trainers|configs)/[^`]+)`:\n\n```\w+\n(.*?)```", PAGE, re.S)
 ALONE, WRAPPED = re.findall(r":\n\n```python\n((?:model|register).*?)```", PAGE, re.S)
 TRAINS_NOTHING = """
 import trainers, dassl.engine, dassl.data  # the first brings minidassl where there is no Dassl
@@ -103,4 +103,30 @@ whole, none = (checkpoint.read_prompts(f"{share}/prompt_learner/model.pth.tar-2"
 assert list(whole) == ["prompt_learner.ctx", "image_encoder.VPT",
                        "image_encoder.transformer.resblocks.1.VPT_shallow"], list(whole)
 assert not torch.equal(whole["prompt_learner.ctx"], none["prompt_learner.ctx"])
+""")
+
+
+def test_the_page_s_wrapper_stands_over_a_method_and_below_ours(folder):
+    """On base and, loaded, on new classes; what it has no effect on is refused in its line."""
+    assert BLEND[0] == "trainers/blend.py" and len(BLEND[1].splitlines()) <= 33
+    (folder / "blend.py").write_text(BLEND[1].replace("from .", "from trainers."))
+    run = (folder / "run.py").read_text()
+    (folder / "run.py").write_text(run.replace("import sys\n", "import sys\nimport blend\n"))
+    name = "DePT+Blend+AnchoredCoOp"
+    base = train(folder, "base", name, "DATASET.SUBSAMPLE_CLASSES", "base")
+    new = train(folder, "new", name, "--eval-only", "--model-dir", folder / "base", "--load-epoch", "2",
+                "DATASET.SUBSAMPLE_CLASSES", "new")
+    assert base["trainer"] == new["trainer"] == name and new["results"]["test"]["total"] > 200
+    python(folder, "-c", """
+import blend, anchored
+from trainers.training.composition import find
+from trainers.compat.registry import TRAINERS
+from trainers.errors import InputError
+model = TRAINERS.entries[find("Blend+AnchoredCoOp")].METHOD.from_backbone("demo", ["zero", "one"])
+assert (model.text_features() @ model.frozen.T).diag().min() > 0.2
+try:
+    find("Blend+CoCoOp")
+    raise AssertionError("not refused")
+except InputError as error:
+    assert "has no effect" in str(error)
 """)

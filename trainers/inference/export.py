@@ -33,6 +33,9 @@ OPSET = 18
 
 def to_safetensors(model: PromptedCLIP, path: str | Path) -> None:
     """Write the prompts of a ``PromptedCLIP`` and, where they depend on no image, its text features."""
+    if not model.method.own_classes:
+        raise InputError(f"{type(model.method).__name__} has a classifier of the classes that it was trained on: "
+                         "export it with these; others are named where the file is loaded")
     tensors = {f"prompts.{name}": value.detach().cpu().contiguous()
                for name, value in model.method.prompts.state_dict().items()}
     with contextlib.suppress(InputError):  # CoCoOp has none
@@ -52,7 +55,7 @@ class ImageBranch(nn.Module):
         self.register_buffer("classes", (model.logit_scale * model.encode_text()).T.detach().clone())
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.method.image_features(images) @ self.classes
+        return self.method.fused(self.method.image_features(images) @ self.classes)
 
 
 def to_onnx(model: PromptedCLIP, path: str | Path) -> None:
