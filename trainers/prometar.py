@@ -54,15 +54,15 @@ class ProMetaR(IVLP):
         if distributed.world_size() > 1:
             raise InputError("ProMetaR draws tasks from the batch of one process: start it without torchrun")
         self.frozen_text = self.template_features(DIVERSE, exact=True)
-        self.vnet = VNet(dict(self.prompts.named_parameters())).to(self.device)
+        added = {name for name, _ in self.prompts.own_parameters(True)}  # a wrapper's
+        self.vnet = VNet(dict(self.prompts.named_parameters()), added).to(self.device)
         optim = CfgNode({**self.cfg.OPTIM, **self.cfg.OPTIM_VNET})
         self.second_optimizer = build_optimizer(self.vnet, optim)
         build_lr_scheduler(self.second_optimizer, optim)  # sets the first epoch's rate; as published, none follows
 
     def towers(self, embedded: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit text features [C, E] and unnormalized image features [B, E] of an embedded batch."""
-        image = self.clip.vision(embedded, self.prompts.vision, self.prompts.deep_vision)
-        return self.text_features(), image.float()
+        return self.text_features(), self.encode_image(embedded, embedded)
 
     def losses(self, text: Tensor, image: Tensor, embedded: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return cross-entropy and regularization of what ``towers`` returns."""
@@ -71,7 +71,7 @@ class ProMetaR(IVLP):
         image = F.normalize(image, dim=-1)
         general = (self.method_cfg.TEXT_LOSS_WEIGHT * agreement(text, self.frozen_text)
                    + self.method_cfg.IMAGE_LOSS_WEIGHT * agreement(image, frozen_image))
-        return F.cross_entropy(self.clip.logit_scale * image @ text.T, labels), general
+        return self.cross_entropy(self.clip.logit_scale * image @ text.T, labels), general
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
         embedded = self.clip.vision.embed(images)
@@ -103,15 +103,16 @@ class ProMetaR(IVLP):
             each = [F.cross_entropy(z, labels[i]) * w + F.cross_entropy(z, labels[j]) * (1 - w)
                     for z, (i, j, w) in zip(logits, mixed, strict=True)]
             loss = self.method_cfg.LR_RATIO * torch.stack(each).mean()
+            self.forget_text_features()  # a wrapper may hold on to the graph by them
             return gradients(loss), {"loss": loss}
 
     def adapted(self, embedded: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the prompts {name: tensor} after a step with the modulated gradient, which can be differentiated."""
         prompts = list(self.prompts.parameters())
         losses = self.losses(*self.towers(embedded), embedded, labels)
-        step = self.vnet(*(torch.autograd.grad(loss, prompts, create_graph=True) for loss in losses))
+        step = self.vnet(*(torch.autograd.grad(loss, prompts, create_graph=True, allow_unused=True) for loss in losses))
         return {f"method.prompts.{name}": value - self.method_cfg.ADAPT_LR * g
-                for (name, value), g in zip(self.prompts.named_parameters(), step, strict=True)}
+                for (name, value), g in zip(self.prompts.named_parameters(), step, strict=True) if g is not None}
 
     def extra_state(self) -> dict[str, Tensor]:
         """Return VNet and its optimizer's state."""

@@ -1,6 +1,6 @@
 """ProMetaR's VNet: how much of the regularization's gradient reaches each prompt (arXiv 2404.00851, section 3.2)."""
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,29 @@ class VNet(nn.Module):
 
     Args:
         prompts: {published name: tensor}, in the order of the gradients; numbers of entries are multiples of 8.
+        added: the names of those that the regularization does not reach, and that are not modulated.
     """
 
-    def __init__(self, prompts: Mapping[str, Tensor]) -> None:
+    def __init__(self, prompts: Mapping[str, Tensor], added: Collection[str] = ()) -> None:
         super().__init__()
         self.linear_text_gamma, self.linear_vision_gamma = nn.ModuleList(), nn.ModuleList()
-        self.places: list[str] = []  # of each prompt, its maps'
+        self.places: list[str | None] = []  # of each prompt, its maps'
         for name, prompt in prompts.items():
+            if name in added:
+                self.places.append(None)
+                continue
             tower, n = "vision" if name.startswith("image_encoder") else "text", prompt.numel() // SHARED
             self.places.append(f"linear_{tower}_gamma.{(re.findall(r'resblocks.([0-9]+)', name) or [0])[0]}")
             self.get_submodule(f"linear_{tower}_gamma").append(nn.Sequential(
                 nn.Linear(2 * prompt.numel(), n, bias=False), nn.Linear(n, n, bias=False)))
 
-    def forward(self, task: Sequence[Tensor | None], general: Sequence[Tensor | None]) -> list[Tensor]:
+    def forward(self, task: Sequence[Tensor | None], general: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return g + sigmoid(net(g, r)) * r of each prompt's gradients: g of the task, r of the regularization."""
-        found = []
+        found: list[Tensor | None] = []
         for place, g, r in zip(self.places, task, general, strict=True):
+            if place is None:
+                found.append(g)
+                continue
             assert g is not None and r is not None, "both losses depend on all prompts"
             gamma = self.get_submodule(place)(torch.cat([g.flatten(), r.flatten()]).unsqueeze(0)).sigmoid()
             found.append(g + gamma.unsqueeze(-1).expand(-1, -1, SHARED).reshape(r.shape) * r)
