@@ -146,7 +146,7 @@ def test_slurmd_killed(returns, sweeps, cluster):
         assert sweep.is_alive() and sweeps.results() == 0
     sweeps.release()
     code, out = sweeps.ended(sweep)
-    assert code == 0 and "failed" not in out and "left out" not in out, out
+    assert code == 0 and "] failed" not in out and "left out" not in out, out
     assert sweeps.results() == 1 and [len(lines) for lines in sweeps.logs().values()] == [1]
 
 
