@@ -148,6 +148,15 @@ class Cluster:
         lines = self.ask("squeue", "-h", "--array", "--format=%i %T").splitlines()
         return dict(line.split() for line in lines)
 
+    @staticmethod
+    def at_work_on_nodes(job_id: str) -> bool:
+        """Return whether a node still has a process of SLURM's own for a job, whatever the controller thinks."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if path.read_bytes().startswith(f"slurmstepd: [{job_id}.".encode()):
+                    return True
+        return False
+
     def restart(self, job_id: str, seconds: float = PATIENCE) -> None:
         """Spare a job that was put back into the queue SLURM's two minutes before it may start."""
         self.wait(lambda: "BeginTime" in self.ask("squeue", "-h", f"--jobs={job_id}", "--format=%r"),

@@ -424,9 +424,10 @@ SBATCH = """#!/bin/bash
 # Starts a job, or all elements of an array, at once; prints what sbatch prints.
 file=${@: -1}
 cp "$file" "$SLURM_STAND_IN/batch.sh"
-rm -f "$SLURM_STAND_IN"/state* "$SLURM_STAND_IN"/pid*
+rm -f "$SLURM_STAND_IN"/state* "$SLURM_STAND_IN"/pid* "$SLURM_STAND_IN"/comment*
 export SLURM_JOB_NUM_NODES=1 SLURM_NTASKS=1 SLURM_JOB_NODELIST=node1 SLURM_NODEID=0 SLURM_PROCID=0 SLURM_LOCALID=0
 start() {  # ID
+  sed -n 's/^#SBATCH --comment=//p' "$file" > "$SLURM_STAND_IN/comment$1"
   setsid bash -c 'echo $$ > "$SLURM_STAND_IN/pid$0"; echo RUNNING > "$SLURM_STAND_IN/state$0"
     bash "$1" && echo COMPLETED > "$SLURM_STAND_IN/state$0" || echo FAILED > "$SLURM_STAND_IN/state$0"' \\
     "$1" "$file" > "$SLURM_STAND_IN/out$1" 2>&1 &
@@ -443,9 +444,8 @@ while [[ $1 == -* ]]; do case $1 in --output | --error) shift 2 ;; *) shift ;; e
 exec "$@"
 """
 SQUEUE = """#!/bin/bash
-comment=$(sed -n 's/^#SBATCH --comment=//p' "$SLURM_STAND_IN/batch.sh" 2> /dev/null)
 for file in "$SLURM_STAND_IN"/state*; do
-  [ -f "$file" ] && echo "${file##*state}|$(cat "$file")|1-02:00:00|$comment"
+  [ -f "$file" ] && echo "${file##*state}|$(cat "$file")|1-02:00:00|$(cat "${file/state/comment}" 2> /dev/null)"
 done
 exit 0
 """
@@ -490,6 +490,14 @@ def test_slurm_array(slurm, monkeypatch, capsys):
     assert len(list(Path("output").rglob("result.json"))) == 3
     assert main(ARRAY) == 0
     assert len(list(Path("output").rglob("result.json"))) == 4
+
+
+def test_sbatch_that_refuses(slurm, capsys):
+    (slurm / "sbatch").write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: gpu' >&2\nexit 1\n")
+    assert main(ARRAY) == 3
+    err = capsys.readouterr().err
+    assert err.splitlines()[1:] == ["error: sbatch refuses: sbatch: error: invalid partition specified: gpu"]
+    assert not list(Path("output/.sweep/slurm").glob("promptreg-*"))
 
 
 def test_slurm_array_is_cancelled(slurm, monkeypatch):
