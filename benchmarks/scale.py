@@ -2,10 +2,10 @@
 
     python benchmarks/scale.py [--jobs 10 100 1000 10000] [--out NAME]
 
-Each number of jobs is measured in a process of its own: seconds of processor time, and memory, to plan them, to look at
-all of them once (poll), to compare finished results with their commands (check, a second call's), to collect the
-results and to make the tables. Results are written as a run writes them, of a dataset with 100 classes. GPU hours follow
-from the step times in results/launches.json, which are predicted, not measured. Kept: results/scale.json.
+Each number of jobs is measured in a process of its own: seconds of processor time, and memory, to plan them, to look
+at all of them once (poll), to compare finished results with their commands (check, a second call's), to collect the
+results and to make the tables. Results are written as a run writes them, of a dataset with 100 classes. GPU hours
+follow from the step times in results/launches.json, which are predicted, not measured. Kept: results/scale.json.
 """
 import argparse
 import itertools

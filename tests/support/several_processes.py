@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-import torch.utils.tensorboard  # noqa: F401  once, before the processes are forked
+import torch.utils.tensorboard  # once, before the processes are forked
 from golden import tiny_clip
 from PIL import Image
 from torchvision import transforms
