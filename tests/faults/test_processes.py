@@ -131,7 +131,8 @@ def test_a_run_is_resumed_with_its_joint_batch(tmp_path, monkeypatch):
     again = reference.make("coop_end", weights, tmp_path)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(InputError, match=r"model.pth.tar-3 is of a run with 32 images a step, and 2 processes with "
-                                         "DATALOADER.TRAIN_X.BATCH_SIZE 32 have 64: resume with as many processes"):
+                                         "DATALOADER.TRAIN_X.BATCH_SIZE 32 have 64: set DATALOADER.TRAIN_X.BATCH_SIZE "
+                                         "16$"):
         again.resume_model_if_exist(str(tmp_path))
     distributed.compare_joint_batch(again.cfg, None, "a checkpoint from before")
 

@@ -86,12 +86,18 @@ def joint_batch(cfg: CfgNode) -> int:
 
 
 def compare_joint_batch(cfg: CfgNode, there: int | None, path: str | Path) -> None:
-    """Raise InputError where the run that wrote ``path`` had another joint batch (None: it does not tell)."""
-    here = joint_batch(cfg)
-    if there is not None and there != here:
-        raise InputError(f"{path} is of a run with {there} images a step, and {world_size()} processes with "
-                         f"DATALOADER.TRAIN_X.BATCH_SIZE {cfg.DATALOADER.TRAIN_X.BATCH_SIZE} have {here}: resume with "
-                         "as many processes as it was started with")
+    """Raise InputError where the run that wrote ``path`` had another joint batch (None: it does not tell).
+
+    The processes may be others, in number, than that run's; also before the group is joined.
+    """
+    processes, batch = max(world_size(), launched()[1]), cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    if there is None or there == processes * batch:
+        return
+    remedy = (f"set DATALOADER.TRAIN_X.BATCH_SIZE {there // processes}" if there % processes == 0 else
+              f"start a number of processes that divides {there}")
+    raise InputError(f"{path} is of a run with {there} images a step, and {processes} process{'es' * (processes > 1)} "
+                     f"with DATALOADER.TRAIN_X.BATCH_SIZE {batch} {'have' if processes > 1 else 'has'} "
+                     f"{processes * batch}: {remedy}")
 
 
 def barrier() -> None:
@@ -139,6 +145,15 @@ def broadcast(tensors: Iterable[torch.Tensor]) -> None:
     if world_size() > 1:
         for tensor in tensors:
             dist.broadcast(tensor, 0)
+
+
+def first_integer(number: int) -> int:
+    """Return the first process's ``number``."""
+    if world_size() == 1:
+        return number
+    told = torch.tensor(number, dtype=torch.int64, device=_device())
+    dist.broadcast(told, 0)
+    return int(told)
 
 
 def first(number: float) -> float:

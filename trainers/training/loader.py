@@ -105,8 +105,11 @@ class SeededBatchSampler:
         return self.batches
 
     def draw(self) -> int:
-        """Return the number that an epoch's order and crops follow from."""
-        return int(torch.empty((), dtype=torch.int64).random_())
+        """Return the number that an epoch's order and crops follow from: the first process's.
+
+        A loss that draws random numbers for each of its images draws as many as its process has of them.
+        """
+        return distributed.first_integer(int(torch.empty((), dtype=torch.int64).random_()))
 
     def __iter__(self) -> Iterator[Any]:
         resumed, self.resumed = self.resumed, None

@@ -22,6 +22,8 @@ from ..utils.startup import load_package
 from . import checkpoint, distributed, finished_calls, identity, result, srun
 from .execution import build_and_run, logged
 
+BATCH_SIZE = "DATALOADER.TRAIN_X.BATCH_SIZE"
+
 
 def run(args: argparse.Namespace) -> Any:
     """Do what parsed flags say; returns the trainer, or None where there was nothing to do."""
@@ -86,11 +88,11 @@ def notes_of(done: dict[str, Any]) -> list[str]:
 
 def check_finished(cfg: CfgNode, args: argparse.Namespace, done: dict[str, Any]) -> None:
     """Raise InputError where ``done``, the content of a result.json, is not what the flags ask for."""
-    refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir")
-    there, here = done.get("processes", 1), distributed.launched()[1]
-    if not args.eval_only and there != here:
-        raise InputError(f"{cfg.OUTPUT_DIR} holds the result of a run in {there} processes, and there are {here} here, "
-                         "which makes other joint batches: start as many, or choose another --output-dir")
+    joint = None
+    if not args.eval_only:
+        batch = flatten(parsed(done["config"]) or {}).get(BATCH_SIZE)
+        joint = done.get("processes", 1) * batch if isinstance(batch, int) else None
+    refuse_difference(cfg, done["config"], "a finished run", "choose another --output-dir", joint=joint)
     if done.get("identity"):
         check_content(identity.of_config(cfg), done, cfg.OUTPUT_DIR)
     check_prompts(args, done)
@@ -131,7 +133,7 @@ def check_unfinished(cfg: CfgNode, eval_only: bool) -> None:
                              "or evaluate into another --output-dir")
         return
     refuse_difference(cfg, content["config"], "an unfinished run",
-                      "choose another --output-dir, or delete it to begin anew")
+                      "choose another --output-dir, or delete it to begin anew", joint=content.get("joint_batch"))
 
 
 def check_resume(cfg: CfgNode) -> None:
@@ -140,17 +142,26 @@ def check_resume(cfg: CfgNode) -> None:
     if not found:
         raise InputError(f"--resume {cfg.RESUME}: there is no run in this folder that could go on; correct it, or "
                          "leave it out to begin anew")
-    refuse_difference(cfg, found[1]["config"], "a run", "resume with the config it was started with", cfg.RESUME)
+    refuse_difference(cfg, found[1]["config"], "a run", "resume with the config it was started with", cfg.RESUME,
+                      joint=found[1].get("joint_batch"))
 
 
 def refuse_difference(cfg: CfgNode, there: Any, what: str, remedy: str, folder: str | Path | None = None,
-                      most: int = 5) -> None:
-    """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run."""
-    differs = difference(cfg, parsed(there) or {})
+                      most: int = 5, joint: int | None = None) -> None:
+    """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run.
+
+    Where the run's images a step, ``joint``, are known, it is these that count: its processes may have been others.
+    """
+    folder, other = folder or cfg.OUTPUT_DIR, flatten(parsed(there) or {})
+    here, processes = cfg.DATALOADER.TRAIN_X.BATCH_SIZE, distributed.launched()[1]
+    if joint == here * processes:
+        other[BATCH_SIZE] = here
+    elif joint and (processes > 1 or joint != other.get(BATCH_SIZE)):
+        distributed.compare_joint_batch(cfg, joint, folder)
+    differs = difference(cfg, other)
     if differs:
         more = f"; and {len(differs) - most} more" if len(differs) > most else ""
-        raise InputError(f"{folder or cfg.OUTPUT_DIR} holds {what} with another config "
-                         f"({'; '.join(differs[:most])}{more}): {remedy}")
+        raise InputError(f"{folder} holds {what} with another config ({'; '.join(differs[:most])}{more}): {remedy}")
 
 
 def main(argv: list[str] | None = None) -> int:
