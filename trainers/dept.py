@@ -17,7 +17,6 @@ declare("LINEAR_PROBE", TYPE=Limited("linear", one_of("linear", "similarity")), 
         WEIGHT=Limited(0.7, Limit("a share, 0 to 1", lambda value: 0 <= value <= 1)))
 declare("FILM", LINEAR_PROBE=True)
 declare("OPTIM", at_root=True, LR_EXP=Limited(6.5, POSITIVE))
-PROBE = "linear_probe_proj"
 
 
 class FiLM(nn.Module):
@@ -52,6 +51,8 @@ class DePT(PromptMethod):
             if cls.overrides(unit) and not cls.overrides(features):
                 raise InputError(f"{cls.__name__}: DePT reads features before they are normalized: the method needs "
                                  f"{features} in place of {unit}")
+        if cls.overrides("second_step"):
+            raise InputError(f"{cls.__name__}: the method's second step has a loss of its own, without DePT's head")
         cls.FOLDER = "PromptLearner" if cls.FOLDER == "prompt_learner" else cls.FOLDER
 
     def build_prompts(self) -> None:
@@ -61,8 +62,9 @@ class DePT(PromptMethod):
         with torch.random.fork_rng(devices=[]):  # all else in the run is drawn as without the head
             self.prompts.put("film_lp_img", FiLM(width) if film else nn.Identity())
             self.prompts.put("film_lp_text", FiLM(width) if film else nn.Identity())
-            self.prompts.put(PROBE, nn.Linear(width, len(self.classnames)) if self.linear else nn.Identity())
-        self.prompts.added |= {"film_lp_img", "film_lp_text", PROBE}
+            head = nn.Linear(width, len(self.classnames)) if self.linear else nn.Identity()
+            self.prompts.put("linear_probe_proj", head)
+        self.prompts.added |= {"film_lp_img", "film_lp_text", "linear_probe_proj"}
 
     def encode_text(self, image: Tensor | None = None) -> Tensor:
         self.text = super().encode_text(image)
@@ -84,8 +86,8 @@ class DePT(PromptMethod):
         text = self.prompts.film_lp_text(text)
         if self.linear:
             return self.prompts.linear_probe_proj(torch.cat([text, image]))
-        form = "be,ce->bc" if text.dim() == 2 else "be,bce->bc"
-        return self.clip.logit_scale * torch.einsum(form, F.normalize(image, dim=-1), F.normalize(text, dim=-1))
+        image, text = F.normalize(image, dim=-1), F.normalize(text, dim=-1)
+        return self.clip.logit_scale * torch.einsum("be,ce->bc" if text.dim() == 2 else "be,bce->bc", image, text)
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Return (1 - WEIGHT) * the method's cross-entropy + WEIGHT * the head's."""
@@ -94,8 +96,7 @@ class DePT(PromptMethod):
         return (1 - share) * super().cross_entropy(logits, labels) + share * of_head
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        found = super().loss(images, labels)
-        self.text = self.image = None  # the step's graph hangs on them
+        found, self.text, self.image = super().loss(images, labels), None, None  # the step's graph hangs on the two
         return found
 
     def fused(self, similarity: Tensor) -> Tensor:
@@ -122,6 +123,6 @@ class DePT(PromptMethod):
         rows = [there.index(name) for name in here] if known and here != there else slice(None)
         own, self.own_classes = self.prompts.state_dict(), known or as_start
         head = {name: own.get(name, value) if not known else value[rows] if len(value) == len(there) else value
-                for name, value in trained.state_dict.items() if name in (f"{PROBE}.weight", f"{PROBE}.bias")
+                for name, value in trained.state_dict.items() if name.startswith("linear_probe_proj.")
                 and torch.is_tensor(value) and value.dim()}
         return dataclasses.replace(trained, state_dict={**trained.state_dict, **head})

@@ -7,9 +7,10 @@ from support.pretend_cuda import PretendCuda
 from trainers.compat.registry import TRAINERS
 from trainers.gram import GRAM
 from trainers.training import graph
+from trainers.training.composition import find
 from trainers.training.graph import why_not
 
-LEARNING = [name for name in METHODS if not name.startswith("Zeroshot")]
+LEARNING = [*(name for name in METHODS if not name.startswith("Zeroshot")), "DePT+CoOp", "DePT+CoCoOp", "DePT+ProGrad"]
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +39,7 @@ def steps(cls, precision, weights, folder, captured, batches=3, meta=""):
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_a_captured_step_has_the_bits_of_one_that_is_not(name, weights, tmp_path):
-    cls = TRAINERS.entries[name]
+    cls = TRAINERS.entries[find(name)]
     precision = ("fp32", "fp16", "amp", "bf16")[LEARNING.index(name) % 4]
     meta = meta_file(cls, weights, tmp_path) if issubclass(cls.METHOD, GRAM) else ""
     _, plain, figures, none = steps(cls, precision, weights, tmp_path / "plain", False, meta=meta)

@@ -127,7 +127,7 @@ def test_a_method_that_builds_nothing():
 
 
 def test_text_features_without_rows():
-    with pytest.raises(ValueError, match="set self.rows in build_prompts, or override text_features"):
+    with pytest.raises(ValueError, match="set self.rows in build_prompts, or override encode_text"):
         built(ROWS=False).text_features()
 
 
