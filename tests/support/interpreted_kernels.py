@@ -19,7 +19,8 @@ def errors():
         dx, = torch.autograd.grad(wanted, leaf, dy.bfloat16().float())
         ours, again = kernels.norm_backward(dy.bfloat16(), None, total, ln.weight, mean, rstd, torch.float16)
         beside, _ = kernels.norm_backward(dy.bfloat16(), delta, total, ln.weight, mean, rstd, None)
-        found += [float((total - leaf.detach()).abs().max()), float((y - wanted).abs().max() / 4),
+        leaf, wanted = leaf.detach(), wanted.detach()
+        found += [float((total - leaf).abs().max()), float((y - wanted).abs().max() / 4),
                   float((ours - dx).abs().max()), float((again - dx).abs().max()),
                   float((beside - dx - delta).abs().max())]
     return found

@@ -142,7 +142,8 @@ def make(case, weights, output, new=False, path="fast", settings=()):
             hook.remove()
             self.record.append({
                 "lr": lr, "lr_last": self.optim.param_groups[-1]["lr"],
-                "summary": {k: v.item() for k, v in summary.items()}, "grad": grads[0],
+                "summary": {k: v.item() for k, v in summary.items()},
+                "grad": grads[0] if grads else {},  # amp may leave a step out
                 "param": {n: p.detach().clone() for n, p in named.items()}})
             if name == "ProMetaR":
                 vnet = {f"vnet.{n}": p.grad.clone() for n, p in self.model.vnet.named_parameters()}
