@@ -45,6 +45,7 @@ def write_results(jobs: list) -> None:
     confusion = {name: {"class number 0": 6, "class number 1": 4} for name in classes}
     figures = {"accuracy": 75.0, "correct": 3000, "total": 4000, "macro_f1": 74.0, "per_class": classes,
                "confusion": confusion}
+    results = json.dumps({"test": figures}, indent=1)
     texts: dict[tuple, tuple[str, str]] = {}
     for command in itertools.chain(*(step.commands for job in jobs for step in job.steps)):
         words = command[command.index("--root"):]
@@ -57,10 +58,10 @@ def write_results(jobs: list) -> None:
         content = {"trainer": args.trainer, "dataset": dataset, "dataset_label": dataset, "identity": {}, "notes": [],
                    "classes": "all", "shots": int(dict(zip(args.opts[::2], args.opts[1::2], strict=True))
                                                   ["DATASET.NUM_SHOTS"]), "seed": args.seed, "processes": 1,
-                   "backbone": "ViT-B/16", "results": {"test": figures}, "seconds": 60.0, "peak_memory_mib": 2000.0,
-                   "versions": {}, "command": command[1:], "config": config}
+                   "backbone": "ViT-B/16", "seconds": 60.0, "peak_memory_mib": 2000.0, "versions": {},
+                   "command": command[1:], "config": config}
         os.makedirs(args.output_dir)
-        Path(args.output_dir, FILE).write_text(json.dumps(content, indent=1))
+        Path(args.output_dir, FILE).write_text(f'{json.dumps(content, indent=1)[:-2]},\n "results": {results}\n}}')
 
 
 def measure(count: int) -> dict:
@@ -156,7 +157,10 @@ def main() -> None:
     print(f"all: {hours['runs']:,} runs, {hours['steps']:,} steps, {hours['hours (fast host, slow host)']} hours")
     if args.out:
         from common import keep
-        keep(args.out, {"jobs": found, "gpu": hours})
+        file = HERE / "results" / f"{args.out}.json"
+        before = json.loads(file.read_text())["jobs"] if file.is_file() else {}  # numbers that were not asked for now
+        found = {int(count): row for count, row in before.items()} | found
+        keep(args.out, {"jobs": dict(sorted(found.items())), "gpu": hours})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ NAMES = ("CoOp", "CoCoOp", "PromptSRC", "ProGrad", "GRAMCoOp")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("several")
-    done = subprocess.run([sys.executable, "-m", "support.several_processes", folder, *NAMES], cwd=ROOT, timeout=400,
+    done = subprocess.run([sys.executable, "-m", "support.several_processes", folder, *NAMES], cwd=ROOT, timeout=1500,
                           env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
