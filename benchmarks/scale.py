@@ -110,14 +110,15 @@ def protocol(method: str) -> tuple[int, dict[int, int]]:
 
 
 def gpu_hours(seeds: int = 3) -> dict:
-    """Return the training hours on one GPU of all methods on eleven datasets, five shots and ``seeds`` seeds.
+    """Return the training hours on one GPU, on eleven datasets with five shots and ``seeds`` seeds.
 
-    A step is launches.json's of 1,000 classes, in fp16 on a fast and a slow host, where the dataset may have far fewer:
-    an upper bound by the prediction.
+    Of all methods that launches.py has counted. A step is its step of 1,000 classes, in fp16 on a fast and a slow host,
+    where the dataset may have far fewer: an upper bound by the prediction.
     """
     from trainers.sweep.methods import METHODS as ALL
     steps_file = json.loads((HERE / "results" / "launches.json").read_text())["steps"]
-    trained = [name for name in ALL if ALL[name].train]
+    trained = [name for name in ALL if ALL[name].train
+               and f"{STANDS_FOR.get(name, name)} fp16, 1000 classes, ViT-B/16" in steps_file]
     rows = {}
     for method in trained:
         step = steps_file[f"{STANDS_FOR.get(method, method)} fp16, 1000 classes, ViT-B/16"]["after"]["step_ms"]
