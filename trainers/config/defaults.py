@@ -48,8 +48,17 @@ def section_cfg(cfg: CfgNode, section: str) -> CfgNode:
 
 def limits() -> dict[str, Limit]:
     """Return {key from the config's root on: its limit} of all declared keys that have one."""
-    return {f"{'' if section in _AT_ROOT else 'TRAINER.'}{section}.{key}": limit
-            for section, keys in _LIMITS.items() for key, limit in keys.items()}
+    return _from_root(_LIMITS)
+
+
+def every_default() -> dict[str, Any]:
+    """Return {key from the config's root on: its default} of all declared keys."""
+    return _from_root(_DECLARED)
+
+
+def _from_root(sections: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return {f"{'' if section in _AT_ROOT else 'TRAINER.'}{section}.{key}": value
+            for section, keys in sections.items() for key, value in keys.items()}
 
 
 def set_keys(cfg: CfgNode, section: str, keys: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from ..clip import weights
 from ..compat import engine
 from ..compat.registry import TRAINERS
 from ..config.build import setup_cfg
+from ..config.defaults import every_default
 from ..config.flags import parser
 from ..config.show import with_origins
 from ..config.yaml_text import difference, flatten, parsed
@@ -150,9 +151,10 @@ def refuse_difference(cfg: CfgNode, there: Any, what: str, remedy: str, folder: 
                       most: int = 5, joint: int | None = None) -> None:
     """Raise InputError, naming up to ``most`` keys, unless the config ``there`` (as YAML) is that of the same run.
 
+    A key that was declared since, by a method that was added, say, had its default there: what was done before it.
     Where the run's images a step, ``joint``, are known, it is these that count: its processes may have been others.
     """
-    folder, other = folder or cfg.OUTPUT_DIR, flatten(parsed(there) or {})
+    folder, other = folder or cfg.OUTPUT_DIR, {**every_default(), **flatten(parsed(there) or {})}
     here, processes = cfg.DATALOADER.TRAIN_X.BATCH_SIZE, distributed.launched()[1]
     if joint == here * processes:
         other[BATCH_SIZE] = here

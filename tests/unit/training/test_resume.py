@@ -18,6 +18,7 @@ from support.paths import ROOT
 
 import trainers.training.run
 from trainers.base import PromptTrainer
+from trainers.config import defaults
 from trainers.errors import InputError, Interrupted
 from trainers.training import checkpoint, loader, signals, trainer
 from trainers.training.run import main
@@ -376,6 +377,17 @@ def test_an_unseeded_run_goes_on_with_its_own_images(data, tmp_path, monkeypatch
         assert main([*DEMO, "--root", data, "--output-dir", str(tmp_path / folder), *unseeded, *QUICK]) == 0
     assert "Resumed from " in capsys.readouterr().out
     assert seen[0] == seen[1] != seen[2]
+
+
+def test_a_run_goes_on_after_a_method_was_added(data, tmp_path, monkeypatch, capsys):
+    """Its keys are in no config that was written before; at their defaults they change nothing, else they do."""
+    out = tmp_path / "out"
+    assert interrupted(data, out, monkeypatch, (1, 0)) == 75
+    monkeypatch.setitem(defaults._DECLARED, "ADDED", {"SHARE": 0.5})
+    command = [*DEMO, "--root", data, "--output-dir", str(out), *QUICK]
+    assert main([*command, "TRAINER.ADDED.SHARE", "0.7"]) == 2
+    assert "(TRAINER.ADDED.SHARE is 0.5 there, 0.7 here)" in capsys.readouterr().err
+    assert main(command) == 0 and "Resumed from " in capsys.readouterr().out
 
 
 def test_unfinished_run_with_another_config_is_refused(whole, data, tmp_path, monkeypatch, capsys):
