@@ -96,17 +96,20 @@ def measure(count: int) -> dict:
     return found
 
 
-def protocol(method: str) -> tuple[int, dict[int, int]]:
-    """Return (batch size, {shots: epochs}) of a method's few-shot script."""
+def protocols(method: str) -> list[dict]:
+    """Return what a method's few-shot script trains, of each dataset and shots: steps, batch, epochs, backbone."""
     from trainers.config.build import setup_cfg
     from trainers.config.flags import parser
     from trainers.sweep.plan import plan
-    batch, epochs = 0, {}
-    for job, k in zip(plan([method], "few_shot", ["dtd"], [1], SHOTS), SHOTS, strict=True):
-        command = job.steps[0].commands[0]
-        cfg = setup_cfg(parser().parse_args(command[command.index("--root"):]))[0]
-        batch, epochs[k] = cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.OPTIM.MAX_EPOCH
-    return batch, epochs
+    found = []
+    for dataset, classes in CLASSES.items():
+        for job, k in zip(plan([method], "few_shot", [dataset], [1], SHOTS), SHOTS, strict=True):
+            command = job.steps[0].commands[0]
+            cfg = setup_cfg(parser().parse_args(command[command.index("--root"):]))[0]
+            batch, epochs = cfg.DATALOADER.TRAIN_X.BATCH_SIZE, cfg.OPTIM.MAX_EPOCH
+            found.append({"dataset": dataset, "batch": batch, "epochs": epochs, "backbone": cfg.MODEL.BACKBONE.NAME,
+                          "steps": epochs * max(1, k * classes // batch)})
+    return found
 
 
 def gpu_hours(seeds: int = 3) -> dict:
@@ -116,25 +119,28 @@ def gpu_hours(seeds: int = 3) -> dict:
     where the dataset may have far fewer: an upper bound by the prediction.
     """
     from trainers.sweep.methods import METHODS as ALL
-    steps_file = json.loads((HERE / "results" / "launches.json").read_text())["steps"]
-    trained = [name for name in ALL if ALL[name].train
-               and f"{STANDS_FOR.get(name, name)} fp16, 1000 classes, ViT-B/16" in steps_file]
+    counted = json.loads((HERE / "results" / "launches.json").read_text())["steps"]
     rows = {}
-    for method in trained:
-        step = steps_file[f"{STANDS_FOR.get(method, method)} fp16, 1000 classes, ViT-B/16"]["after"]["step_ms"]
-        batch, epochs = protocol(method)
-        steps = seeds * sum(epochs[k] * max(1, k * classes // batch) for classes in CLASSES.values() for k in SHOTS)
-        rows[method] = {"batch": batch, "epochs": epochs, "runs": seeds * len(CLASSES) * len(SHOTS), "steps": steps,
-                        "step_ms": step, "step_of": STANDS_FOR.get(method, method),
-                        "hours": [round(ms * steps / 3.6e6, 1) for ms in step]}
-    total = [round(sum(row["hours"][i] for row in rows.values()), 1) for i in (0, 1)]
+    for method in (name for name in ALL if ALL[name].train):
+        parts = protocols(method)
+        batches, (backbone,) = {part["batch"] for part in parts}, {part["backbone"] for part in parts}
+        source = f"{STANDS_FOR.get(method, method)} fp16, 1000 classes, {backbone}"
+        if source not in counted:
+            continue
+        step, steps = counted[source]["after"]["step_ms"], seeds * sum(part["steps"] for part in parts)
+        epochs = {where: [part["epochs"] for part in parts if (part["dataset"] == "imagenet") == (where == "imagenet")]
+                  for where in ("imagenet", "others")}
+        rows[method] = {"backbone": backbone, "batch": sorted(batches), "runs": seeds * len(parts), "steps": steps,
+                        "epochs": {where: [min(found), max(found)] for where, found in epochs.items()},
+                        "step_ms": step, "step_of": source, "hours": [round(ms * steps / 3.6e6, 1) for ms in step]}
+    total = [round(sum(row["step_ms"][i] * row["steps"] for row in rows.values()) / 3.6e6, 1) for i in (0, 1)]
     return {"measured on a GPU": False, "methods": rows, "runs": sum(row["runs"] for row in rows.values()),
             "steps": sum(row["steps"] for row in rows.values()), "hours (fast host, slow host)": total}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--jobs", nargs="+", type=int, default=[10, 100, 1000, 10000])
+    parser.add_argument("--jobs", nargs="*", type=int, default=[10, 100, 1000, 10000], help="none: GPU hours alone")
     parser.add_argument("--out", default="scale", help="name of the file of results; empty for none")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -153,7 +159,7 @@ def main() -> None:
                                               for what, row in found[count].items()), flush=True)
     hours = gpu_hours()
     for method, row in hours["methods"].items():
-        print(f"{method:14} batch {row['batch']:2}  {row['steps']:9,} steps  {row['hours'][0]:6.1f} to "
+        print(f"{method:14} batch {row['batch'][0]:3}  {row['steps']:9,} steps  {row['hours'][0]:6.1f} to "
               f"{row['hours'][1]:6.1f} hours (predicted)")
     print(f"all: {hours['runs']:,} runs, {hours['steps']:,} steps, {hours['hours (fast host, slow host)']} hours")
     if args.out:
