@@ -27,6 +27,7 @@ from support.every_trainer import config, low_weights, meta_file
 from trainers.compat.registry import TRAINERS
 from trainers.training import distributed, loader
 
+# ProGrad starts at random, as its default is: docs/methods.md says why CTX_INIT True depends on rounding.
 JOINT, SIZES = 4, (8, 7, 3)  # an even set, one whose last images are dropped, one that leaves a process without images
 KILLED_IN = 8  # the size whose run is killed on two processes, and resumed on one and on four
 EPOCHS = 2
