@@ -31,6 +31,7 @@ def steps(cls, precision, weights, folder, captured, batches=3, meta=""):
         trainer.cfg.TRAIN.GRAPH = captured
         trainer.computation.reason = why_not(trainer)
         trainer.set_model_mode("train")
+        torch.manual_seed(0)  # ProMetaR draws a task from each batch
         figures = [{name: value.item() for name, value in trainer.forward_backward(batch).items()}
                    for batch in trainer.train_loader_x]
         return trainer, {n: p.content.clone() for n, p in trainer.model.prompts.state_dict().items()}, figures, \

@@ -21,6 +21,7 @@ import promptreg
 import datasets.oxford_pets
 from dassl.config import get_cfg_default
 from dassl.engine import build_trainer
+from promptreg.training.composition import find
 import dassl, torchvision
 found = {"version": dassl.__version__}
 for name in sys.argv[1:]:
@@ -29,7 +30,7 @@ for name in sys.argv[1:]:
     cfg.merge_from_file("configs/datasets/oxford_pets.yaml")
     cfg.merge_from_file(f"configs/trainers/{name}/demo.yaml")
     best = "best_val" if name == "CoOp" else "last_step"
-    cfg.merge_from_list(["DATASET.ROOT", "data", "TRAINER.NAME", name, "OUTPUT_DIR", f"output/{name}",
+    cfg.merge_from_list(["DATASET.ROOT", "data", "TRAINER.NAME", find(name), "OUTPUT_DIR", f"output/{name}",
                          "DATASET.NUM_SHOTS", 2, "OPTIM.MAX_EPOCH", 2, "TEST.FINAL_MODEL", best, "USE_CUDA", False])
     if "ProGrad" in name:  # OxfordPets' own words are eight, and the meta-trained file has four
         cfg.TRAINER.COOP.CTX_INIT = "a photo of a"

@@ -189,6 +189,7 @@ def test_a_parameter_that_nothing_depends_on_is_noted():
     step = step_of(method)
     run = SimpleNamespace(trainable=step.parameters, optim=step.optimizer, state=SimpleNamespace(loss_scale=None),
                           compute_loss=method.loss, model=method, parse_batch_train=lambda batch: batch.values(),
+                          device=torch.device("cpu"),
                           computation=lambda *batch: PromptTrainer.compute(run, *batch))
     batch = {"img": torch.randn(2, 3, 32, 32), "label": torch.tensor([0, 1])}
     for _ in range(2):

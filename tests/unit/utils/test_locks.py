@@ -261,7 +261,9 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
         try:
             with lock.held(tmp_path):
                 got.append(1)
-                time.sleep(0.2)
+                deadline = time.monotonic() + 10
+                while len(got) < 4 and time.monotonic() < deadline:  # until the others have tried
+                    time.sleep(0.01)
         except OutputDirLocked:
             got.append(0)
 
