@@ -10,8 +10,8 @@ from trainers.training import graph
 from trainers.training.composition import find
 from trainers.training.graph import why_not
 
-# Not ProMetaR: its second step, which is never captured, ends the process within PyTorch where the pretended device computes
-# it three times in a row (a segmentation fault of torch 2.14, not yet understood); test_trainers_on_cuda has it once.
+# Not ProMetaR: its second step, which is never captured, ends the process within PyTorch where the pretended device
+# computes it three times in a row (a segmentation fault, not yet understood); test_trainers_on_cuda has it once.
 LEARNING = [*(name for name in METHODS if not name.startswith("Zeroshot")), "DePT+CoOp", "DePT+CoCoOp", "DePT+ProGrad"]
 LEARNING.remove("ProMetaR")
 
