@@ -60,7 +60,7 @@ def test_leaves_a_file_and_a_report(whole, ground, capsys):
     assert about["config"]["STEPS"] == 6 and about["clip"] and about["corpus"]
     assert regulator.common != 0 and about["form"] == "metric"  # it has learned something
     report = json.loads((whole / "result.json").read_text())["results"]["held_out"]
-    assert list(report["arms"]) == ["base method", "base method, LR/4", "base method, LR/10",
+    assert list(report["arms"]) == ["base method", "base method, LR x4", "base method, LR/4", "base method, LR/10",
                                     "base method, random start", "start alone", "regulator alone", "both"]
     assert len(report["each"]["both"]) == len(report["task_domains"]) == report["tasks"] == 2
     assert report["paired"]["base method"]["H"] == [0, 0, 0] and report["best"].startswith("base method")
