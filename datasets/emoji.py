@@ -2,7 +2,7 @@
 
 *Things* (EmojiAnimals ... EmojiPeople, EmojiThings): a class is an emoji; the study's CLIP knows it from other artists'
 drawings. Split by artist: training pictures are by two hands, test pictures by two others. *Kinds* (EmojiKinds): a
-class is a Unicode subgroup; split by emoji, none of which the study's CLIP has seen. EmojiThings3D is the source of
+class is a Unicode subgroup; split by emoji, none of which the study's CLIP has seen. EmojiThings is the source of
 domain generalization: trained on one hand; EmojiThingsFlat and EmojiThingsLine have the same classes by others.
 
 A glyph becomes several pictures: turned, scaled and shifted on a light background, all drawn from a hash of its name.

@@ -3,7 +3,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .base import accuracy, register
+from .base import PromptMethod, accuracy, register
 from .clip import templates
 from .coop import CoOp
 
@@ -25,8 +25,14 @@ class KgCoOp(CoOp):
         return "a photo of a" if self.method_cfg.CTX_INIT is True else super().initial_words()
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        text = self.text_features()
-        logits = self.clip.logit_scale * self.image_features(images) @ text.T
-        cosine = (text * self.frozen_text).sum(-1).mean()
-        loss = self.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
-        return loss, {"loss": loss, "acc": accuracy(logits, labels)}
+        return guided_loss(self, images, labels, self.frozen_text)
+
+
+def guided_loss(method: PromptMethod, images: Tensor, labels: Tensor,
+                frozen_text: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return cross-entropy + W * (1 - mean cosine of the text features and the frozen ones [C, E]), and the figures."""
+    text = method.text_features()
+    logits = method.clip.logit_scale * method.image_features(images) @ text.T
+    cosine = (text * frozen_text).sum(-1).mean()
+    loss = method.cross_entropy(logits, labels) + method.method_cfg.W * (1 - cosine)
+    return loss, {"loss": loss, "acc": accuracy(logits, labels)}

@@ -4,12 +4,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .base import PromptMethod, accuracy, declare, register
+from .base import PromptMethod, declare, register
 from .clip import template_tokens, templates
 from .clip.class_vectors import ClassVectors
 from .clip.tokens import PackedPrompts
 from .config.limits import PRECISIONS, Limited, at_least
 from .errors import InputError
+from .kgcoop import guided_loss
 
 N_CTX = 4  # learned vectors, the words that the sentences below begin with, and tokens made for a class
 TEACHER = {
@@ -87,8 +88,4 @@ class TCP(PromptMethod):
         return self.clip.text(self.layout, learner.ctx, own=own).float()
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Any, dict[str, Tensor]]:
-        text = self.text_features()
-        logits = self.clip.logit_scale * self.image_features(images) @ text.T
-        cosine = (text * self.frozen_text).sum(-1).mean()
-        loss = self.cross_entropy(logits, labels) + self.method_cfg.W * (1 - cosine)
-        return loss, {"loss": loss, "acc": accuracy(logits, labels)}
+        return guided_loss(self, images, labels, self.frozen_text)

@@ -20,8 +20,13 @@ def meta_train_parser() -> Parser:
                description="Learn a start and a regulating function from image-text pairs.")
     p.add_argument("corpus", help="demo, a .tsv of path and caption, a folder of images with .txt captions, or "
                                   "webdataset .tar shards")
-    p.add_argument("prompts", metavar="METHOD", choices=METHODS, help=f"whose prompts: {', '.join(METHODS)}")
     p.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
+    return _with_common_flags(p)
+
+
+def _with_common_flags(p: Parser) -> Parser:
+    """Add what follows the corpus, and the flags that all parts which run the script have; returns the parser."""
+    p.add_argument("prompts", metavar="METHOD", choices=METHODS, help=f"whose prompts: {', '.join(METHODS)}")
     p.add_argument("--config", help="configs/trainers/GRAM/CONFIG.yaml (default: demo for demo, else vit_b16)")
     p.add_argument("--processes", type=int, help="under torchrun (default: one per GPU, else two on two cores)")
     p.add_argument("--root", help="folder of the datasets (default: $DATA or data)")
@@ -41,13 +46,7 @@ def evaluate_parser() -> Parser:
                description="The fair report of a meta-trained file: on a corpus's held-out domains, with controls.")
     p.add_argument("file", help="meta.safetensors")
     p.add_argument("corpus", help="as for meta-train; that which the file was made from, or another")
-    p.add_argument("prompts", metavar="METHOD", choices=METHODS, help=f"whose prompts: {', '.join(METHODS)}")
-    p.add_argument("--config", help="configs/trainers/GRAM/CONFIG.yaml (default: demo for demo, else vit_b16)")
-    p.add_argument("--processes", type=int, help="under torchrun (default: one per GPU, else two on two cores)")
-    p.add_argument("--root", help="folder of the datasets (default: $DATA or data)")
-    p.add_argument("--output", help="folder of the results (default: $OUTPUT or output)")
-    p.add_argument("opts", nargs=argparse.REMAINDER, help="KEY VALUE pairs that win over the config")
-    return p
+    return _with_common_flags(p)
 
 
 def evaluate(args: argparse.Namespace) -> int:

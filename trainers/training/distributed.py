@@ -149,20 +149,20 @@ def broadcast(tensors: Iterable[torch.Tensor]) -> None:
 
 def first_integer(number: int) -> int:
     """Return the first process's ``number``."""
-    if world_size() == 1:
-        return number
-    told = torch.tensor(number, dtype=torch.int64, device=_device())
-    dist.broadcast(told, 0)
-    return int(told)
+    return int(_first(number, torch.int64))
 
 
 def first(number: float) -> float:
     """Return the first process's ``number``, to the bit."""
+    return float(_first(number, torch.float64))
+
+
+def _first(number: float, dtype: torch.dtype) -> float | torch.Tensor:
     if world_size() == 1:
         return number
-    told = torch.tensor(number, dtype=torch.float64, device=_device())
+    told = torch.tensor(number, dtype=dtype, device=_device())
     dist.broadcast(told, 0)
-    return float(told)
+    return told
 
 
 @torch.no_grad()

@@ -28,8 +28,8 @@ class Objective(nn.Module):
     WRAPPER = ""  # of a mix-in that ``composition.wrapper`` enters: its name
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return logits [B, C] of ``images`` [B, 3, S, S]."""
-        raise NotImplementedError
+        """Return logits [B, C] of ``images`` [B, 3, S, S]: ``PromptMethod`` has them."""
+        raise NotImplementedError(f"{type(self).__name__} is no method: derive it from base.PromptMethod")
 
     def prepare_training(self) -> None:
         """Compute what training alone needs: the frozen features that the loss compares with, another start."""
