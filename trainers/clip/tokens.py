@@ -166,13 +166,16 @@ def padded_lengths(lengths: list[int], most: int) -> list[int]:
     """
     kinds = sorted(set(lengths))
     counts = [lengths.count(n) for n in kinds]
-    best: list[tuple[int, list[int]]] = [(0, []) for _ in range(len(kinds) + 1)]  # of the shortest so many kinds
-    for end in range(1, len(kinds) + 1):
-        ways = []
-        for start in range(end):
-            cost, ends = best[start]
-            if len(ends) < most:
-                ways.append((cost + PER_GROUP + sum(counts[start:end]) * kinds[end - 1], [*ends, kinds[end - 1]]))
-        best[end] = min(ways)
-    ends = best[-1][1]
+    # placed: {so many of the shortest kinds: (cost, ends)} with as many groups as rounds have passed
+    placed: dict[int, tuple[int, list[int]]] = {0: (0, [])}
+    whole = []
+    for _ in range(most):
+        earlier, placed = placed, {}
+        for end in range(1, len(kinds) + 1):
+            ways = [(cost + PER_GROUP + sum(counts[start:end]) * kinds[end - 1], [*ends, kinds[end - 1]])
+                    for start, (cost, ends) in earlier.items() if start < end]
+            if ways:
+                placed[end] = min(ways)
+        whole += [placed[len(kinds)]] if len(kinds) in placed else []
+    ends = min(whole)[1]
     return [next(end for end in ends if n <= end) for n in lengths]
