@@ -1,4 +1,4 @@
-"""TCP, MMA and ProMetaR, a step each: ours beside the plain way of 77 positions, in turns, in one run.
+"""DePT over CoOp, TCP, MMA and ProMetaR, a step each: ours beside the plain way of 77 positions, in turns, in one run.
 
     python benchmarks/methods.py [--classes 20] [--rounds 3] [--methods TCP …]
 
@@ -21,7 +21,7 @@ from support import plain
 
 from trainers.clip.text import give_back
 
-METHODS = ("TCP", "MultiModalAdapter", "ProMetaR")
+METHODS = ("DePT+CoOp", "TCP", "MultiModalAdapter", "ProMetaR")
 BATCH = 4
 SIDES = ("ours", "plain way")
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ..sweep.plan import Job, plan
 
-METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC")
+METHODS = ("ZeroshotCLIP", "CoOp", "CoCoOp", "KgCoOp", "ProGrad", "VPT", "IVLP", "MaPLe", "PromptSRC", "TCP",
+           "MultiModalAdapter", "ProMetaR", "DePT+CoOp")
 # Each starts from a meta-trained file of this name, .safetensors, in the folder of --meta; on base-to-new alone.
 GRAM_METHODS = {"GRAMCoOp": "coop", "GRAMCoCoOp": "cocoop", "GRAMVPT": "vpt", "UNIGRAM": "unigram"}
 DATASETS = ("emoji_animals", "emoji_food", "emoji_travel", "emoji_activities", "emoji_objects", "emoji_signs")
@@ -13,9 +14,10 @@ SOURCE, VARIANTS = "emoji_things", ("emoji_things_flat", "emoji_things_line")
 # The config "study" was chosen on emoji_people, which is in no setting.
 COMMON = {"CFG": "study", "NCTX": "4"}
 # Epochs of few-shot and of the source: fewer or more pictures than base-to-new's. Other methods: their config's.
-FEW_SHOT_EPOCHS = {"CoOp": 20, "KgCoOp": 20, "ProGrad": 20, "CoCoOp": 1, "VPT": 4, "IVLP": 4, "MaPLe": 4,
-                   "PromptSRC": 4}
-SOURCE_EPOCHS = {"CoOp": 8, "KgCoOp": 8, "ProGrad": 8, "CoCoOp": 1, "VPT": 2, "IVLP": 2, "MaPLe": 2, "PromptSRC": 2}
+FEW_SHOT_EPOCHS = {**dict.fromkeys(("CoOp", "KgCoOp", "ProGrad", "TCP", "DePT+CoOp"), 20), "CoCoOp": 1,
+                   **dict.fromkeys(("VPT", "IVLP", "MaPLe", "PromptSRC", "ProMetaR"), 4), "MultiModalAdapter": 7}
+SOURCE_EPOCHS = {**dict.fromkeys(("CoOp", "KgCoOp", "ProGrad", "TCP", "DePT+CoOp"), 8), "CoCoOp": 1,
+                 **dict.fromkeys(("VPT", "IVLP", "MaPLe", "PromptSRC", "ProMetaR"), 2), "MultiModalAdapter": 3}
 
 
 @dataclass(frozen=True)
