@@ -10,14 +10,12 @@ import hashlib
 import io
 import logging
 import pickle
-import random
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..config.yaml_text import parsed
@@ -25,6 +23,7 @@ from ..errors import InputError
 from ..utils import atomic, torch_archive
 from ..utils.untrusted import read_untrusted
 from . import distributed
+from .random_state import random_state, set_random_state
 
 log = logging.getLogger("promptreg")
 FOLDERS = ("prompt_learner", "VLPromptLearner", "MultiModalPromptLearner", "adapter_learner", "PromptLearner")
@@ -232,22 +231,3 @@ def restore_initial_rng(*directories: str | Path) -> None:
         if initial:
             set_random_state(initial)
             return
-
-
-def random_state() -> dict[str, Any]:
-    """Return the states of Python's, numpy's and torch's generators as plain data."""
-    name, keys, *rest = np.random.get_state()
-    state = {"python": random.getstate(), "numpy": (name, keys.tolist(), *rest), "torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def set_random_state(state: Mapping[str, Any]) -> None:
-    """Take back what ``random_state`` gave."""
-    version, keys, gauss = state["python"]
-    random.setstate((version, tuple(keys), gauss))
-    np.random.set_state(tuple(state["numpy"]))
-    torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"][:torch.cuda.device_count()])  # of as many as are seen today

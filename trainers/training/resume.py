@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import InputError
 from . import checkpoint, distributed, identity
 from .compatibility import load_prompts_into
+from .random_state import set_random_state
 
 log = logging.getLogger("promptreg")
 
@@ -89,4 +90,4 @@ def restore(trainer: Any, content: Mapping[str, Any], path: Path) -> None:
     trainer.optim.load_state_dict(content["optimizer"])
     trainer.state.restore(content)
     trainer.model.load_extra_state(content["extra"])
-    checkpoint.set_random_state(content["random"])
+    set_random_state(content["random"])

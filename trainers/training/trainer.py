@@ -22,6 +22,7 @@ from .graph import Computation, Computed
 from .loader import batches_from, num_cpus, train_loader
 from .loss_scale import LossScale
 from .machine import image_memory
+from .random_state import random_state, set_random_state
 from .result import figures
 from .resumable import ResumableTrainer
 from .step import Step, check_gradients, loss_and_figures, second_step
@@ -74,7 +75,7 @@ class PromptTrainer(ResumableTrainer):
         if self.cfg.SEED < 0:  # what is drawn from here on is this run's alone, and is drawn again where it goes on
             distributed.share_seed()
             checkpoint.restore_initial_rng(self.cfg.OUTPUT_DIR, self.cfg.RESUME)
-            self.state.initial_rng_state = checkpoint.random_state()
+            self.state.initial_rng_state = random_state()
         super().build_data_loader()
         validation.check_split(self)
         gib = image_memory(section_cfg(self.cfg, GENERAL).IMAGE_MEMORY)
@@ -236,12 +237,12 @@ class PromptTrainer(ResumableTrainer):
         """Yield (number, batch) of the epoch; after a resumption within it, of its rest."""
         first, drawn_from = self.state.batch, self.state.epoch_random
         if first == 0:
-            self.state.epoch_random = checkpoint.random_state()
+            self.state.epoch_random = random_state()
             yield from enumerate(self.train_loader_x)
             return
         assert drawn_from is not None, "the order of an epoch's batches is saved with their number"
-        here = checkpoint.random_state()
-        checkpoint.set_random_state(drawn_from)
+        here = random_state()
+        set_random_state(drawn_from)
         rest = batches_from(self.train_loader_x, first)
-        checkpoint.set_random_state(here)
+        set_random_state(here)
         yield from enumerate(rest, first)

@@ -21,6 +21,7 @@ from trainers.base import PromptTrainer
 from trainers.config import defaults
 from trainers.errors import InputError, Interrupted
 from trainers.training import checkpoint, loader, signals, trainer
+from trainers.training.random_state import random_state
 from trainers.training.run import main
 from trainers.utils import atomic, lock
 
@@ -129,7 +130,7 @@ def test_older_state_within_an_epoch_gives_way(weights, tmp_path):
     trainer = make("coop_end", weights, tmp_path)
     trainer.train()
     folder = tmp_path / "prompt_learner"
-    trainer.epoch, trainer.state.batch, trainer.state.epoch_random = 2, 1, checkpoint.random_state()
+    trainer.epoch, trainer.state.batch, trainer.state.epoch_random = 2, 1, random_state()
     checkpoint.save_interim(trainer, tmp_path)
     (folder / "model.pth.tar-2").write_bytes((folder / "model.pth.tar-3").read_bytes())
     again = make("coop_end", weights, tmp_path)
