@@ -104,16 +104,13 @@ def _complete(node: CfgNode, needed: CfgNode, section: str = "") -> None:
             _complete(value, default, f"{section}{key}.")
 
 
-def _fill(cfg: CfgNode) -> list[tuple[CfgNode, str]]:
-    """Add the declared keys that ``cfg`` lacks; return (section, key) of those that take a value of any type."""
-    any_type = []
+def _fill(cfg: CfgNode) -> list[str]:
+    """Add the declared keys that ``cfg`` lacks; return those that take a value of any type, from the root on."""
     for section, keys in _DECLARED.items():
         node = (cfg if section in _AT_ROOT else cfg.TRAINER).setdefault(section, CfgNode())
         for key, default in keys.items():
             node.setdefault(key, default)
-            if default is None:
-                any_type.append((node, key))
-    return any_type
+    return [key for key, default in every_default().items() if default is None]
 
 
 host_config.install(defaults._C, _fill)

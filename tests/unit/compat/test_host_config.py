@@ -75,9 +75,10 @@ def host_cfg(ctx_init, **more):
 
 
 @pytest.mark.parametrize("default", ["", False, "a picture of", True])
-@pytest.mark.parametrize("wanted", ["a photo of a", True, False])
+@pytest.mark.parametrize("wanted", ["a photo of a", True, False, None])
 def test_ctx_init_may_be_words_or_a_boolean(default, wanted, tmp_path):
-    (tmp_path / "one.yaml").write_text(f"TRAINER:\n  COOP:\n    CTX_INIT: {wanted}\n    W: 2.0\n")
+    words = "null" if wanted is None else wanted
+    (tmp_path / "one.yaml").write_text(f"TRAINER:\n  COOP:\n    CTX_INIT: {words}\n    W: 2.0\n")
     cfg = host_cfg(default)
     cfg.merge_from_file(str(tmp_path / "one.yaml"))
     assert cfg.TRAINER.COOP.CTX_INIT == wanted and cfg.TRAINER.COOP.W == 2.0
@@ -94,7 +95,7 @@ def test_what_is_no_key_or_of_another_type_is_still_refused():
     with pytest.raises((KeyError, AssertionError), match="NO_SUCH"):
         cfg.merge_from_list(["TRAINER.COOP.NO_SUCH", 1])
     with pytest.raises(ValueError):
-        cfg.merge_from_list(["TRAINER.COOP.N_CTX", "many"])
+        cfg.merge_from_list(["TRAINER.COOP.CTX_INIT", None, "TRAINER.COOP.N_CTX", "many"])
     assert cfg.TRAINER.COOP.CTX_INIT == "words"  # also after a merge that failed
 
 
