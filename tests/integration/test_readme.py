@@ -30,7 +30,7 @@ MISSING = {  # what the command says here, where neither data nor network are
 SAYS = {"promptreg fit photos/ --shots 16": "page: runs/photos/index.html",
         "promptreg results output/ --html": "Base-to-new",
         "promptreg classify runs/photos new.jpg other/": " %", "python parse_test_res.py": "* accuracy: ",
-        "promptreg train CoOp/demo digits": "* accuracy: "}
+        "promptreg train CoOp/study emoji_food": "* accuracy: "}
 
 
 @pytest.fixture(scope="module")

@@ -44,13 +44,14 @@ def read(out: str, pair: tuple[str, str] | None = None) -> Study:
         pair: two methods to compare in place of the papers' claims.
     """
     runs = collect([main_folder(out)])
+    # where methods are trained on the source by their few-shot script, that is no few-shot figure
+    targets = [run for run in runs if run.setting != "few_shot" or run.dataset != SOURCE]
     rows: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in targets:
         rows.setdefault(run.method, []).append(run)
     for ablation in ABLATIONS:
         if os.path.isdir(folder := ablation_folder(out, ablation)):
             rows[ablation.name] = collect([folder])
-    targets = [run for run in runs if run.setting != "few_shot" or run.dataset != SOURCE]  # it is no few-shot dataset
     made = [*tables(runs, ("base2new",)), *tables(targets, ("few_shot",)), *tables(runs, ("xd", "dg"))]
     return Study(runs, rows, made, judge(against(*pair) if pair else CLAIMS, rows, compare.published()))
 

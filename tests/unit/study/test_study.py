@@ -19,7 +19,7 @@ from trainers.sweep.plan import Step
 from trainers.training import run
 
 NAMES = {key: name for name, (key, _) in DATASETS.items()}
-ABOVE = {"ZeroshotCLIP": 0, "CoOp": 1, "IVLP": 4, "PromptSRC": 9}  # points of accuracy in the faked runs
+ABOVE = {"ZeroshotCLIP": 0, "CoOp": 1, "ProGrad": 2, "IVLP": 4, "PromptSRC": 9}  # points of accuracy in the faked runs
 
 
 def table(*rows):
@@ -152,6 +152,13 @@ def test_a_miniature_study(fake, capsys):
     assert jobs.split()[0] == jobs.split()[2]
     assert {path: path.stat().st_mtime_ns for path in Path("output").rglob("result.json")} == stamps
     assert json.loads(Path("output/study/study.json").read_text())["seconds"] is None  # of the whole it is not known
+
+
+def test_training_on_the_source_is_no_few_shot_figure(fake):
+    """CoOp and ProGrad are trained for cross-dataset by their few-shot script, with another number of shots."""
+    assert main(["--quick", "--methods", "ProGrad", "--against", "CoOp", "--seeds", "1", "2"]) == 0
+    judged = {claim["measure"]: claim for claim in json.loads(Path("output/study/study.json").read_text())["claims"]}
+    assert judged["few_shot"]["found"]["pairs"] == 2 and judged["xd"]["found"]["pairs"] == 4
 
 
 def test_what_is_finished_of_a_study_that_was_stopped(fake, capsys):
