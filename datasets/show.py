@@ -66,7 +66,7 @@ def count_rows(counts, classes, half) -> list[tuple[str, int, list[int]]]:
 def thumbnails(items) -> dict[int, list[dict[str, str]]]:
     """Return {label: [thumbnail, …]} of Datums."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done = tqdm(pool.map(thumbnail, items), total=len(items), unit=" images")
+        done = tqdm(pool.map(thumbnail, items), total=len(items), unit=" images", disable=None)
         images = defaultdict(list)
         for item, image in zip(items, done, strict=True):
             images[item.label].append(image)
