@@ -22,6 +22,7 @@ import trainers  # noqa: E402, F401
 from dassl.config import get_cfg_default  # noqa: E402
 from dassl.engine import TRAINER_REGISTRY  # noqa: E402
 from trainers.clip.openai import OWN_KEYS  # noqa: E402
+from trainers.compat.registry import TRAINERS  # noqa: E402
 
 SHAPES = {  # of OpenAI's published models
     "ViT-B/16": (512, CLIPVisionCfg(layers=12, width=768, patch_size=16, image_size=224), 512),
@@ -66,7 +67,7 @@ def make_trainer(method, weights, names, settings=(), device="cpu", cache=False)
         cfg.TRAINER[section].PREC = "fp32"
     cfg.merge_from_list(list(settings))
 
-    class Bench(TRAINER_REGISTRY.get(method)):
+    class Bench(TRAINER_REGISTRY.get(TRAINERS.find(method))):
         def build_data_loader(self):
             self.train_loader_x = self.val_loader = self.test_loader = None
             self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=names))
