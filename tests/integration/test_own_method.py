@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 def test_what_it_writes_passes_its_own_test(folder):
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".py", ".yaml")} == {
-        "smooth.py", "test_smooth.py", "configs/trainers/Smooth/demo.yaml"}
+        "smooth.py", "test_smooth.py", "configs/trainers/Smooth/demo.yaml", "configs/trainers/Smooth/study.yaml"}
     done = python(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_smooth.py")
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout[-2000:]
     assert subprocess.run([shutil.which("ruff") or "true", "check", "--config", ROOT / "pyproject.toml", folder],
@@ -49,6 +49,17 @@ def test_it_is_swept_beside_published_ones_and_in_their_table(folder):
     missing = python(folder, "promptreg", "results", "output", "--missing")
     assert missing.stdout.strip().endswith("bash scripts/any/base2new_test.sh Smooth digits 2"), missing.stderr
     assert "CFG=demo" in missing.stdout
+
+
+def test_the_study_knows_it(folder):
+    """Without its config for the study: a line that names the file to make."""
+    words = ("promptreg", "study", "--methods", "Smooth", "--against", "CoOp", "--quick", "--seeds", "1", "--dry-run")
+    assert "bash scripts/any/xd_test.sh Smooth emoji_food" in python(folder, *words).stdout
+    config = folder / "configs/trainers/Smooth/study.yaml"
+    config.rename(folder / "aside")
+    done = python(folder, *words)
+    (folder / "aside").rename(config)
+    assert done.returncode == 2 and "Smooth: there is no config file" in done.stderr and "make it" in done.stderr
 
 
 def test_a_word_that_is_no_method_is_still_told(folder):

@@ -44,10 +44,13 @@ def test_a_method_has_all_that_contributing_asks_for(module):
     names = [name for name, cls in TRAINERS.entries.items()
              if getattr(cls, "METHOD", cls).__module__ == f"trainers.{module}"]
     pages = "".join((ROOT / "docs" / page).read_text() for page in ("methods.md", "gram.md"))
-    assert names and re.search(rf"\btrainers\.{module}\b", contract), ".importlinter"
-    assert any(list((ROOT / "configs" / "trainers" / name).glob("*.yaml")) for name in names), "configs/trainers"
+    assert names and re.search(rf"\btrainers\.{module}\b", contract), (
+        f".importlinter: add trainers.{module} where the other methods stand, in each contract")
+    assert any(list((ROOT / "configs" / "trainers" / name).glob("*.yaml")) for name in names), (
+        f"make configs/trainers/{names[0]}/NAME.yaml")
     names = [name for name in names if "+" not in name]  # compositions have their parts' rows
-    assert not [name for name in names if not re.search(rf"\b{name}\b", pages)], "docs/methods.md"
+    assert not [name for name in names if not re.search(rf"\b{name}\b", pages)], (
+        "docs/methods.md: add a row with the trainer's name")
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda p: str(p.relative_to(ROOT)))

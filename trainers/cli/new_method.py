@@ -1,4 +1,4 @@
-"""Writes a method of your own: its file, its config and its test, ready to be trained, swept and changed.
+"""Writes a method of your own: its file, its configs and its test, ready to be trained, swept, studied and changed.
 
     promptreg new-method Smooth --from CoOp
 
@@ -90,7 +90,7 @@ def parser() -> Parser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the three files; returns the exit code."""
+    """Write the files; returns the exit code."""
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]+", args.name):
         raise InputError(f"{args.name}: give a class's name of letters and digits, with a capital first: Smooth")
     load_package()
@@ -111,12 +111,12 @@ def run(args: argparse.Namespace) -> int:
     for path, text in files.items():
         path.write_text(text, encoding="utf-8")
     print("\n".join(f"wrote {path}" for path in files))
-    method, _, test = files
+    method, *_, test = files
     if not here:
         print(f"for promptreg's commands: export PROMPTREG_METHODS={method.absolute()}")
     print(f"try it: python -m pytest {test}\n        promptreg train {args.name}/demo digits OPTIM.MAX_EPOCH 2\n"
           f"        promptreg sweep --methods {args.name} {args.base} --setting base2new --datasets digits --cfg demo "
-          "--shots 16")
+          f"--shots 16\n        promptreg study --methods {args.name} --against {args.base} --quick")
     return 0
 
 
@@ -135,7 +135,7 @@ def _check_names(name: str, here: bool) -> None:
 
 
 def written(name: str, base: Any, here: bool) -> dict[Path, str]:
-    """Return {path: text} of the method's file, its config and its test.
+    """Return {path: text} of the method's file, its configs and its test.
 
     Args:
         name: the method's.
@@ -148,15 +148,16 @@ def written(name: str, base: Any, here: bool) -> dict[Path, str]:
     values = {"name": name, "base": base.__name__, "section": section, "stem": stem, "module": origin,
               "package": "" if here else "promptreg", "keys": _wrapped([f'"{section}"', *(
                   f"{key}={value!r}".replace("'", '"') for key, value in keys.items())])}
-    text = Path(packaged("configs"), "trainers", base.__name__, "demo.yaml").read_text(encoding="utf-8")
-    demo = _demo_keys(text, base.SECTION)
+    configs = {file: Path(packaged("configs"), "trainers", base.__name__, file).read_text(encoding="utf-8")
+               for file in ("demo.yaml", "study.yaml")}
+    demo = _demo_keys(configs["demo.yaml"], base.SECTION)
     package = "trainers" if here else "promptreg"
     imports = (f"from {package}.{stem} import {name}\n" if here else
                f"import promptreg  # noqa: F401  (finds Dassl, or minidassl)\nfrom {stem} import {name}\n")
     imports += f"\nDEMO = {demo!r}".replace("'", '"') + "  # of the demo's config: it has six layers"
-    text = re.sub(rf"^  {base.SECTION}:", f"  {section}:", text, flags=re.MULTILINE)
     return {Path("trainers" if here else ".", f"{stem}.py"): METHOD.format(**values),
-            Path("configs", "trainers", name, "demo.yaml"): text,
+            **{Path("configs", "trainers", name, file): re.sub(f"(?m)^  {base.SECTION}:", f"  {section}:", text)
+               for file, text in configs.items()},
             Path("tests/unit/methods" if here else ".", f"test_{stem}.py"): TEST.format(**values, imports=imports)}
 
 

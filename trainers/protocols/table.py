@@ -206,12 +206,13 @@ def dept_script(setting: str) -> Script:
 
 
 def any_script(setting: str) -> Script:
-    """Any trainer's, a user's own too; CFG names its config, and need not where there is only one."""
+    """Any trainer's, a user's own too; CFG names its config, and need not where there is but one, the study's aside."""
     def make(call: Call, trainer: str, dataset: str, last: str) -> None:
         trainer = ALIASES.get(trainer, trainer)
         folder = call.find_config(f"trainers/{trainer}")
         found = [path.stem for path in sorted(Path(folder).glob("*.yaml"))]
-        cfg = call.get("CFG", found[0] if len(found) == 1 else "")
+        usual = [name for name in found if name != "study"] or found
+        cfg = call.get("CFG", usual[0] if len(usual) == 1 else "")
         if not cfg:
             raise InputError(f"{trainer}: name a config in CFG, one of those in {folder}")
         in_setting(call, setting, trainer, cfg, dataset, last)

@@ -188,7 +188,8 @@ def check_configs(jobs: list[Job]) -> None:
         for command in itertools.chain(*(step.commands for step in job.steps)):
             path = command[command.index("--config-file") + 1]
             if not os.path.isfile(path):
-                raise InputError(f"{job.method}: there is no config file {path}: choose --cfg from that folder")
+                raise InputError(f"{job.method}: there is no config file {path}: choose another of that "
+                                 "folder by --cfg, or make it, a copy of that of a method like it")
 
 
 def check_finished(jobs: list[Job]) -> None:

@@ -63,7 +63,8 @@ class Objective(nn.Module):
         """Return (gradients, figures) for another step on the same batch, behind the first; None for a batch without.
 
         Args:
-            images, labels: as of ``loss``.
+            images: as of ``loss``.
+            labels: as of ``loss``.
             classes: the labels on the host.
             gradients: as of ``compute_gradients``; of the prompts and then of what ``second_optimizer`` holds.
         """
