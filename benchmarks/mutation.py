@@ -13,6 +13,7 @@ survived: all pass, or none reaches the line; benchmarks/mutation.md gives the r
 """
 import argparse
 import ast
+import collections
 import copy
 import json
 import os
@@ -36,7 +37,7 @@ import torchvision  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("trainers/regulate", "trainers/clip")
-TESTS = ["tests/unit/regulate/test_regulate.py", "tests/unit/clip", "tests/faults/test_weights_by_path.py",
+TESTS = ["tests/unit/regulate", "tests/unit/clip", "tests/faults/test_weights_by_path.py",
          "tests/faults/test_open_clip_config.py", "tests/faults/test_transformers_files.py",
          "tests/golden/test_golden_trainers.py", "tests/unit/gram/test_gram.py", "tests/cuda/test_kernels.py",
          "tests/cuda/test_budgets.py",
@@ -46,6 +47,7 @@ TESTS = ["tests/unit/regulate/test_regulate.py", "tests/unit/clip", "tests/fault
          "tests/unit/training/test_training.py::test_where_half_precision_is_not_to_be_had_float32_is_taken"]
 INTERPRETED = "trainers/clip/kernels.py"  # by Triton from a source of its own, whose lines coverage does not see
 KEPT, REASONS = ROOT / "benchmarks/results/mutation.json", ROOT / "benchmarks/mutation.md"
+FAILED = ("killed", "timeout")  # outcomes of a mutant that the tests notice
 SWAPS = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
          ast.Pow: ast.Mult, ast.Mod: ast.Mult, ast.BitOr: ast.BitAnd, ast.BitAnd: ast.BitOr, ast.LShift: ast.RShift,
          ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -70,7 +72,8 @@ def variants(node):
         yield node.operand
     elif isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
         value = node.value
-        yield ast.Constant(not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else 2 * value)
+        yield ast.Constant(not value if isinstance(value, bool) else value + 1 if isinstance(value, int) or not value
+                           else 2 * value)
 
 
 def walk(node):
@@ -267,23 +270,28 @@ def keep(mutants, seconds):
     KEPT.write_text(f'{{"seconds": {json.dumps(seconds)}, "mutants": [\n{lines}\n]}}\n')
 
 
-def key(mutant):
-    return tuple(mutant[part] for part in ("file", "source", "column", "was", "now"))
+def keyed(mutants):
+    """Return {what tells each from the others, wherever its line has moved: mutant}; equal lines are counted."""
+    found, seen = {}, collections.Counter()
+    for mutant in mutants:
+        key = tuple(mutant[part] for part in ("file", "source", "column", "was", "now"))
+        seen[key] += 1
+        found[(*key, seen[key])] = mutant
+    return found
 
 
 def main():
     parser = argparse.ArgumentParser(description="Mutants of trainers/regulate and trainers/clip.")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--files", nargs="+", metavar="FILE", default=sources(), help="of these alone")
-    parser.add_argument("--survivors", action="store_true", help="those alone that survived the kept run")
+    parser.add_argument("--survivors", action="store_true", help="those alone that survived the kept run, or are not in it")
     parser.add_argument("--seconds", type=float, default=15, help="of tests that a mutant has to survive")
     args = parser.parse_args()
     kept = json.loads(KEPT.read_text()) if KEPT.is_file() else {"mutants": []}
-    before = {key(mutant): mutant["outcome"] for mutant in kept["mutants"]}
-    every = [mutant for name in sources() for mutant in mutants(name)]
-    queue = [m for m in every if m["file"] in args.files and not (args.survivors and before.get(key(m)) == "killed")]
-    for mutant in every:
-        mutant["outcome"] = before.get(key(mutant), "not tried")
+    every, before = [mutant for name in sources() for mutant in mutants(name)], keyed(kept["mutants"])
+    for key, mutant in keyed(every).items():
+        mutant.update({part: before[key][part] for part in ("outcome", "tests") if part in before.get(key, ())})
+    queue = [m for m in every if m["file"] in args.files and not (args.survivors and m["outcome"] in FAILED)]
     for mutant in queue:
         mutant["outcome"] = "not tried"
     begin = time.time()
@@ -312,7 +320,7 @@ def report(every):
     """Print the counts and the survivors; returns 0 where all is as it should be."""
     counts = {outcome: sum(m["outcome"] == outcome for m in every)
               for outcome in ("killed", "timeout", "survived", "not tried")}
-    share = (counts["killed"] + counts["timeout"]) / len(every)
+    share = sum(counts[outcome] for outcome in FAILED) / len(every)
     explained = {line.rpartition(" | ")[0] for line in REASONS.read_text().splitlines() if not line.endswith(" |  |")}
     unexplained = [m for m in every if m["outcome"] == "survived" and row(m) not in explained]
     print(f"{len(every)} mutants: " + ", ".join(f"{n} {outcome}" for outcome, n in counts.items())
