@@ -284,7 +284,7 @@ def main():
     parser = argparse.ArgumentParser(description="Mutants of trainers/regulate and trainers/clip.")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--files", nargs="+", metavar="FILE", default=sources(), help="of these alone")
-    parser.add_argument("--survivors", action="store_true", help="those alone that survived the kept run, or are not in it")
+    parser.add_argument("--survivors", action="store_true", help="those alone that no kept run has seen fail")
     parser.add_argument("--seconds", type=float, default=15, help="of tests that a mutant has to survive")
     args = parser.parse_args()
     kept = json.loads(KEPT.read_text()) if KEPT.is_file() else {"mutants": []}
