@@ -5,7 +5,7 @@
 First the tests run once unchanged, which tells the lines that each reaches and the time it takes. Then, for every
 mutant, the tests that reach its line run, the quick ones first, until one fails or ``--seconds`` are over. Every run is
 a fork of this process, which has imported all but the repository's own modules, in a copy of the repository that holds
-the mutated file.
+the mutated file. What a run leaves out, or does not come to, keeps the outcome it has, if its line is as it was.
 
 killed: a test fails. timeout: the tests need five times the processor time they need otherwise, as in an endless loop.
 survived: all pass, or none reaches the line; benchmarks/mutation.md gives the reason for each, and the exit status is
@@ -293,8 +293,6 @@ def main():
     for key, mutant in keyed(every).items():
         mutant.update({part: before[key][part] for part in ("outcome", "tests") if part in before.get(key, ())})
     queue = [m for m in every if m["file"] in args.files and not (args.survivors and m["outcome"] in FAILED)]
-    for mutant in queue:
-        mutant["outcome"] = "not tried"
     begin = time.time()
     with tempfile.TemporaryDirectory() as place:
         folders = [Path(place) / str(i) for i in range(args.jobs)]
