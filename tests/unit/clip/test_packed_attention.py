@@ -7,7 +7,7 @@ import torch
 from trainers.clip import packed_attention, tokens
 from trainers.clip.tokens import PER_GROUP, pack, padded_lengths
 
-H, D, PREFIX = 2, 8, 3
+H, D, PREFIX = 3, 8, 3
 ROWS = [[(1, -1), (7, 0), (8, 1), *((10 * n + i, -1) for i in range(n)), (2, -1)] for n in (1, 1, 2, 4, 5)]
 
 
