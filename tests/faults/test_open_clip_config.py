@@ -50,6 +50,13 @@ class TestConfigBeside:
         save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
         assert far(features(load_clip(str(tmp_path / "open_clip_model.safetensors"))), wanted(model)) < 1e-5
 
+    @pytest.mark.parametrize("lacking", ["mean", "std"])
+    def test_half_a_normalization_is_none(self, lacking, tmp_path):
+        numbers = {"mean": [0.5] * 3, "std": [0.25] * 3}
+        del numbers[lacking]
+        _, path = self.put(tmp_path, "small", preprocess_cfg=numbers)
+        assert load_clip(str(path)).normalization is None
+
     @pytest.mark.parametrize("content,said", [
         ("{", "is not valid JSON"), ("[" * 10 ** 5, "is not valid JSON"), ("[]", "is a list"),
         ("{}", "trouble with 'model_cfg'"),

@@ -109,6 +109,11 @@ def test_openais_style_is_said_by_openai(tmp_path):
 
 
 def test_a_published_file_is_known_by_its_check_sum(tmp_path, monkeypatch):
+    model, path = put(tmp_path, "small")
+    sha = hashlib.sha256(path.read_bytes()).hexdigest()
+    plain = {"url": f"https://x.org/models/{sha}/small.pt", "hf_hub": "", "mean": (0.5,) * 3, "std": (0.25,) * 3}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "small", {"here": plain})
+    assert far(features(load_clip(str(path))), wanted(model)) < 1e-5, "GELU, where nothing is said"
     model, path = put(tmp_path, "small-quickgelu")
     sha = hashlib.sha256(path.read_bytes()).hexdigest()
     for url in (f"https://x.org/models/{sha}/small.pt", f"https://x.org/small-laion-{sha[:8]}.pt"):
@@ -200,8 +205,9 @@ def test_names_of_files(tmp_path, monkeypatch):
 
 def test_a_name_of_two_models_is_said_to_be_open_clips(tmp_path, caplog, monkeypatch):
     """RN50 is open_clip's (GELU) and CoOp's for OpenAI's (QuickGELU); a file that says it settles it."""
-    monkeypatch.setitem(weights.COOP_NAMES, "small", "small")
     model, path = put(tmp_path, "small")
+    assert load_clip(f"small:{path}") and not caplog.text, "a name of one"
+    monkeypatch.setitem(weights.COOP_NAMES, "small", "small")
     with caplog.at_level(logging.WARNING):
         assert far(features(load_clip(f"small:{path}")), wanted(model)) < 1e-5
     assert ("is built as open_clip's small, with GELU; OpenAI's weights need QuickGELU: small-quickgelu:"

@@ -1,7 +1,8 @@
 """Triton kernels around CLIP's matrix products: layer norm with its casts and the addition before it, QuickGELU.
 
 PyTorch starts three to five kernels for each of these, and as many in the backward; here it is one each. Numbers are
-computed in float32 and rounded once. ``fused`` decides where they are used; they have been run by Triton's interpreter
+computed in float32 and rounded once. What a masked load returns outside of its mask is neither stored nor, unless it is
+made zero, summed. ``fused`` decides where they are used; they have been run by Triton's interpreter
 (tests/cuda/test_kernels.py), not yet on a GPU.
 """
 import torch
@@ -28,8 +29,8 @@ def _norm_forward(x, delta, weight, bias, total, y, mean, rstd, width, eps, HAS_
     scale = 1.0 / tl.sqrt(tl.sum(off * off, axis=0) / width + eps)
     tl.store(mean + row, centre)
     tl.store(rstd + row, scale)
-    gain = tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32)
-    shift = tl.load(bias + columns, mask=inside, other=0.0).to(tl.float32)
+    gain = tl.load(weight + columns, mask=inside).to(tl.float32)
+    shift = tl.load(bias + columns, mask=inside).to(tl.float32)
     tl.store(y + row * width + columns, (off * scale * gain + shift).to(y.dtype.element_ty), mask=inside)
 
 
@@ -41,13 +42,13 @@ def _norm_backward(dy, dtotal, total, weight, mean, rstd, dx, ddelta, width, HAS
     columns = tl.arange(0, BLOCK)
     inside = columns < width
     scale = tl.load(rstd + row)
-    value = tl.load(total + row * width + columns, mask=inside, other=0.0).to(tl.float32)
+    value = tl.load(total + row * width + columns, mask=inside).to(tl.float32)
     unit = tl.where(inside, (value - tl.load(mean + row)) * scale, 0.0)
-    gain = tl.load(weight + columns, mask=inside, other=0.0).to(tl.float32)
-    along = tl.load(dy + row * width + columns, mask=inside, other=0.0).to(tl.float32) * gain
+    gain = tl.load(weight + columns, mask=inside).to(tl.float32)
+    along = tl.where(inside, tl.load(dy + row * width + columns, mask=inside).to(tl.float32) * gain, 0.0)
     found = (along - tl.sum(along, axis=0) / width - unit * (tl.sum(along * unit, axis=0) / width)) * scale
     if HAS_TOTAL:
-        found += tl.load(dtotal + row * width + columns, mask=inside, other=0.0).to(tl.float32)
+        found += tl.load(dtotal + row * width + columns, mask=inside).to(tl.float32)
     tl.store(dx + row * width + columns, found.to(dx.dtype.element_ty), mask=inside)
     if HAS_DELTA:
         tl.store(ddelta + row * width + columns, found.to(ddelta.dtype.element_ty), mask=inside)
@@ -57,17 +58,17 @@ def _norm_backward(dy, dtotal, total, weight, mean, rstd, dx, ddelta, width, HAS
 def _gelu_forward(x, y, count, BLOCK: tl.constexpr):
     """y = x * sigmoid(1.702 x)"""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + at, mask=at < count, other=0.0).to(tl.float32)
+    value = tl.load(x + at, mask=at < count).to(tl.float32)
     tl.store(y + at, (value / (1.0 + tl.exp(-1.702 * value))).to(y.dtype.element_ty), mask=at < count)
 
 
 @triton.jit
 def _gelu_backward(dy, x, dx, count, BLOCK: tl.constexpr):
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    value = tl.load(x + at, mask=at < count, other=0.0).to(tl.float32)
+    value = tl.load(x + at, mask=at < count).to(tl.float32)
     gate = 1.0 / (1.0 + tl.exp(-1.702 * value))
     slope = gate * (1.0 + 1.702 * value * (1.0 - gate))
-    grad = tl.load(dy + at, mask=at < count, other=0.0).to(tl.float32)
+    grad = tl.load(dy + at, mask=at < count).to(tl.float32)
     tl.store(dx + at, (grad * slope).to(dx.dtype.element_ty), mask=at < count)
 
 

@@ -61,6 +61,13 @@ def test_timms_weights_are_not_fetched(monkeypatch):
     assert seen == [False, ["x"]]
 
 
+def test_the_order_of_a_config_makes_no_other_variant():
+    timms = config({"quick_gelu": True}, {"timm_model_name": "vit_tiny"})
+    again = {key: dict(reversed(value.items())) if isinstance(value, dict) else value
+             for key, value in reversed(timms.items())}
+    assert list(again) != list(timms) and architecture.variant(again, {}) == architecture.variant(timms, {}) != ""
+
+
 def test_an_architecture_stays_what_was_compared():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Architecture("a file", {}).config = {}

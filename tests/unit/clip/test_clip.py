@@ -68,7 +68,8 @@ def test_published_name_is_found_in_the_usual_cache(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="ViT-B-16.pt holds another model than ViT-B/16, by its shapes"):
         load_clip("ViT-B/16")
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "ViT-B-16", openai.configuration(TINY))
-    assert load_clip("ViT-B/16").embed_dim == 32
+    found = load_clip("ViT-B/16")
+    assert found.embed_dim == 32 and load.fingerprint_of("ViT-B/16") == found.fingerprint
 
 
 def test_hub_name_is_found_in_the_hubs_cache(tmp_path, monkeypatch):
@@ -136,8 +137,10 @@ def test_published_models_tell_their_normalization():
 
 @pytest.mark.parametrize("name", ["ViT-B/17", "RN51", "ViT-B-32:nobody"])
 def test_unknown_backbone(name):
-    with pytest.raises(InputError, match="names no CLIP"):
+    with pytest.raises(InputError, match=f"^MODEL.BACKBONE.NAME '{name}' names no CLIP"):
         weights.locate(name)
+    with pytest.raises(InputError, match="^MODEL.BACKBONE.NAME"):
+        weights.split_name(name)
 
 
 @pytest.mark.parametrize("kind,said", [("cut", "fetch the file again"), ("other tensors", "ln_final.weight"),
@@ -230,8 +233,10 @@ def test_frozen_features_are_kept_and_found_again(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(zero_shot, "LIMIT_BYTES", 1)
     zero_shot.template_features(clip, ["one"], ["{}."])
     assert len(list(tmp_path.glob("text-*"))) == 1
+    kept = list(tmp_path.glob("text-*"))
     zero_shot.template_features(clip, ["two"], ["{}."], cache=False)
-    assert len(list(tmp_path.glob("text-*"))) == 1
+    assert zero_shot.template_features(load.FrozenCLIP(clip.model), ["two"], ["{}."]).shape == (1, 32), "of no file"
+    assert list(tmp_path.glob("text-*")) == kept and len(kept) == 1
 
 
 def test_template_features_equal_the_plain_way(clip):
@@ -240,6 +245,8 @@ def test_template_features_equal_the_plain_way(clip):
         ours = zero_shot.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize, cache=False)
         theirs = plain.template_features(clip, names, ["a photo of a {}.", "{} texture."], normalize)
         assert (ours - theirs).abs().max() < 1e-6
+        assert torch.equal(zero_shot.template_features(clip, names, ["a photo of a {}.", "{} texture."], cache=False),
+                           ours) is not normalize, "not normalized unless so asked"
     assert [t for t, _ in template_tokens(["a cat"], clip.tokenizer)[0]][0] == clip.tokenizer.sot_token_id
 
 
@@ -372,10 +379,10 @@ def test_weights_that_lack_a_tensor_or_hold_a_strange_one_are_refused(kind):
     state = reference.openai_state(kind)
     counted = {f"visual.bn{i}.num_batches_tracked": torch.tensor(5) for i in (1, 2, 3)} if kind == "rn" else {}
     assert load.build_from_openai(state | counted) and load.build_from_openai(state)  # in some files, and not in others
-    with pytest.raises(InputError, match="not the weights of a CLIP .*ln_final.bias.*correct MODEL.BACKBONE.NAME"):
+    with pytest.raises(InputError, match=r"not the weights of a CLIP \(trouble with 'ln_final.bias'\): correct"):
         load.build_from_openai({name: value for name, value in state.items() if name != "ln_final.bias"})
-    with pytest.raises(InputError, match="not the weights of a CLIP .*visual.strange"):
-        load.build_from_openai(state | {"visual.strange": torch.ones(1)})
+    with pytest.raises(InputError, match=r"trouble with 'visual.1, visual.2, visual.3'\)"):
+        load.build_from_openai(state | {f"visual.{i}": torch.ones(1) for i in range(1, 5)})
 
 
 @pytest.mark.parametrize("pooling", [{}, {"pool_type": "avg"}, {"attentional_pool": True, "attn_pooler_heads": 2}])
@@ -406,15 +413,16 @@ def test_a_resnets_batch_norms_are_all_folded(tmp_path):
     assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in found)
 
 
-def small_text(width=128, layers=4):
+def small_text(width=128, layers=4, precision="fp32"):
     torch.manual_seed(0)
     return load.FrozenCLIP(CLIP(16, CLIPVisionCfg(layers=1, width=64, head_width=64, image_size=8, patch_size=8),
-                                CLIPTextCfg(width=width, heads=width // 64, layers=layers), quick_gelu=True))
+                                CLIPTextCfg(width=width, heads=width // 64, layers=layers), quick_gelu=True), precision)
 
 
-def test_a_chunk_keeps_about_what_it_may():
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_chunk_keeps_about_what_it_may(precision):
     """The bytes that autograd keeps of one chunk of ``chunk_tokens()`` tokens, against the budget of 1 GiB."""
-    clip, kept = small_text(), {}
+    clip, kept = small_text(precision=precision), {}
     frozen = {parameter.untyped_storage().data_ptr() for parameter in clip.model.parameters()}
 
     def keep(tensor):
@@ -429,6 +437,10 @@ def test_a_chunk_keeps_about_what_it_may():
     assert clip.text.chunk_tokens() == clip.text.chunk_tokens(True, 1)
     assert abs(clip.text.chunk_tokens(sets=4) - clip.text.chunk_tokens() / 4) < 1
     assert clip.text.chunk_tokens(grad=False) > clip.text.chunk_tokens() + 1000
+    rows = prompt_tokens(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4)
+    clip.text.budget >>= 10
+    one, same, two, without = (len(clip.text.pack(rows, *more).chunks) for more in ((), (True, 1), (True, 2), (False,)))
+    assert one == same < two and without < one, "as is said where nothing is: with gradients, of one set"
     clip.text.budget = 1
     assert 1 < clip.text.chunk_tokens() < 77, "a chunk of less than a prompt is one of a prompt"
 
@@ -455,6 +467,10 @@ def test_the_exact_clip_has_the_files_weights(tmp_path):
     whole, low = load_clip(path), load_clip(path, "bf16")
     assert whole.exact() is whole and load.FrozenCLIP(low.model, "bf16").exact().precision == "bf16", "nowhere to read"
     before = torch.get_rng_state()
+    rounded, *whole_ones = (zero_shot.template_features(clip, ["cat"], ["{}."], cache=False, **more)
+                            for clip, more in ((low, {}), (low, {"exact": True}), (whole, {})))
+    assert torch.equal(*whole_ones) and not torch.equal(rounded, whole_ones[0])
+    torch.set_rng_state(before)
     exact = low.exact()
     assert exact.precision == "fp32" and torch.equal(torch.get_rng_state(), before)
     for name, value in whole.model.state_dict().items():

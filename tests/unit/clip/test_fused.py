@@ -1,9 +1,13 @@
 """Which dtype a norm has, where nothing is fused, and when kernels count as right."""
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 from support.pretend_cuda import PretendCuda
 
 from trainers.clip import fused
+from trainers.clip.fused import plain
 
 
 @pytest.mark.parametrize("dtype,expected", [(None, torch.float32), (torch.float16, torch.float16)])
@@ -21,6 +25,28 @@ def test_nothing_is_fused_inside_of_plain_and_on_the_cpu():
         with fused.plain():
             assert not fused._fuses(x)
         assert fused._fuses(x)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_norm_that_nobody_uses_hands_gradients_on(dtype, used):
+    """To what there is: no second part, or none of them where nobody used the sum either."""
+    ctx = SimpleNamespace(saved_tensors=[None] * 4, delta_dtype=dtype)
+    dtotal = torch.ones(2) if used else None
+    first, second, *rest = fused._AddNorm.backward(ctx, dtotal, None)
+    assert first is dtotal and rest == [None] * 4
+    assert (second is None) is (dtype is None or not used) and (second is None or second.dtype == dtype)
+
+
+@pytest.mark.parametrize("cuda", [True, False])
+def test_attention_by_products_before_torch_2_3(cuda, monkeypatch):
+    asked = []
+    monkeypatch.setitem(sys.modules, "torch.nn.attention", None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.cuda, "sdp_kernel", lambda **kernels: asked.append(kernels) or plain(),
+                        raising=False)
+    with fused._attention_by_products():
+        assert asked == [{"enable_flash": False, "enable_math": True, "enable_mem_efficient": False}][:int(cuda)]
 
 
 def test_a_sum_alone_has_a_gradient_too():

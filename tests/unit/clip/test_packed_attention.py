@@ -4,16 +4,19 @@ import itertools
 import pytest
 import torch
 
-from trainers.clip import packed_attention
+from trainers.clip import packed_attention, tokens
 from trainers.clip.tokens import PER_GROUP, pack, padded_lengths
 
-H, D, PREFIX = 2, 8, 3
+H, D, PREFIX = 3, 8, 3
 ROWS = [[(1, -1), (7, 0), (8, 1), *((10 * n + i, -1) for i in range(n)), (2, -1)] for n in (1, 1, 2, 4, 5)]
 
 
 def packed(groups):
-    layout = pack(ROWS, groups=groups)
-    assert len(layout.prefix) == PREFIX and len(layout.chunks) == 1
+    """One chunk, in as many groups as it may have: with a price a group, so few tokens would be one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "PER_GROUP", 0)
+        layout = pack(ROWS, groups=groups)
+    assert len(layout.prefix) == PREFIX and len(layout.chunks) == 1 and len(layout.chunks[0].groups) == groups
     return layout.chunks[0]
 
 

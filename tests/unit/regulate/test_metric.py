@@ -81,6 +81,13 @@ def test_untrained_it_is_the_identity_to_the_bit():
 
 
 @torch.no_grad()
+def test_settled_no_step_decomposes_it(monkeypatch):
+    settled, gradients = trained().settle(), drawn(9)
+    monkeypatch.setattr(torch.linalg, "qr", lambda *_: pytest.fail("decomposed again"))
+    assert settled(gradients, gradients)
+
+
+@torch.no_grad()
 def test_it_is_the_formula():
     made, gradients = trained(), drawn(7)
     found = made(gradients, gradients)

@@ -1,4 +1,5 @@
 """ProMetaR's VNet: the equation, and that a resumed run has it as it was."""
+import pytest
 import torch
 
 from trainers.regulate.modulation import VNet, take_back, with_optimizer
@@ -16,6 +17,8 @@ def test_a_prompts_gradient_is_modulated_in_eights_by_its_own_maps():
     gamma = (second @ first @ torch.cat([task[2].flatten(), general[2].flatten()])).sigmoid()
     expected = task[2].flatten() + torch.tensor([gamma[i // 8] for i in range(16)]) * general[2].flatten()
     assert torch.allclose(vnet(task, general)[2].flatten(), expected, atol=1e-6)
+    with pytest.raises(AssertionError, match="both losses depend on all prompts"):
+        vnet(task, [*general[:2], None])
 
 
 def test_a_resumed_network_makes_the_step_that_an_unstopped_one_makes():
