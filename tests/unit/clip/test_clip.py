@@ -434,7 +434,8 @@ def test_a_chunk_keeps_about_what_it_may(precision):
         clip.text(layout, torch.randn(4, 128, requires_grad=True))
     a_token = sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) / len(layout.chunks[0].tokens)
     assert 0.9 < a_token * clip.text.chunk_tokens() / 2 ** 30 < 1.2
-    assert clip.text.chunk_tokens() == clip.text.chunk_tokens(True, 1)
+    layers_and_width, vectors = 4 * 128, {"fp32": 10 * 4, "bf16": 2 * 4 + 8 * 2}[precision]  # bytes of a number of each
+    assert clip.text.chunk_tokens() == 2 ** 30 // (layers_and_width * vectors) == clip.text.chunk_tokens(True, 1)
     assert abs(clip.text.chunk_tokens(sets=4) - clip.text.chunk_tokens() / 4) < 1
     assert clip.text.chunk_tokens(grad=False) > clip.text.chunk_tokens() + 1000
     rows = prompt_tokens(["cat " * 6] * 300, clip.tokenizer, "X X X X", 4)
