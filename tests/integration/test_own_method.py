@@ -62,6 +62,15 @@ def test_the_study_knows_it(folder):
     assert done.returncode == 2 and "Smooth: there is no config file" in done.stderr and "make it" in done.stderr
 
 
+def test_a_checkout_s_wrappers_take_it(folder):
+    """Its file imports promptreg, and in a checkout's train.py the package is called trainers."""
+    done = subprocess.run([sys.executable, ROOT / "train.py", "--trainer", "DePT+Smooth", "--config-file",
+                           "configs/trainers/Smooth/demo.yaml", "--dataset-config-file",
+                           ROOT / "configs/datasets/digits.yaml", "--print-cfg"], cwd=folder, capture_output=True,
+                          text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "dropin"), "PROMPTREG_METHODS": "smooth.py"})
+    assert done.returncode == 0 and "DePT+Smooth" in done.stdout, done.stderr
+
+
 def test_a_word_that_is_no_method_is_still_told(folder):
     done = python(folder, "promptreg", "sweep", "--methods", "Smoth", "--setting", "base2new")
     assert done.returncode == 2 and "did you mean Smooth?" in done.stderr
