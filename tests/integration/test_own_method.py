@@ -8,7 +8,7 @@ import sys
 import pytest
 from support.paths import ROOT
 
-from trainers.cli import new_method
+from trainers.cli import ls, new_method
 
 
 def python(folder, *words):
@@ -60,6 +60,21 @@ def test_the_study_knows_it(folder):
     done = python(folder, *words)
     (folder / "aside").rename(config)
     assert done.returncode == 2 and "Smooth: there is no config file" in done.stderr and "make it" in done.stderr
+
+
+def test_a_checkout_s_wrappers_take_it(folder):
+    """Its file imports promptreg, and in a checkout's train.py the package is called trainers."""
+    done = subprocess.run([sys.executable, ROOT / "train.py", "--trainer", "DePT+Smooth", "--config-file",
+                           "configs/trainers/Smooth/demo.yaml", "--dataset-config-file",
+                           ROOT / "configs/datasets/digits.yaml", "--print-cfg"], cwd=folder, capture_output=True,
+                          text=True, env={
+                              **os.environ, "PYTHONPATH": str(ROOT / "dropin"), "PROMPTREG_METHODS": "smooth.py"})
+    assert done.returncode == 0 and "DePT+Smooth" in done.stdout, done.stderr
+
+
+def test_ls_lists_it(folder, monkeypatch):
+    monkeypatch.setenv("PROMPTREG_METHODS", str(folder / "smooth.py"))
+    assert ls.methods()["Smooth"].startswith("CoOp's loss + PULL")
 
 
 def test_a_word_that_is_no_method_is_still_told(folder):

@@ -47,9 +47,10 @@ def rows(kind: str, name: str | None = None) -> Iterator[tuple[str, str]]:
 
 
 def methods() -> dict[str, str]:
-    """Return {trainer: first line of its docstring} of the methods' files, read and not imported."""
+    """Return {trainer: first line of its docstring} of the methods' files, yours too, read and not imported."""
     found = {}
-    for path in sorted(PACKAGE_ROOT.glob("*.py")):
+    own = map(Path, os.environ.get("PROMPTREG_METHODS", "").split(os.pathsep))
+    for path in [*sorted(PACKAGE_ROOT.glob("*.py")), *(path for path in own if path.is_file())]:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ClassDef) and any(getattr(d, "id", "") == "register" for d in node.decorator_list):
                 found[node.name] = (ast.get_docstring(node) or "").partition("\n")[0]

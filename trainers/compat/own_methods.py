@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from ..errors import InputError
+from ..utils.paths import PACKAGE
 
 VARIABLE = "PROMPTREG_METHODS"
 
@@ -15,7 +16,10 @@ def load() -> None:
     Raises:
         InputError: there is no such file, or it cannot be imported.
     """
-    for name in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
+    files = list(filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)))
+    if files:
+        _answer_to_installed_name()
+    for name in files:
         path = Path(name).expanduser().absolute()
         if path.suffix != ".py" or not path.is_file():
             raise InputError(f"{VARIABLE}: {name} is no Python file: correct it")
@@ -28,3 +32,14 @@ def load() -> None:
             spec.loader.exec_module(module)
         except (ImportError, SyntaxError) as error:
             raise InputError(f"{VARIABLE}: {name} cannot be imported ({error}): correct it") from error
+
+
+def _answer_to_installed_name() -> None:
+    """Let ``import promptreg`` mean this package in a checkout, where it is ``trainers``.
+
+    Else the files would register their methods with a second copy of it, whose wrappers and methods are others.
+    """
+    if "promptreg" not in sys.modules:  # that is, it is not the name of this one
+        for name, module in list(sys.modules.items()):
+            if name.partition(".")[0] == PACKAGE:
+                sys.modules["promptreg" + name.removeprefix(PACKAGE)] = module
