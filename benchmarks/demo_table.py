@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT))
 from trainers.training.run import main as train_py  # noqa: E402
 
 TRAINERS = {"ZeroshotCLIP": "ZEROSHOT", "ZeroshotCLIP2": "ZEROSHOT", "CoOp": "COOP", "CoCoOp": "COCOOP", "VPT": "VPT",
-            "IVLP": "IVLP", "MaPLe": "MAPLE", "KgCoOp": "COOP", "ProGrad": "COOP", "PromptSRC": "PROMPTSRC"}
+            "IVLP": "IVLP", "MaPLe": "MAPLE", "KgCoOp": "COOP", "ProGrad": "COOP", "PromptSRC": "PROMPTSRC",
+            "TCP": "TCP", "MultiModalAdapter": "MMADAPTER", "ProMetaR": "PROMETAR", "DePT+CoOp": "COOP"}
 PRECISIONS = ("fp32", "fp16", "amp", "bf16")
 
 
