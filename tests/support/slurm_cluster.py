@@ -117,6 +117,16 @@ class Cluster:
         self.processes[name].kill()
         self.processes.pop(name).wait()
 
+    def end(self, name: str) -> None:
+        """End a daemon as its service's stop does: a controller saves what it knows of jobs, else up to 5 s late."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
     def stop(self) -> None:
         """End all jobs, then all daemons."""
         for node in self.nodes:  # its jobs could not be ended otherwise
@@ -125,13 +135,8 @@ class Cluster:
         self.ask("scancel", "--user=root")
         with suppress(AssertionError):
             self.wait(lambda: not self.ask("squeue", "-h"), "an empty queue", 40)
-        for process in reversed(list(self.processes.values())):
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for name in reversed(list(self.processes)):
+            self.end(name)
 
     def ask(self, *words: str) -> str:
         """Return what one of SLURM's programs prints; nothing where it fails."""

@@ -12,6 +12,12 @@ from support.paths import ROOT
 from trainers.cli.sweep import main
 
 
+@pytest.hookimpl(trylast=True)  # behind pytest-randomly
+def pytest_collection_modifyitems(items):
+    """Begin with the tests of this folder: they wait more than they work, and others fill the time."""
+    items.sort(key=lambda item: Path(__file__).parent not in item.path.parents)
+
+
 @pytest.fixture(scope="session")
 def running_cluster(tmp_path_factory):
     lacking = slurm_cluster.missing()

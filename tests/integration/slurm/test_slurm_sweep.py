@@ -136,7 +136,7 @@ def test_slurmd_killed(returns, sweeps, cluster):
     node = cluster.ask("squeue", "-h", "--format=%N").strip()
     cluster.kill(node)
     if returns:
-        cluster.kill("slurmctld")  # as well: nobody answers for a while
+        cluster.end("slurmctld")  # as well: nobody answers for a while
         sweeps.says(sweep, "note: squeue failed: ")
         cluster.run_daemon("slurmctld", "-D")
         cluster.start_node(node)
