@@ -40,16 +40,15 @@ class HostConfig(CfgNode):
         """
         emptied = {key for key, value in given if self._decode_cfg_value(value) is None}
         before = {name: self._put(name, None) for name in type(self).fill(self)}
+        merged = False
         try:
             yield
-        except BaseException:
-            emptied = set()  # nothing was given
-            raise
+            merged = True
         finally:
             for name, value in before.items():
-                given_value = self._put(name, value)
-                if given_value is not None or name in emptied:
-                    self._put(name, given_value)
+                now = self._put(name, value)
+                if now is not None or merged and name in emptied:
+                    self._put(name, now)
 
     def _put(self, name: str, value: object) -> object:
         """Put a value in the place of a dotted key's, whatever its type; returns the one that was there."""
