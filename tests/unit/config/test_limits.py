@@ -3,6 +3,7 @@ import pytest
 from yacs.config import CfgNode
 
 import trainers  # noqa: F401  (brings minidassl where there is no Dassl)
+from dassl.config import defaults as defaults_of_dassl
 from dassl.config import get_cfg_default
 from trainers.compat.registry import TRAINERS
 from trainers.config import checks
@@ -15,7 +16,7 @@ from trainers.errors import InputError
 def section():
     declare("LIMITED_KEYS", SIZE=Limited(3, at_least(2, " (two ends)")), FREE=1, PREC=Limited("fp32", PRECISIONS))
     yield "LIMITED_KEYS"
-    del _DECLARED["LIMITED_KEYS"], _LIMITS["LIMITED_KEYS"]
+    del _DECLARED["LIMITED_KEYS"], _LIMITS["LIMITED_KEYS"], defaults_of_dassl._C.TRAINER["LIMITED_KEYS"]
 
 
 def config(section, **keys):
